@@ -1,0 +1,32 @@
+# `make demo` and `make test` need nothing but Python 3.10 or newer; they make or reuse .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+# LPIPS network weights lying beside the checkout are used when nothing else is said.
+INTROSHIFT_LPIPS_WEIGHTS ?= $(wildcard ../shared/weights/alexnet_features.safetensors)
+ifneq ($(INTROSHIFT_LPIPS_WEIGHTS),)
+export INTROSHIFT_LPIPS_WEIGHTS
+endif
+
+.PHONY: demo test test-slow lint clean
+
+demo: .venv/installed
+	$(BIN)/introshift demo demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

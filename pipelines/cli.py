@@ -1,0 +1,81 @@
+"""The `introshift` command. Heavy imports stay inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipelines import compare, demo, evaluate, glyphs, info, init, train, translate_folder
+
+
+class OneLineErrors(TyperGroup):
+    """Ends every user's mistake with one line on stderr and exit code 2; a traceback only with --debug."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ARG002
+        given = args[0] if args else extra.get("args")
+        debug = "--debug" in (sys.argv[1:] if given is None else given)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except Exception as error:
+            if debug:
+                raise
+            code = _report(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception) -> int:
+    code = getattr(error, "exit_code", 2 if isinstance(error, (ValueError, OSError)) else 1)
+    if hasattr(error, "format_message"):  # a usage error of the command line parser
+        text = error.format_message()
+    elif isinstance(error, (ValueError, OSError)) or hasattr(error, "exit_code"):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error} (this should not happen; --debug shows where)"
+    for line in text.splitlines() or ["interrupted"]:
+        print(f"introshift: {line}", file=sys.stderr, flush=True)
+    return int(code)
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    name="introshift",
+    help="Unsupervised image translation: make the pictures of folder A look like those of folder B.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from translate import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options before the command."""
+
+
+data = typer.Typer(help="Data sets that come with introshift.", no_args_is_help=True)
+data.command("glyphs")(glyphs.command)
+
+app.command("demo")(demo.command)
+app.add_typer(data, name="data")
+app.command("init")(init.command)
+app.command("train")(train.command)
+app.command("translate")(translate_folder.command)
+app.command("evaluate")(evaluate.command)
+app.command("compare")(compare.command)
+app.command("info")(info.command)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,24 @@
+"""`introshift data glyphs`: writes the embedded data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import Json, Seed, result
+
+
+def command(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write trainA, trainB, testA, testB into.")],
+    size: Annotated[int, typer.Option(min=16, max=512, help="Side of the pictures in pixels.")] = 32,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write the embedded data set: characters of two typefaces, unpaired for training, paired for testing."""
+    from translate.glyphs import write_glyphs
+
+    counts = write_glyphs(out, size, seed)
+    text = ", ".join(f"{name} {count}" for name, count in counts.items())
+    result({"out": str(out), "images": counts}, f"{out}: {text}", as_json)

@@ -1,0 +1,35 @@
+"""`introshift info`: what a model file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import Json, result
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+    config: Annotated[bool, typer.Option("--config", help="Print the whole config as YAML instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a model file holds: domains, size, training, parameters, SHA-256."""
+    from translate.checkpoint import load_model
+
+    file = load_model(model)
+    if config:
+        result(file.config.model_dump(mode="json"), file.config.to_yaml().rstrip(), as_json)
+        return
+    data = {
+        "model": str(model),
+        "domains": list(file.config.data.names),
+        "size": file.config.data.size,
+        "channels": file.config.data.channels,
+        "preset": file.config.model.preset,
+        "parameters": sum(parameter.numel() for parameter in file.model.parameters()),
+        "sha256": file.sha256,
+        "training": file.summary,
+    }
+    result(data, "\n".join(f"{name}: {value}" for name, value in data.items()), as_json)

@@ -1,0 +1,404 @@
+"""The metrics against closed forms, scikit-image, the LPIPS project's example and an independent scorer."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import socket
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from translate.metrics import DIRECTION, METRICS, bootstrap_interval, check_images, kernel_distance, l1, ssim
+from translate.perceptual import ENVIRONMENT, Perceptual, WeightsUnavailable
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+SQUEEZE_URL = "squeezenet1_1-b8a52dc0.pth"
+
+
+def images(n: int, side: int = 32, channels: int = 3, seed: int = 0) -> Tensor:
+    """Noise around a colour of its own for each image: uint8 (n, side, side, channels)."""
+    rng = torch.Generator().manual_seed(seed)
+    base = torch.randint(40, 200, (n, 1, 1, channels), generator=rng)
+    noise = torch.randint(-40, 56, (n, side, side, channels), generator=rng)
+    return (base + noise).to(torch.uint8)
+
+
+def in_shared(*parts: str) -> Path:
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights() -> Path:
+    """AlexNet's weights: the environment's, else the shared ones, else the test is skipped."""
+    path = Path(os.environ.get(ENVIRONMENT) or SHARED / "weights" / "alexnet_features.safetensors")
+    if not path.exists():
+        pytest.skip(f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with torchvision's AlexNet features.*")
+    return path
+
+
+@pytest.fixture(scope="module")
+def alex(weights: Path) -> Perceptual:
+    return Perceptual.load("alex", weights)
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Callable[[Tensor, Tensor, str], dict[str, float]]:
+    """`shared/score.py`, imported by path and fed with PNG files, on one network only."""
+    spec = importlib.util.spec_from_file_location("score", in_shared("score.py"))
+    assert spec and spec.loader
+    score: Any = importlib.util.module_from_spec(spec)
+
+    def run(x: Tensor, y: Tensor, net: str) -> dict[str, float]:
+        for name, stack in (("out", x), ("truth", y)):
+            (tmp_path / name).mkdir()
+            for i, image in enumerate(stack):
+                Image.fromarray(image.numpy()).save(tmp_path / name / f"{i:03}.png")
+        with warnings.catch_warnings():  # score.py silences all warnings for good, as a script may
+            spec.loader.exec_module(score)  # type: ignore[union-attr]
+            load = score.lpips_net
+            score.lpips_net = lambda _, folder: load(net, folder)
+            result: dict[str, float] = score.score(tmp_path / "out", tmp_path / "truth", in_shared("weights"))
+        return result
+
+    return run
+
+
+@pytest.fixture
+def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("Name or service\nnot known")
+
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+
+
+@pytest.fixture(scope="module")
+def squeeze_state() -> dict[str, Tensor]:
+    """What torchvision's download of SqueezeNet 1.1 contains, but for the values."""
+    from torchvision.models import squeezenet1_1  # type: ignore[import-untyped]
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state: dict[str, Tensor] = squeezenet1_1(weights=None).state_dict()
+    return {name: torch.rand(tensor.shape) - 0.5 for name, tensor in state.items()}
+
+
+# L1 and SSIM
+
+
+def test_l1_closed_forms() -> None:
+    x = images(3)
+    black, white = torch.zeros_like(x), torch.full_like(x, 255)
+    assert l1(x, x).tolist() == [0, 0, 0]
+    assert l1(black, white).tolist() == [1, 1, 1]
+    assert torch.equal(l1(x, white), l1(white, x))
+    assert l1(x, x + 5).tolist() == pytest.approx([5 / 255] * 3, rel=1e-6)  # uint8 differences must not wrap round
+    assert l1(x + 5, x).tolist() == pytest.approx([5 / 255] * 3, rel=1e-6)
+
+
+def test_ssim_closed_forms() -> None:
+    x = images(2)
+    black, white = torch.zeros_like(x), torch.full_like(x, 255)
+    assert ssim(x, x).tolist() == [1, 1]
+    assert ssim(black, white).tolist() == pytest.approx(
+        [1e-4 / (1 + 1e-4)] * 2, rel=1e-3
+    )  # only the constants are left
+    assert torch.equal(ssim(x, black), ssim(black, x))
+    a, b = 250 / 255, 249 / 255  # flat and bright: only the luminance differs, to seven digits
+    flat = ssim(torch.full_like(x, 250), torch.full_like(x, 249)).tolist()
+    assert flat == pytest.approx([(2 * a * b + 1e-4) / (a * a + b * b + 1e-4)] * 2, abs=1e-7)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side", [11, 48])
+def test_ssim_agrees_with_scikit_image(channels: int, side: int) -> None:
+    x, y = images(3, side, channels), images(3, side, channels, seed=1)
+    y[2] = (x[2].int() + 9).to(torch.uint8)
+    wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    for ours, a, b in zip(ssim(x, y).tolist(), x.numpy() / 255, y.numpy() / 255, strict=True):
+        _, full = structural_similarity(a.mean(2), b.mean(2), full=True, **wang)  # type: ignore[no-untyped-call]
+        assert ours == pytest.approx(full[5 : side - 5, 5 : side - 5].mean(), abs=1e-6)
+
+
+def test_batches_do_not_matter() -> None:
+    x, y = images(70, 16), images(70, 16, seed=1)
+    for measure in (l1, ssim):
+        one_by_one = torch.cat([measure(x[i : i + 1], y[i : i + 1]) for i in range(70)])
+        torch.testing.assert_close(measure(x, y), one_by_one, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        images(2).float() / 255,
+        images(2).to(torch.int16),
+        images(2)[0],
+        images(2).permute(0, 3, 1, 2),
+        torch.zeros(2, 32, 32, 4, dtype=torch.uint8),
+        images(2)[:0],
+        images(2).numpy(),
+        None,
+    ],
+    ids=["float", "int16", "HWC", "NCHW", "RGBA", "empty", "numpy", "None"],
+)
+def test_what_is_no_image_is_refused(bad: Tensor) -> None:
+    for arguments in ((bad, images(2)), (images(2), bad)):
+        for measure in (l1, ssim, check_images):
+            with pytest.raises(ValueError, match=r"expected a torch.uint8 tensor \(N, H, W, C\).*, got ."):
+                measure(*arguments)
+
+
+def test_stacks_must_agree_and_ssim_needs_eleven_pixels() -> None:
+    with pytest.raises(ValueError, match=r"one shape, got \(2, 32, 32, 3\) and \(3, 32, 32, 3\)"):
+        l1(images(2), images(3))
+    with pytest.raises(ValueError, match="one shape"):
+        ssim(images(2), images(2, channels=1))
+    with pytest.raises(ValueError, match="at least 11 px a side, got 10 x 32"):
+        ssim(images(2)[:, :10], images(2)[:, :10])
+
+
+# LPIPS
+
+
+def test_lpips_of_the_projects_example(alex: Perceptual) -> None:
+    folder = in_shared("data", "lpips_example")
+    ref, p0, p1 = (
+        torch.from_numpy(np.array(Image.open(folder / f"ex_{name}.png").convert("RGB")))[None]
+        for name in ("ref", "p0", "p1")
+    )
+    found = alex.distance(torch.cat([ref, ref, ref]), torch.cat([p0, p1, ref])).tolist()
+    assert found[:2] == pytest.approx([0.722, 0.138], abs=5e-4)  # the README of richzhang/PerceptualSimilarity
+    assert found[2] == 0
+
+
+@pytest.mark.parametrize(("net", "side"), [("alex", 32), ("alex", 64), ("vgg", 32)])
+def test_agreement_with_the_independent_scorer(net: Any, side: int, reference: Callable[..., dict[str, float]]) -> None:
+    # uniform noise: on images of low contrast the scorer's float32 SSIM is itself 1e-5 off
+    rng = torch.Generator().manual_seed(0)
+    x, y = (torch.randint(0, 256, (5, side, side, 3), generator=rng, dtype=torch.uint8) for _ in range(2))
+    theirs = reference(x, y, net)
+    file = {"alex": "alexnet_features.safetensors", "vgg": "vgg16_features.safetensors"}[net]
+    ours = Perceptual.load(net, in_shared("weights", file))
+    assert ours.distance(x, y).mean().item() == pytest.approx(theirs[f"lpips_{net}"], abs=1e-5)
+    assert ssim(x, y).mean().item() == pytest.approx(theirs["ssim"], abs=1e-5)
+    assert l1(x, y).mean().item() == pytest.approx(theirs["l1"], abs=1e-5)
+    assert kernel_distance(ours.features(x), ours.features(y)) == pytest.approx(
+        theirs["kd_alex_x1000"] / 1000, abs=1e-5
+    )
+
+
+def test_perceptual_results_do_not_depend_on_the_batch(alex: Perceptual) -> None:
+    x, y = images(5), images(5, seed=1)
+    for batch in (1, 2, 5):
+        torch.testing.assert_close(alex.distance(x, y, batch), alex.distance(x, y), rtol=0, atol=1e-6)
+        torch.testing.assert_close(alex.features(x, batch), alex.features(x), rtol=0, atol=1e-5)
+    distance, features = alex.distance(x, y), alex.features(x)
+    assert distance.shape == (5,) and features.shape == (5, 256)
+    assert not distance.requires_grad and not features.requires_grad
+
+
+def test_grey_is_the_same_as_equal_channels_and_shape_is_kept(alex: Perceptual) -> None:
+    x, y = images(2, channels=1), images(2, channels=1, seed=1)
+    torch.testing.assert_close(alex.distance(x, y), alex.distance(x.repeat(1, 1, 1, 3), y.repeat(1, 1, 1, 3)))
+    wide, tall = x[:, :16], x[:, :16].transpose(1, 2)
+    assert [tuple(z.shape) for z in alex._inputs(wide, 64)] == [(2, 3, 64, 128)]
+    assert [tuple(z.shape) for z in alex._inputs(tall, 64)] == [(2, 3, 128, 64)]
+    assert [tuple(z.shape) for z in alex._inputs(images(1, 70), 64)] == [(1, 3, 70, 70)]
+
+
+def test_perceptual_refuses_what_is_no_image(alex: Perceptual) -> None:
+    with pytest.raises(ValueError, match="torch.uint8"):
+        alex.distance(images(2).float(), images(2).float())
+    with pytest.raises(ValueError, match="one shape"):
+        alex.distance(images(2), images(3))
+    with pytest.raises(ValueError, match="torch.uint8"):
+        alex.features(images(2).float())
+
+
+# Weights
+
+
+def test_weights_by_argument_and_by_environment(
+    weights: Path, alex: Perceptual, monkeypatch: pytest.MonkeyPatch, no_download: None
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, str(weights))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    named = Perceptual.load()
+    assert torch.equal(torch.get_rng_state(), before)  # building the network draws no random numbers
+    assert torch.equal(named.distance(images(2), images(2, seed=1)), alex.distance(images(2), images(2, seed=1)))
+    assert named.weights_sha256 == alex.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert named.net == "alex" and named.version
+    with pytest.raises(ValueError, match="not those of vgg: features.0.weight is") as refused:
+        Perceptual.load("vgg")
+    assert str(weights) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_files_that_do_not_fit_are_refused(squeeze_state: dict[str, Tensor], tmp_path: Path) -> None:
+    def refusal(name: str, content: bytes | dict[str, Tensor] | None) -> str:
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content if isinstance(content, bytes) else safetensors.torch.save(content))
+        with pytest.raises(ValueError) as refused:
+            Perceptual.load("squeeze", path)
+        message = str(refused.value)
+        assert str(path) in message and "\n" not in message
+        return message
+
+    first = "features.0.weight"
+    assert "cannot be read (No such file" in refusal("absent.safetensors", None)
+    assert "not a safetensors file" in refusal("model.pth", b"\x80\x02pickle" * 9)
+    assert "not a safetensors file" in refusal("empty", b"")
+    assert "features.0.weight (64, 3, 3, 3) is missing, and 49 more" in refusal("nothing.st", {"x": torch.ones(1)})
+    lacking = {name: tensor for name, tensor in squeeze_state.items() if name != "features.12.squeeze.bias"}
+    assert refusal("lacking.st", lacking).endswith("features.12.squeeze.bias (64,) is missing")
+    assert "is (96, 3, 7, 7), not (64, 3, 3, 3)" in refusal("1_0.st", squeeze_state | {first: torch.ones(96, 3, 7, 7)})
+    assert "all zeros or not finite" in refusal("zero.st", squeeze_state | {first: torch.zeros(64, 3, 3, 3)})
+    assert "all zeros or not finite" in refusal("nan.st", squeeze_state | {first: torch.full((64, 3, 3, 3), torch.nan)})
+
+
+def test_missing_weights_name_the_remedy(no_download: None) -> None:
+    patience = socket.getdefaulttimeout()
+    with pytest.raises(WeightsUnavailable) as missing:
+        Perceptual.load("vgg")
+    message = str(missing.value)
+    assert all(text in message for text in ("vgg", "not known", "--lpips-weights FILE", f"{ENVIRONMENT}=FILE"))
+    assert "\n" not in message
+    assert socket.getdefaulttimeout() == patience
+
+
+def test_torchvisions_weights_and_a_file_of_them_are_one(
+    squeeze_state: dict[str, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def download(url: str, **_: object) -> dict[str, Tensor]:
+        assert url.endswith(SQUEEZE_URL)
+        print("Downloading", url)
+        return squeeze_state
+
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", download)
+    fetched = Perceptual.load("squeeze")
+    assert capsys.readouterr().out == ""  # stdout is for results
+
+    file = tmp_path / "squeeze.safetensors"
+    features = {name: tensor for name, tensor in squeeze_state.items() if name.startswith("features.")}
+    safetensors.torch.save_file(features, file)
+    read = Perceptual.load("squeeze", file)
+    assert read.weights_sha256 == fetched.weights_sha256
+    assert torch.equal(read.distance(images(2), images(2, seed=1)), fetched.distance(images(2), images(2, seed=1)))
+
+    safetensors.torch.save_file({name: tensor.half() for name, tensor in features.items()}, file)
+    half = Perceptual.load("squeeze", file)  # fewer digits in the file, float32 arithmetic all the same
+    assert half.features(images(2)).dtype == torch.float32
+
+
+def test_a_tensor_that_nothing_filled_is_found(
+    squeeze_state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "squeeze.safetensors"
+    safetensors.torch.save_file(squeeze_state, file)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: {"another.name": torch.ones(1)})  # lpips' linear layers
+    with pytest.raises(RuntimeError, match=r"left lin0.model.1.weight.* without weights"):
+        Perceptual.load("squeeze", file)
+
+
+def test_unknown_networks_are_refused(no_download: None) -> None:
+    with pytest.raises(ValueError, match="'resnet', expected one of alex, vgg, squeeze"):
+        Perceptual.load("resnet")  # type: ignore[arg-type]
+
+
+# Kernel distance
+
+
+def features(n: int, seed: int, shift: float = 0.0) -> Tensor:
+    return torch.randn(n, 16, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+def test_kernel_distance_by_hand() -> None:
+    fx, fy = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [2.0]])  # spread of fy: sqrt(2), so <a, b> is a b / 2
+    within_x = (1 * 2 / 2 + 1) ** 3
+    within_y = (0 * 2 / 2 + 1) ** 3
+    across = ((0 + 1) ** 3 + (1 * 2 / 2 + 1) ** 3 + (0 + 1) ** 3 + (2 * 2 / 2 + 1) ** 3) / 4
+    assert kernel_distance(fx, fy) == pytest.approx(within_x + within_y - 2 * across, rel=1e-6)
+
+
+def test_kernel_distance_separates() -> None:
+    same, near, far = (kernel_distance(features(300, 1, shift), features(400, 2)) for shift in (0.0, 0.3, 1.0))
+    assert abs(same) < 0.02 < near < far
+    assert kernel_distance(features(300, 1), features(400, 2)) == same
+    # a common unit of both sets does not matter
+    assert kernel_distance(7 * features(300, 1, 1.0), 7 * features(400, 2)) == pytest.approx(far, rel=1e-5)
+
+
+def test_kernel_distance_refuses() -> None:
+    with pytest.raises(ValueError, match="at least 2 images on each side, got 1 and 5"):
+        kernel_distance(features(1, 0), features(5, 0))
+    with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 15\)"):
+        kernel_distance(features(5, 0), features(5, 0)[:, 1:])
+    with pytest.raises(ValueError, match="no spread"):
+        kernel_distance(features(5, 0), torch.ones(5, 16))
+
+
+# Bootstrap
+
+
+def test_bootstrap_closed_forms() -> None:
+    assert bootstrap_interval(torch.tensor([0.25])) == (0.25, 0.25)
+    assert bootstrap_interval(torch.full((9,), 0.3)) == pytest.approx((0.3, 0.3))
+    low, high = bootstrap_interval(torch.tensor([0.0, 1.0]), resamples=4000)  # means 0, 1/2, 1 with 1/4, 1/2, 1/4
+    assert (low, high) == (0, 1)
+    assert bootstrap_interval(torch.tensor([0.0, 1.0]), level=0.4, resamples=4000) == (0.5, 0.5)
+
+
+def test_bootstrap_depends_on_its_seed_alone() -> None:
+    values = torch.rand(50, generator=torch.Generator().manual_seed(0))
+    first = bootstrap_interval(values)
+    torch.rand(7)  # the global stream is of no concern
+    assert bootstrap_interval(values) == first
+    assert bootstrap_interval(values, seed=1) != first
+
+
+def test_bootstrap_width_and_coverage() -> None:
+    trials = torch.randn(200, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bounds = torch.tensor([bootstrap_interval(values, resamples=500) for values in trials])
+    covered = ((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)).float().mean().item()
+    assert 0.87 <= covered <= 0.99  # 0.95 less the bootstrap's small-sample bias, four standard errors of 200 trials
+    width = (bounds[:, 1] - bounds[:, 0]).mean().item()
+    assert width == pytest.approx(2 * 1.96 / 40**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("arguments", [{"level": 0.0}, {"level": 1.0}, {"level": 95}, {"resamples": 0}])
+def test_bootstrap_refuses(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="level between 0 and 1"):
+        bootstrap_interval(torch.ones(3), **arguments)
+    with pytest.raises(ValueError, match="N >= 1"):
+        bootstrap_interval(torch.ones(0))
+    with pytest.raises(ValueError, match=r"got \(2, 2\)"):
+        bootstrap_interval(torch.ones(2, 2))
+
+
+def test_every_metric_has_a_direction() -> None:
+    paired = {"lpips_paired", "l1", "ssim"}
+    assert set(DIRECTION) == paired | {f"lpips_{x}" for x in ("source", "reconstruction", "cycle", "diversity")} | {
+        "kernel_distance"
+    }
+    assert {name for name, better in DIRECTION.items() if better == "higher"} == {"ssim", "lpips_diversity"}
+    assert all(metric.meaning and metric.range for metric in METRICS.values())

@@ -1,0 +1,75 @@
+"""Random changes on the device, with kornia: before content is taken, and before the energy.
+
+All run in [0, 1], float32, autocast off (kornia 0.9 returns zeros for some intensity operations on negative inputs) and draw
+from torch's default generator, which the trainer seeds at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import kornia.augmentation as K
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translate.config import AugmentConfig
+
+
+class Morph(nn.Module):
+    """Thickens, thins or blurs a sample (3 px max, min or mean filter), mixed in by a random amount."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        kinds = [F.max_pool2d(padded, 3, 1), -F.max_pool2d(-padded, 3, 1), F.avg_pool2d(padded, 3, 1)]
+        kind = torch.randint(len(kinds), (len(x),), device=x.device)
+        changed = torch.stack(kinds, 1)[torch.arange(len(x), device=x.device), kind]
+        amount = torch.rand(len(x), device=x.device) * (torch.rand(len(x), device=x.device) < self.p)
+        return torch.lerp(x, changed, amount[:, None, None, None])
+
+
+def _in_unit_range(transform: nn.Module) -> Callable[[Tensor], Tensor]:
+    def apply(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return transform((x.float() + 1) / 2).clamp(0, 1) * 2 - 1
+
+    return apply
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+def content_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
+    """What is changed before c is taken: c then cannot carry it, and the decoder learns to supply the domain's own."""
+    a, w, c = config.content_affine, config.content_warp, config.content_colour
+    steps: list[nn.Module] = []
+    if a > 0:
+        steps.append(
+            K.RandomAffine(
+                degrees=10 * a, translate=(0.1 * a, 0.1 * a), scale=(1 - 0.2 * a, 1 + 0.2 * a), shear=(-15 * a, 15 * a, -15 * a, 15 * a),
+                padding_mode="border", p=1.0,
+            )
+        )
+    if w > 0:
+        steps.append(K.RandomThinPlateSpline(scale=0.2 * w, p=0.8))
+    if config.content_morph > 0:
+        steps.append(Morph(config.content_morph))
+    if c > 0:
+        steps.append(K.ColorJiggle(brightness=0.3 * c, contrast=0.3 * c, saturation=0.5 * c, hue=0.1 * c, p=0.8))
+    return _in_unit_range(nn.Sequential(*steps)) if steps else _identity
+
+
+def energy_augmentation(config: AugmentConfig, size: int) -> Callable[[Tensor], Tensor]:
+    """What is changed, differentiably and alike, on real and fake before the energy (Zhao et al. 2020, DiffAugment)."""
+    steps: list[nn.Module] = []
+    if config.energy_shift > 0:
+        shift = config.energy_shift
+        steps.append(K.RandomAffine(degrees=0.0, translate=(shift, shift), padding_mode="border", p=1.0))
+    if config.energy_cutout > 0:
+        steps.append(K.RandomErasing(scale=(0.02, 0.25), value=0.5, p=config.energy_cutout))
+    return _in_unit_range(nn.Sequential(*steps)) if steps else _identity

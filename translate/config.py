@@ -1,0 +1,257 @@
+"""Every setting with its default, range and meaning: the only home of defaults. Imports no torch.
+
+A config is YAML, read with a safe loader; unknown keys and wrong types are refused together, each with its path and the
+nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+PRESETS: dict[str, dict[str, int]] = {
+    "tiny": {"fold": 2, "levels": 1, "width": 32, "blocks": 1, "bottleneck": 1, "content_channels": 8, "style_dim": 16},
+    "small": {"fold": 2, "levels": 2, "width": 48, "blocks": 2, "bottleneck": 2, "content_channels": 8, "style_dim": 32},
+    "base": {"fold": 4, "levels": 2, "width": 96, "blocks": 2, "bottleneck": 4, "content_channels": 12, "style_dim": 64},
+    "large": {"fold": 4, "levels": 3, "width": 96, "blocks": 3, "bottleneck": 4, "content_channels": 16, "style_dim": 64},
+}
+
+
+class ConfigError(ValueError):
+    """All that is wrong with a config, a line each: `key: problem; remedy`."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _f(default: Any, doc: str, **limits: Any) -> Any:
+    return Field(default, description=doc, **limits)
+
+
+class DataConfig(_Section):
+    """Where the pictures are and how they become (channels, size, size) arrays."""
+
+    root: str | None = _f(None, "folder with trainA, trainB and, for evaluation, testA, testB")
+    domains: dict[str, str] | None = _f(None, "domain name -> training folder (relative to root); default A, B")
+    tests: dict[str, str] | None = _f(None, "domain name -> test folder (relative to root); default testA, testB")
+    size: int = _f(32, "training size in pixels, a multiple of the model's stride", ge=8, le=2048)
+    channels: Literal[1, 3] = _f(3, "1 for grayscale, 3 for colour")
+    load_size: int | None = _f(None, "shorter side before cropping; default: size", ge=8, le=4096)
+    crop: Literal["center", "random", "resized"] = _f("center", "how a square is cut: centre, anywhere, or resized")
+    flip: float = _f(0.0, "probability of a left-right flip", ge=0, le=1)
+    background: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)] = _f(
+        [255, 255, 255], "sRGB colour behind transparent pixels"
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Domain names; a domain's index y is its place here."""
+        return tuple(self.domains) if self.domains else ("A", "B")
+
+    def folder(self, name: str, split: Literal["train", "test"] = "train") -> Path:
+        """The folder of a domain's split."""
+        given = (self.domains if split == "train" else self.tests) or {}
+        return Path(self.root or ".") / given.get(name, f"{split}{name}")
+
+
+class ModelConfig(_Section):
+    """Network sizes; what is not given comes from the preset."""
+
+    preset: Literal["tiny", "small", "base", "large"] = _f("tiny", "tiny 32 px CPU, small 64, base 128, large 256 px")
+    fold: Literal[1, 2, 4, 8] = Field(description="pixel-unshuffle factor of the first layer")
+    levels: int = Field(description="halvings after the fold", ge=0, le=5)
+    width: int = Field(description="channels of the first level; doubles at each level", ge=8, le=1024, multiple_of=8)
+    blocks: int = Field(description="residual blocks a level", ge=1, le=16)
+    bottleneck: int = Field(description="further decoder blocks on the content map", ge=0, le=32)
+    content_channels: int = Field(description="Cc", ge=1, le=256)
+    style_dim: int = Field(description="Ds", ge=1, le=1024)
+    condition: int = _f(64, "size of the vector that modulates the blocks", ge=4, le=1024)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            preset = values.get("preset", "tiny")
+            return {**PRESETS.get(preset if isinstance(preset, str) else "", PRESETS["tiny"]), **values}
+        return values
+
+    @property
+    def stride(self) -> int:
+        """Image pixels for each pixel of the content map."""
+        return self.fold << self.levels
+
+
+class ObjectiveConfig(_Section):
+    """Weights of the terms, named as in the log; 0 switches a term off and saves its passes."""
+
+    rec: Literal["mse", "l1"] = _f("mse", "L_r: sum over pixels of the squared or absolute error")
+    beta_rec: float = _f(1.0, "weight of L_r(x)", ge=0)
+    beta_kl_c: float = _f(0.05, "weight of KL_c(x)", ge=0)
+    beta_kl_s: float = _f(1.0, "weight of KL_s(x)", gt=0)
+    beta_neg: float | Literal["auto"] = _f("auto", "weight of KL_s(f) in the energy; auto: from KL_s after warm-up")
+    beta_neg_c: float = _f(0.0, "weight of KL_c(f) in the energy", ge=0)
+    beta_fake: float = _f(1.0, "decoder's pull on KL_s(f)", ge=0)
+    beta_fake_c: float = _f(0.0, "decoder's pull on KL_c(f)", ge=0)
+    gamma_r: float = _f(0.0, "weight of L_r(f) in the decoder's loss, and of the energy's L_r(f) if above 0", ge=0)
+    lambda_c: float = _f(0.0, "content consistency |mu_c(t) - mu_c|", ge=0)
+    lambda_cyc: float = _f(0.5, "image cycle L_r(x, D(c(t), s(x), y))", ge=0)
+    cycle_grad: bool = _f(False, "let the cycle change the translation it starts from (invites ghosts)")
+    translation: bool = _f(True, "negatives: translations")
+    wrong_domain: bool = _f(True, "negatives: real images presented as another domain")
+    reconstruction: bool = _f(False, "negatives: reconstructions")
+    prior: bool = _f(False, "negatives: decoded prior samples")
+
+
+class AugmentConfig(_Section):
+    """Random changes on the device, in [0, 1] and float32."""
+
+    content_affine: float = _f(0.0, "strength of affine changes before c is taken (0 to 1)", ge=0, le=1)
+    content_warp: float = _f(0.0, "strength of smooth warps before c is taken (0 to 1)", ge=0, le=1)
+    content_morph: float = _f(0.0, "probability of thickening, thinning or blurring before c is taken", ge=0, le=1)
+    content_colour: float = _f(0.0, "strength of colour changes before c is taken", ge=0, le=1)
+    energy_shift: float = _f(0.0, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5)
+    energy_cutout: float = _f(0.0, "probability of a cutout on real and fake before the energy", ge=0, le=1)
+
+
+class TrainConfig(_Section):
+    """The order of steps."""
+
+    steps: int = _f(20_000, "training steps", ge=1)
+    warmup: float = _f(0.2, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
+    batch_size: int = _f(16, "images per domain and step", ge=1)
+    learning_rate: float = _f(1e-3, "Adam's learning rate, falling to 0 over the last part (cooldown)", gt=0, le=1)
+    cooldown: float = _f(0.3, "share of the steps over which the learning rate falls to 0", ge=0, le=1)
+    beta1: float = _f(0.5, "Adam's beta1", ge=0, lt=1)
+    beta2: float = _f(0.99, "Adam's beta2", ge=0, lt=1)
+    clip: float = _f(0.0, "gradient norm bound for each player, 0: none", ge=0)
+    ema_decay: float = _f(0.998, "decay of the averaged weights that the model file holds", ge=0, lt=1)
+    seed: int = _f(0, "seed of every random stream", ge=0)
+    precision: Literal["auto", "32", "bf16"] = _f("auto", "auto: bf16 where the device computes it fast")
+    max_minutes: float | None = _f(None, "stop after so many minutes; schedules then follow the clock", gt=0)
+    log_every: int = _f(50, "steps between lines of stats.jsonl", ge=1)
+    sample_every: int = _f(500, "steps between sample grids", ge=1)
+    checkpoint_every: int = _f(500, "steps between training states", ge=1)
+
+
+class EvaluateConfig(_Section):
+    """How the result is judged."""
+
+    lpips_net: Literal["alex", "vgg", "squeeze"] = _f("alex", "LPIPS network")
+
+
+class Config(_Section):
+    """The whole config, immutable and validated."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = Field(default_factory=lambda: ModelConfig.model_validate({}))
+    objective: ObjectiveConfig = ObjectiveConfig()
+    augment: AugmentConfig = AugmentConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        stride = self.model.stride
+        if self.data.size % stride:
+            near = max(stride, round(self.data.size / stride) * stride)
+            raise ValueError(f"data.size: {self.data.size} is no multiple of the model's stride {stride}; use {near}")
+        if self.data.load_size is not None and self.data.load_size < self.data.size:
+            raise ValueError(f"data.load_size: {self.data.load_size} is below data.size {self.data.size}; raise it")
+        return self
+
+    def to_yaml(self) -> str:
+        """The resolved config as YAML that reads back to the same config."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-4 as a number (YAML 1.1 asks for a dot and takes it for text)."""
+
+
+_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parses YAML safely; ConfigError names `source` and the line."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{source}:{where} is not valid YAML: {getattr(error, 'problem', None) or error}") from None
+
+
+def _names_at(path: Sequence[str]) -> list[str]:
+    """Valid keys of the section that `path` leads to."""
+    section: Any = Config
+    for name in path:
+        field = section.model_fields.get(name)
+        section = field.annotation if field else None
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return []
+    return list(section.model_fields)
+
+
+def _describe(error: Mapping[str, Any]) -> str:
+    loc = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        valid = _names_at(loc[:-1])
+        near = difflib.get_close_matches(loc[-1], valid, 1)
+        return f"{'.'.join(loc)}: unknown key; " + (
+            f"did you mean {'.'.join([*loc[:-1], near[0]])}?" if near else f"valid keys are {', '.join(valid)}"
+        )
+    path: list[str] = []
+    for part in loc:  # a union adds the names of its members to the path: keep what names a key
+        if part not in _names_at(path):
+            break
+        path.append(part)
+    message = error["msg"].removeprefix("Value error, ")
+    return message if not path else f"{'.'.join(path)}: {error['input']!r} is not allowed; {message[0].lower()}{message[1:]}"
+
+
+def from_dict(values: Any, source: str = "config") -> Config:
+    """Validates a nested mapping. Raises ConfigError with every problem, a line each."""
+    if values is not None and not isinstance(values, Mapping):
+        raise ConfigError(f"{source}: a mapping of sections ({', '.join(Config.model_fields)}) is expected")
+    try:
+        return Config.model_validate(values or {})
+    except ValidationError as error:
+        lines = dict.fromkeys(_describe(problem) for problem in error.errors(include_url=False))
+        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML config and applies `key.path=value` overrides (values are YAML). Raises ConfigError."""
+    try:
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a config ({error}); give a YAML file") from None
+    if values is not None and not isinstance(values, dict):
+        return from_dict(values, str(path))  # raises, saying what is expected
+    return from_dict(override(values or {}, overrides), str(path))
+
+
+def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of nested `values` with `key.path=value` settings applied. Raises ConfigError for a malformed one."""
+    result: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    for item in overrides:
+        path, equals, text = item.partition("=")
+        keys = path.split(".")
+        if not equals or not all(keys) or len(keys) < 2:
+            raise ConfigError(f"--set {item}: expected section.key=value, such as train.steps=2000")
+        node = result
+        for key in keys[:-1]:
+            node[key] = dict(node.get(key) or {}) if isinstance(node.get(key) or {}, dict) else {}
+            node = node[key]
+        node[keys[-1]] = parse_yaml(text, f"--set {item}")
+    return result

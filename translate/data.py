@@ -1,0 +1,142 @@
+"""Domains as folders, decoded once into uint8 memory, and unpaired batches that depend on nothing but (seed, step).
+
+Legend: B images per domain and step, C channels, S = data.size, domains stacked in order: (domains * B, C, S, S) uint8.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from translate.config import Config, DataConfig
+from translate.images import ImageError, flatten, list_images, read_image, resize, to_channels
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+
+MIN_IMAGES = 2
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain's images as (h, w, C) uint8 with the shorter side at load size, and what could not be read."""
+
+    name: str
+    images: list[np.ndarray]
+    failed: dict[Path, str]
+
+
+def load_image(path: Path, config: DataConfig) -> np.ndarray:
+    """Decodes a file to (h, w, C) uint8, shorter side `load_size` (default `size`). Raises ImageError."""
+    pixels = to_channels(flatten(read_image(path), (config.background[0], config.background[1], config.background[2])), config.channels)
+    return resize(pixels, shorter_side(pixels.shape[1], pixels.shape[0], config.load_size or config.size))
+
+
+def shorter_side(width: int, height: int, side: int) -> tuple[int, int]:
+    """(width, height) scaled so that the shorter one is `side`, in pixels."""
+    factor = side / min(width, height)
+    return max(side, round(width * factor)), max(side, round(height * factor))
+
+
+def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
+    """Reads all images below `folder`, with threads. Raises ValueError when fewer than two can be used."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder for domain {name}; set data.root (--data) or data.domains.{name}")
+    paths = list_images(folder)
+
+    def attempt(path: Path) -> np.ndarray | str:
+        try:
+            return load_image(folder / path, config)
+        except ImageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(attempt, paths))
+    images = [result for result in results if not isinstance(result, str)]
+    failed = {folder / path: result for path, result in zip(paths, results, strict=True) if isinstance(result, str)}
+    if len(images) < MIN_IMAGES:
+        unreadable = f" ({len(failed)} more cannot be read)" if failed else ""
+        raise ValueError(
+            f"{folder}: domain {name} has {len(images)} usable image{'s' * (len(images) != 1)}{unreadable}; "
+            f"training needs at least {MIN_IMAGES} a domain"
+        )
+    return Domain(name, images, failed)
+
+
+def load_domains(config: DataConfig) -> list[Domain]:
+    """All training domains in the order of their index y. Raises ValueError as load_domain does."""
+    return [load_domain(name, config.folder(name), config) for name in config.names]
+
+
+def host_augmentation(config: DataConfig) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Resize, crop and flip with albumentations: (h, w, C) uint8 and a seed -> (S, S, C) uint8."""
+    import albumentations as A
+
+    size = (config.size, config.size)
+    crops = {
+        "center": A.CenterCrop(*size),
+        "random": A.RandomCrop(*size),
+        "resized": A.RandomResizedCrop(size, scale=(0.6, 1.0), ratio=(0.9, 1.1)),
+    }
+    compose = A.Compose([crops[config.crop], A.HorizontalFlip(p=config.flip)])
+
+    def apply(image: np.ndarray, seed: int) -> np.ndarray:
+        compose.set_random_seed(seed)
+        return np.asarray(compose(image=image)["image"]).reshape(*size, config.channels)
+
+    return apply
+
+
+class UnpairedBatches:
+    """Batches of all domains. `batch(step)` is a pure function of (seed, step), so a resumed run sees the same data."""
+
+    def __init__(self, domains: list[Domain], config: Config) -> None:
+        self.domains, self.config = domains, config
+        data = config.data
+        fixed = (data.size, data.size, data.channels)
+        self.plain = data.flip == 0 and data.crop != "resized"
+        self.plain &= all(image.shape == fixed for domain in domains for image in domain.images)
+        self.augment = None if self.plain else host_augmentation(data)
+
+    def indices(self, domain: int, step: int) -> list[tuple[int, int]]:
+        """(image, draw number) for one domain and step: every image once per epoch, in a new order each time."""
+        count, batch = len(self.domains[domain].images), self.config.train.batch_size
+        draws = range(step * batch, (step + 1) * batch)
+        return [(int(_order(self.config.train.seed, domain, n // count, count)[n % count]), n) for n in draws]
+
+    def batch(self, step: int) -> Tensor:
+        """(domains * B, C, S, S) uint8 for a step."""
+        images = []
+        for d, domain in enumerate(self.domains):
+            for index, draw in self.indices(d, step):
+                image = domain.images[index]
+                if self.augment is not None:
+                    seed = np.random.SeedSequence([self.config.train.seed, d, draw]).generate_state(1)[0]
+                    image = self.augment(image, int(seed))
+                images.append(image)
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+    def fixed(self, domain: int, count: int) -> Tensor:
+        """The first `count` images of a domain, unaugmented but cut to size: what sample grids show. (N, C, S, S) uint8."""
+        size = self.config.data.size
+        images = self.domains[domain].images
+        cut = [center_crop(images[i % len(images)], size) for i in range(count)]
+        return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
+
+
+def center_crop(image: np.ndarray, size: int) -> np.ndarray:
+    """The middle (size, size) of an (h, w, C) array at least as large."""
+    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    return image[top : top + size, left : left + size]
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, domain: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, domain, epoch]).permutation(count)

@@ -1,0 +1,151 @@
+"""Metrics that need no network: L1, SSIM, the kernel distance of features, intervals, and what each figure means.
+
+Images are uint8 (N, H, W, C), C 1 or 3, so that nobody can pass the wrong range; the answers are plain numbers. No
+files. Legend: N, M images; H, W, C height, width, channels; D features. LPIPS and its features: `perceptual.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Direction = Literal["lower", "higher"]
+
+SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+BATCH = 64  # images in float at a time, so that memory does not grow with N
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How to read one figure: which way is better, its range, and what it says in one line."""
+
+    better: Direction
+    range: str
+    meaning: str
+
+
+METRICS: dict[str, Metric] = {
+    "lpips_paired": Metric("lower", "0 to about 1", "LPIPS between a translation and its pair in the target domain"),
+    "l1": Metric("lower", "0 to 1", "mean absolute difference between a translation and its pair"),
+    "ssim": Metric("higher", "-1 to 1", "structural similarity between a translation and its pair"),
+    "lpips_source": Metric("lower", "0 to about 1", "LPIPS between a translation and its input; 0 is a mere copy"),
+    "lpips_reconstruction": Metric("lower", "0 to about 1", "LPIPS between an image and its reconstruction"),
+    "lpips_cycle": Metric("lower", "0 to about 1", "LPIPS between an image and its translation there and back"),
+    "lpips_diversity": Metric("higher", "0 to about 1", "mean LPIPS between an input's translations in several styles"),
+    "kernel_distance": Metric("lower", "about 0 upwards", "squared MMD of LPIPS-network features to the target domain"),
+}
+DIRECTION: dict[str, Direction] = {name: metric.better for name, metric in METRICS.items()}
+
+
+def check_images(*stacks: Tensor) -> None:
+    """Raises ValueError unless every stack is uint8 (N, H, W, C), C 1 or 3, not empty, and all have one shape."""
+    for x in stacks:
+        good = isinstance(x, Tensor) and x.dtype == torch.uint8 and x.ndim == 4 and x.shape[3] in (1, 3) and x.numel()
+        if not good:
+            got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise ValueError(f"expected a torch.uint8 tensor (N, H, W, C) of N >= 1 images with C 1 or 3, got {got}")
+    if len({x.shape for x in stacks}) > 1:
+        raise ValueError("expected stacks of one shape, got " + " and ".join(str(tuple(x.shape)) for x in stacks))
+
+
+def l1(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference of two stacks of images, pixel range [0, 1].
+
+    Shape: x, y uint8 (N, H, W, C) -> float32 (N,) on the CPU, each in [0, 1]. Raises ValueError for anything else.
+    """
+    check_images(x, y)
+    return _batched(lambda a, b: (a.float() - b.float()).abs().flatten(1).mean(1) / 255, x, y)
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004) of the luma, taken as the mean of the channels in [0, 1].
+
+    Their constants: Gaussian window 11 px, sigma 1.5, K1 0.01, K2 0.03, biased variances; windows lie inside the image.
+
+    Shape: x, y uint8 (N, H, W, C) -> float32 (N,) on the CPU, each in [-1, 1]; equal images give 1.
+    Raises ValueError for anything else, and for images under 11 px.
+    """
+    check_images(x, y)
+    if min(x.shape[1:3]) < SSIM_WINDOW:
+        raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} px a side, got {x.shape[1]} x {x.shape[2]}")
+    return _batched(_ssim, x, y)
+
+
+def _ssim(x: Tensor, y: Tensor) -> Tensor:
+    # float64: a variance is a small difference of large means, in float32 some 1e-4 of SSIM where images are flat
+    offset = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    window = torch.exp(-(offset**2) / (2 * SSIM_SIGMA**2))
+    window = window / window.sum()
+
+    def mean(z: Tensor) -> Tensor:  # Gaussian-weighted, (N, 1, H, W) -> (N, 1, H - 10, W - 10)
+        return F.conv2d(F.conv2d(z, window[None, None, None, :]), window[None, None, :, None])
+
+    x, y = ((z.double() / 255).mean(3)[:, None] for z in (x, y))
+    mu_x, mu_y = mean(x), mean(y)
+    var_x, var_y, cov = mean(x * x) - mu_x**2, mean(y * y) - mu_y**2, mean(x * y) - mu_x * mu_y
+    luminance = (2 * mu_x * mu_y + SSIM_C1) / (mu_x**2 + mu_y**2 + SSIM_C1)
+    structure = (2 * cov + SSIM_C2) / (var_x + var_y + SSIM_C2)
+    return (luminance * structure).flatten(1).mean(1).float()
+
+
+def kernel_distance(fx: Tensor, fy: Tensor) -> float:
+    """Unbiased squared MMD with the kernel (<a, b> / D + 1)^3 between two sets of features, in units of fy's spread.
+
+    The estimator is that of KID (Binkowski et al. 2018, "Demystifying MMD GANs", section 4), *the features are not*:
+    they come from the LPIPS network (AlexNet or VGG, `Perceptual.features`) and are divided by the standard deviation
+    of all of fy. So this is no KID on Inception and must not be compared with one, nor across networks or target sets.
+    It is not multiplied by 1000, is 0 on average for two samples of one distribution, and may be slightly negative.
+
+    Shape: fx (N, D) measured set, fy (M, D) target set -> float. Raises ValueError for other shapes, for fewer than two
+    rows and for a target without spread.
+    """
+    if fx.ndim != 2 or fy.ndim != 2 or fx.shape[1] != fy.shape[1]:
+        raise ValueError(f"expected features (N, D) and (M, D), got {tuple(fx.shape)} and {tuple(fy.shape)}")
+    n, m = len(fx), len(fy)
+    if min(n, m) < 2:
+        raise ValueError(f"the kernel distance needs at least 2 images on each side, got {n} and {m}")
+    spread = fy.double().std()
+    if not spread > 0:
+        raise ValueError("the features of the target set have no spread: are all its images the same?")
+    fx, fy = fx.double() / spread, fy.double() / spread
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    k_xx, k_yy = kernel(fx, fx), kernel(fy, fy)
+    within_x = (k_xx.sum() - k_xx.trace()) / (n * (n - 1))
+    within_y = (k_yy.sum() - k_yy.trace()) / (m * (m - 1))
+    return float(within_x + within_y - 2 * kernel(fx, fy).mean())
+
+
+def bootstrap_interval(
+    values: Tensor, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean (Efron 1979): how far it could have moved with other images.
+
+    The same values, in the same order, and the same seed give the same interval. One value v gives (v, v).
+
+    Shape: values (N,), any unit -> (low, high) in that unit.
+    Raises ValueError without values, for another shape, a level outside (0, 1) or no resamples.
+    """
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"expected values (N,) with N >= 1, got {tuple(values.shape)}")
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(f"expected a level between 0 and 1 and at least 1 resample, got {level} and {resamples}")
+    values = values.detach().cpu().double()
+    draws = torch.randint(len(values), (resamples, len(values)), generator=torch.Generator().manual_seed(seed))
+    tail = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = values[draws].mean(1).quantile(tail).tolist()
+    return low, high
+
+
+def _batched(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    return torch.cat(
+        [measure(a.cpu(), b.cpu()) for a, b in zip(torch.split(x, BATCH), torch.split(y, BATCH), strict=True)]
+    )

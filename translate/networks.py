@@ -1,0 +1,176 @@
+"""The encoder q(c, s | x, y) and the decoder D(c, s, y), fully convolutional.
+
+Legend: B batch, C image channels, H W image pixels, h w content map (H / `stride`), Cc content channels, Ds style
+dimensions, y (B,) int64 domain index, W width of a level.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translate.config import Config
+from translate.gaussian import Gaussian
+
+# Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real and fake batches.
+GROUP_CHANNELS = 8
+
+
+def _icnr_(weight: Tensor, factor: int) -> None:
+    """Gives the factor^2 sub-pixels of each output channel one kernel, so that pixel shuffle starts without checkerboard
+    (Aitken et al. 2017)."""
+    base = torch.empty(weight.shape[0] // factor**2, *weight.shape[1:])
+    nn.init.kaiming_normal_(base, nonlinearity="linear")
+    with torch.no_grad():
+        weight.copy_(base.repeat_interleave(factor**2, dim=0))
+
+
+class AdaGroupNorm(nn.Module):
+    """GroupNorm whose gain and bias are an affine function of a condition vector (AdaIN, Huang & Belongie 2017)."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.groups = max(1, channels // GROUP_CHANNELS)
+        self.affine = nn.Linear(condition, 2 * channels)
+        nn.init.normal_(self.affine.weight, std=0.02)
+        nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, W, h, w), condition (B, K) -> (B, W, h, w)."""
+        gain, bias = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
+        return F.group_norm(x, self.groups) * (1 + gain) + bias
+
+
+class Block(nn.Module):
+    """Pre-activation residual block, conditioned, optionally halving or doubling the resolution."""
+
+    def __init__(self, inputs: int, outputs: int, condition: int, resample: float = 1.0) -> None:
+        super().__init__()
+        self.resample = resample
+        self.norm1, self.norm2 = AdaGroupNorm(inputs, condition), AdaGroupNorm(outputs, condition)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        nn.init.zeros_(self.conv2.bias)
+        with torch.no_grad():
+            self.conv2.weight.mul_(0.3)  # the block starts close to its skip path
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, inputs, h, w) -> (B, outputs, h * resample, w * resample)."""
+        h = F.silu(self.norm1(x, condition))
+        if self.resample > 1:  # 1x1 skip commutes with nearest upsampling: do it at the lower resolution
+            x, h = F.interpolate(self.skip(x), scale_factor=2.0), F.interpolate(h, scale_factor=2.0)
+        elif self.resample < 1:
+            x, h = self.skip(F.avg_pool2d(x, 2)), F.avg_pool2d(h, 2)
+        else:
+            x = self.skip(x)
+        h = self.conv2(F.silu(self.norm2(self.conv1(h), condition)))
+        return x + h
+
+
+class Trunk(nn.Module):
+    """Image (B, C, H, W) -> features (B, W * 2^levels, h, w); the first layer folds pixels, as full resolution is dear."""
+
+    def __init__(self, config: Config, condition: int, width: int, blocks: int, levels: int) -> None:
+        super().__init__()
+        model = config.model
+        self.fold = model.fold
+        self.first = nn.Conv2d(config.data.channels * model.fold**2, width, 3, padding=1)
+        layers: list[Block] = []
+        for level in range(levels):
+            layers += [Block(width << level, width << level, condition) for _ in range(blocks - 1)]
+            layers += [Block(width << level, width << (level + 1), condition, 0.5)]
+        self.channels = width << levels
+        layers += [Block(self.channels, self.channels, condition) for _ in range(blocks)]
+        self.blocks = nn.ModuleList(layers)
+        self.norm = AdaGroupNorm(self.channels, condition)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = self.first(F.pixel_unshuffle(x, self.fold))
+        for block in self.blocks:
+            h = block(h, condition)
+        return F.silu(self.norm(h, condition))
+
+
+class Encoder(nn.Module):
+    """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style, each with its own trunk, so that a pass
+    whose result is not used is not run."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model, domains = config.model, len(config.data.names)
+        self.domain = nn.Embedding(domains, model.condition)
+        self.content_trunk = Trunk(config, model.condition, model.width, model.blocks, model.levels)
+        self.content_head = nn.Conv2d(self.content_trunk.channels, 2 * model.content_channels, 1)
+        self.style_trunk = Trunk(config, model.condition, model.width, model.blocks, model.levels)
+        # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
+        self.style_head = nn.Linear(2 * self.style_trunk.channels, domains * 2 * model.style_dim)
+        nn.init.normal_(self.style_head.weight, std=0.02)
+
+    def content(self, x: Tensor, y: Tensor) -> Gaussian:
+        """x (B, C, H, W) in [-1, 1], y (B,) -> q(c | x, y) with parameters (B, Cc, h, w)."""
+        return Gaussian.from_parameters(self.content_head(self.content_trunk(x, self.domain(y))))
+
+    def style(self, x: Tensor, y: Tensor) -> Gaussian:
+        """x (B, C, H, W) in [-1, 1], y (B,) -> q(s | x, y) with parameters (B, Ds)."""
+        h = self.style_trunk(x, self.domain(y))
+        pooled = torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
+        heads = self.style_head(pooled).unflatten(1, (self.domain.num_embeddings, -1))
+        return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
+
+
+class Decoder(nn.Module):
+    """D(c, s, y): the content map painted in the style s of domain y."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model, condition = config.model, config.model.condition
+        width = model.width << model.levels
+        self.fold = model.fold
+        self.domain = nn.Embedding(len(config.data.names), condition)
+        self.style = nn.Sequential(
+            nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
+        )
+        self.first = nn.Conv2d(model.content_channels, width, 3, padding=1)
+        layers = [Block(width, width, condition) for _ in range(model.blocks + model.bottleneck)]
+        for _ in range(model.levels):
+            layers += [Block(width, width // 2, condition, 2.0)]
+            width //= 2
+            layers += [Block(width, width, condition) for _ in range(model.blocks - 1)]
+        self.blocks = nn.ModuleList(layers)
+        self.norm = AdaGroupNorm(width, condition)
+        self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
+        _icnr_(self.last.weight, model.fold)
+
+    def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor) -> Tensor:
+        """z_c (B, Cc, h, w), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1], float32."""
+        condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
+        h = self.first(z_c)
+        for block in self.blocks:
+            h = block(h, condition)
+        h = self.last(F.silu(self.norm(h, condition)))
+        return torch.tanh(F.pixel_shuffle(h, self.fold).float())
+
+
+class Model(nn.Module):
+    """Encoder and decoder together: what a model file holds."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.stride = config.model.fold << config.model.levels
+        self.style_dim = config.model.style_dim
+
+    def translate(self, x: Tensor, source: int, to: int, z_s: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W) of domain `source` in domain `to`; style z_s (B, Ds), default the prior's mean. -> like x."""
+        y = torch.full((len(x),), source, device=x.device)
+        z_s = x.new_zeros(len(x), self.style_dim) if z_s is None else z_s
+        return cast(Tensor, self.decoder(self.encoder.content(x, y).mu, z_s, torch.full_like(y, to)))
+
+    def reconstruct(self, x: Tensor, domain: int) -> Tensor:
+        """D(E(x)) from the posterior means. -> like x."""
+        y = torch.full((len(x),), domain, device=x.device)
+        return self.translate(x, domain, domain, self.encoder.style(x, y).mu)
