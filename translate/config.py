@@ -39,7 +39,7 @@ class DataConfig(_Section):
     """Where the pictures are and how they become (channels, size, size) arrays."""
 
     root: str | None = _f(None, "folder with trainA, trainB and, for evaluation, testA, testB")
-    domains: dict[str, str] | None = _f(None, "domain name -> training folder (relative to root); default A, B")
+    domains: dict[str, str] | None = _f(None, "domain name -> training folder (relative to root); default A, B", min_length=2)
     tests: dict[str, str] | None = _f(None, "domain name -> test folder (relative to root); default testA, testB")
     size: int = _f(32, "training size in pixels, a multiple of the model's stride", ge=8, le=2048)
     channels: Literal[1, 3] = _f(3, "1 for grayscale, 3 for colour")
@@ -216,7 +216,7 @@ def _describe(error: Mapping[str, Any]) -> str:
             break
         path.append(part)
     message = error["msg"].removeprefix("Value error, ")
-    return message if not path else f"{'.'.join(path)}: {error['input']!r} is not allowed; {message[0].lower()}{message[1:]}"
+    return message if error["type"] == "value_error" else f"{'.'.join(path)}: {error['input']!r} is not allowed; {message[0].lower()}{message[1:]}"
 
 
 def from_dict(values: Any, source: str = "config") -> Config:

@@ -124,10 +124,10 @@ class UnpairedBatches:
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
     def fixed(self, domain: int, count: int) -> Tensor:
-        """The first `count` images of a domain, unaugmented but cut to size: what sample grids show. (N, C, S, S) uint8."""
+        """`count` images spread over a domain, unaugmented, cut to size: what sample grids show. (count, C, S, S) uint8."""
         size = self.config.data.size
         images = self.domains[domain].images
-        cut = [center_crop(images[i % len(images)], size) for i in range(count)]
+        cut = [center_crop(images[i * len(images) // count], size) for i in range(count)]
         return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
 
 

@@ -66,7 +66,7 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000) -> Picture:
                 raise ImageError("empty file")
             with Image.open(file, formats=FORMATS) as image:
                 if (found := image.width * image.height) > max_pixels:
-                    raise ImageError(f"{found / 1e6:.4g} Mpx exceed --max-pixels {max_pixels / 1e6:.4g} Mpx")
+                    raise ImageError(f"{found / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx")
                 return _decode(image, Path(path).suffix.lower())
     except Exception as error:  # hostile bytes make decoders raise anything: struct.error, AssertionError, KeyError
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -117,13 +117,14 @@ def _decode(image: ImageFile.ImageFile, suffix: str) -> Picture:
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     """Applies the EXIF orientation of a loaded image: PNG may hold it behind the pixels, TIFF was turned by Pillow."""
+    turn = None
     with suppress(Exception):  # a parser of bytes, see read_image
         exif = image.getexif()
-        turn = exif.get(ExifTags.Base.Orientation, 1)
-        if turn in range(1, 9) and (exif or not image.info.get("exif")):  # opening a JPEG swallows errors and the rest
-            return image.transpose(TURNS[turn]) if turn in TURNS else image
-    notes.append("malformed EXIF: its orientation is ignored")
-    return image
+        if exif or not image.info.get("exif"):  # opening a JPEG with broken EXIF drops all of it, without an error
+            turn = exif.get(ExifTags.Base.Orientation, 1)
+    if turn not in range(1, 9):
+        notes.append("malformed EXIF: its orientation is ignored")
+    return image.transpose(TURNS[turn]) if turn in TURNS else image
 
 
 def _without_alpha(image: Image.Image, rawmode: str, notes: list[str]) -> tuple[Image.Image, UInt8 | None]:
@@ -135,11 +136,10 @@ def _without_alpha(image: Image.Image, rawmode: str, notes: list[str]) -> tuple[
     key, alpha = image.info.pop("transparency", None), None
     if image.mode in ("RGBA", "LA"):
         return image.convert(image.mode[:-1]), np.array(image.getchannel("A"))
-    image = image.convert("L") if image.mode == "1" else image
+    image, key = (image.convert("L"), key and 255) if image.mode == "1" else (image, key)
     if key is not None:  # PNG: one level or colour is transparent, told in the file's depth, which is not Pillow's
         key = np.asarray(key) * {"L;2": 85, "L;4": 17}.get(rawmode, 1) >> (8 if rawmode.startswith("RGB;16") else 0)
-        match = np.atleast_3d(np.asarray(image) == key).all(axis=2)
-        alpha = np.where(match, 0, 255).astype(np.uint8)
+        alpha = np.where(np.atleast_3d(np.asarray(image) == key).all(axis=2), 0, 255).astype(np.uint8)
     if image.mode[0] in "IF":
         image = Image.fromarray(_to_8_bits(image, notes))
     return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB"), alpha
@@ -168,6 +168,7 @@ def _to_srgb(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | No
         mode = "RGB" if (space, mode) == ("RGB", "L") else mode
         if space != {"L": "GRAY", "LAB": "Lab"}.get(mode, mode):
             raise ValueError(f"it is for {space}, the pixels are {mode}")
+        flags |= ImageCms.Flags.NOOPTIMIZE if mode == "L" else 0  # optimised, lcms halves the darks of linear gray
         transform = ImageCms.buildTransform(source, srgb, mode, "RGB", intent, flags)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         return None, (f"colour profile ignored: {' '.join(str(error).split())}",)
@@ -212,7 +213,7 @@ def to_uint8(x: NDArray[np.floating[Any]]) -> UInt8:
     """Floats (..., C, H, W), clipped to [-1, 1] -> uint8 (..., H, W, C), half rounded up; ValueError if not finite."""
     if not np.isfinite(x).all():
         raise ValueError("the image holds values that are not finite")
-    scaled = np.floor((x.astype(np.result_type(x, np.float32)).clip(-1, 1) + 1) * 127.5 + 0.5)
+    scaled = (x.astype(np.result_type(x, np.float32)).clip(-1, 1) + 1) * 127.5 + 0.5
     return np.ascontiguousarray(np.moveaxis(scaled.astype(np.uint8), -3, -1))
 
 
@@ -235,20 +236,15 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = 95) -> None:
-    """Writes (H, W, C) as the suffix says, all or nothing; alpha (H, W) is laid over white where it cannot be kept.
-
-    Raises ValueError for any other suffix or array, OSError when the file cannot be written.
-    """
+    """Writes (H, W, C) as the suffix says, or ValueError; alpha (H, W) is laid over white where it cannot be kept."""
     suffix = Path(path).suffix
     if (kind := SUFFIXES.get(suffix.lower())) is None:
         raise ValueError(f"cannot write an image named {suffix or 'without suffix'}: use {' '.join(SUFFIXES)}")
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"pixels must be uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")
     if alpha is not None and kind not in ("PNG", "WEBP", "TIFF"):
-        pixels, alpha = (
-            to_channels(flatten(Picture(to_channels(pixels, 3), alpha, kind, "", ())), pixels.shape[2]),
-            None,
-        )
+        on_white = flatten(Picture(to_channels(pixels, 3), alpha, kind, "", ()))
+        pixels, alpha = to_channels(on_white, pixels.shape[2]), None
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if alpha is not None:
         image.putalpha(Image.fromarray(alpha))
@@ -258,10 +254,7 @@ def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quali
 
 
 def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Regular files under `folder`, relative to it, in the order of their POSIX paths: no links, no unfinished files.
-
-    A folder that cannot be listed, `folder` included, is passed over; `on_error` hears of it.
-    """
+    """Regular files under `folder`, relative to it, by POSIX path; not links, not PART; `on_error` is os.walk's."""
     found = []
     for root, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(PART)]

@@ -144,6 +144,7 @@ class Decoder(nn.Module):
         self.norm = AdaGroupNorm(width, condition)
         self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
         _icnr_(self.last.weight, model.fold)
+        nn.init.constant_(cast(Tensor, self.last.bias), 0.0)
 
     def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor) -> Tensor:
         """z_c (B, Cc, h, w), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1], float32."""

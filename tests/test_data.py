@@ -1,0 +1,87 @@
+"""Folders to batches: what is left out, what is refused, order, augmentation, resuming."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from translate.config import Config, from_dict
+from translate.data import Domain, UnpairedBatches, load_domain, load_domains
+
+
+def settings(root: Path | None = None, batch: int = 2, **data: object) -> Config:
+    return from_dict({"data": {"root": str(root), "size": 16, "channels": 1, **data}, "train": {"batch_size": batch}})
+
+
+def picture(path: Path, size: tuple[int, int] = (16, 16), value: int = 200) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+def domains(counts: tuple[int, ...], shape: tuple[int, int, int] = (16, 16, 1)) -> list[Domain]:
+    """Domain d's image i is constant 100 d + i, so that a batch says where it came from."""
+    return [Domain("ABC"[d], [np.full(shape, 100 * d + i, np.uint8) for i in range(n)], {}) for d, n in enumerate(counts)]
+
+
+def test_folders_become_arrays_and_broken_files_are_reported(tmp_path: Path) -> None:
+    for name in ("A", "B"):
+        picture(tmp_path / f"train{name}" / "one.png", (40, 20))
+        picture(tmp_path / f"train{name}" / "sub" / "two.png", (16, 16))
+    (tmp_path / "trainA" / "broken.png").write_bytes(b"\x89PNG not really")
+    a, b = load_domains(settings(tmp_path).data)
+    assert [image.shape for image in a.images] == [(16, 32, 1), (16, 16, 1)]
+    assert [path.name for path in a.failed] == ["broken.png"]
+    assert not b.failed
+
+
+@pytest.mark.parametrize(("files", "message"), [(0, "0 usable images"), (1, "1 usable image;")])
+def test_a_domain_needs_two_images(tmp_path: Path, files: int, message: str) -> None:
+    (tmp_path / "trainA").mkdir()
+    for i in range(files):
+        picture(tmp_path / "trainA" / f"{i}.png")
+    with pytest.raises(ValueError, match=message):
+        load_domain("A", tmp_path / "trainA", settings(tmp_path).data)
+
+
+def test_a_missing_folder_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="trainA: no such folder for domain A; set data.root"):
+        load_domains(settings(tmp_path).data)
+
+
+def test_an_epoch_shows_every_image_once() -> None:
+    batches = UnpairedBatches(domains((6, 4)), settings(batch=2))
+    seen = [batches.batch(step)[:2, 0, 0, 0].tolist() for step in range(6)]
+    assert Counter(sum(seen[:3], [])) == Counter(range(6))
+    assert Counter(sum(seen[3:], [])) == Counter(range(6))
+    assert seen[:3] != seen[3:]
+
+
+def test_domains_of_other_sizes_go_round_by_themselves() -> None:
+    batches = UnpairedBatches(domains((5, 2)), settings(batch=3))
+    values = np.concatenate([batches.batch(step)[3:, 0, 0, 0].numpy() for step in range(4)])
+    assert Counter(values.tolist()) == {100: 6, 101: 6}
+
+
+def test_a_batch_depends_on_nothing_but_seed_and_step() -> None:
+    first, second = (UnpairedBatches(domains((9, 7), (20, 24, 1)), settings(crop="random", flip=0.5)) for _ in range(2))
+    for step in range(5):
+        first.batch(step)
+    assert first.batch(7).equal(second.batch(7))
+
+
+def test_crops_and_flips_move_pixels_and_keep_sizes() -> None:
+    ramp = [Domain(n, [np.tile(np.arange(24, dtype=np.uint8), (20, 1))[:, :, None]] * 2, {}) for n in "AB"]
+    batches = UnpairedBatches(ramp, settings(crop="random", flip=0.5))
+    rows = [batches.batch(step)[i, 0, 0] for step in range(10) for i in range(4)]
+    starts = {int(row[0]) for row in rows}
+    assert all(row.shape == (16,) for row in rows)
+    assert len(starts) > 5
+    assert {int(row[1]) - int(row[0]) for row in rows} == {1, -1}
+    resized = UnpairedBatches(ramp, settings(crop="resized"))
+    assert resized.batch(0).shape == (4, 1, 16, 16)
+    center = UnpairedBatches(ramp, settings())
+    assert center.batch(0)[0, 0, 0].tolist() == list(range(4, 20))

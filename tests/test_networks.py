@@ -1,0 +1,60 @@
+"""Networks: shapes, independence of samples, start-up, any size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from translate.config import PRESETS, from_dict
+from translate.networks import Block, Model
+
+
+def tiny(channels: int = 1, **model: object) -> Model:
+    torch.manual_seed(0)
+    return Model(from_dict({"data": {"size": 16, "channels": channels}, "model": {"width": 8, **model}}))
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_preset_keeps_sizes_and_ranges(preset: str, channels: int) -> None:
+    config = from_dict({"data": {"size": 64, "channels": channels}, "model": {"preset": preset, "width": 8}})
+    model, stride = Model(config), config.model.stride
+    x, y = torch.rand(2, channels, 64, 64 + stride) * 2 - 1, torch.tensor([0, 1])
+    q_c, q_s = model.encoder.content(x, y), model.encoder.style(x, y)
+    assert q_c.mu.shape == (2, config.model.content_channels, 64 // stride, 64 // stride + 1)
+    assert q_s.mu.shape == q_s.logvar.shape == (2, config.model.style_dim)
+    again = model.decoder(q_c.mu, q_s.mu, y)
+    assert again.shape == x.shape
+    assert again.abs().max() <= 1
+
+
+def test_samples_of_a_batch_do_not_touch_each_other() -> None:
+    model, x, y = tiny(), torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 1, 1, 0])
+    with torch.no_grad():
+        together = model.decoder(model.encoder.content(x, y).mu, model.encoder.style(x, y).mu, y)
+        alone = [model.decoder(model.encoder.content(i, j).mu, model.encoder.style(i, j).mu, j) for i, j in zip(x.split(1), y.split(1))]  # noqa: B905, E501
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_domain_and_style_matter() -> None:
+    model, x = tiny(), torch.rand(2, 1, 16, 16) * 2 - 1
+    with torch.no_grad():
+        a, b = model.encoder.style(x, torch.tensor([0, 0])), model.encoder.style(x, torch.tensor([1, 1]))
+        assert not torch.allclose(a.mu, b.mu)
+        mean, random = model.translate(x, 0, 1), model.translate(x, 0, 1, torch.randn(2, model.style_dim) * 3)
+    assert not torch.allclose(mean, random)
+
+
+def test_blocks_resample() -> None:
+    x, condition = torch.randn(2, 8, 6, 6), torch.randn(2, 4)
+    assert Block(8, 16, 4, 0.5)(x, condition).shape == (2, 16, 3, 3)
+    assert Block(8, 16, 4, 2.0)(x, condition).shape == (2, 16, 12, 12)
+
+
+def test_a_fresh_decoder_shows_no_checkerboard() -> None:
+    """The four sub-pixels of a folded pixel start equal, whatever the content."""
+    model = tiny()
+    with torch.no_grad():
+        image = model.decoder(torch.randn(2, 8, 4, 4), torch.zeros(2, 16), torch.tensor([0, 1]))
+    cells = torch.nn.functional.pixel_unshuffle(image, 2)
+    torch.testing.assert_close(cells, cells[:, :1].expand_as(cells))
