@@ -50,7 +50,7 @@ def training_progress() -> Iterator[Callable[[Tick], None]]:
 
 
 def _tick_line(tick: Tick) -> str:
-    main = ("rec", "kl_c", "kl_s", "kl_s_fake", "cyc")
+    main = ("rec", "kl_c", "kl_s", "kl_s_translation", "cyc")
     terms = "  ".join(f"{name} {tick.terms[name]:.3g}" for name in main if name in tick.terms)
     minutes, seconds = divmod(round(tick.seconds_left), 60)
     return f"step {tick.step}  {tick.images_per_second:.0f} images/s  {minutes}:{seconds:02d} left  {terms}"

@@ -1,8 +1,8 @@
 """How good a model, or a folder of results, is on test images: files in, plain data out.
 
-Files of one name are pairs: their path below the folder without its suffix or, where the folders share no such path,
-their stem. Legend: n images; H, W, C height, width, channels; K styles; a, b domains. Pictures are uint8 (n, H, W, C):
-source (the input), translation, truth (its pair), target (any image of b), reconstruction, cycle; styles (n, K, ...).
+Files of one name are pairs. The name is the stem or, where two files of a folder share one, the path below the folder
+without the suffix. Legend: n images; H, W, C height, width, channels; K styles; a, b domains. Pictures, by what they
+show, are uint8 (n, H, W, C): source (input), translation, truth (what it should be), reconstruction, cycle (a to b to a).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
-from itertools import combinations
+from itertools import combinations, groupby, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,10 +45,9 @@ IDENTITY = "identity_"  # how the names of its columns begin
 DIVERSE, SHOWN, LISTED = 64, 16, 10  # images: whose styles are compared, whose pictures are kept, that a message names
 BATCH, BATCH_PIXELS = 64, 1 << 20  # images, and pixels, that are floats at a time
 
-Group = dict[str, Path]  # the files of one name
-Arrays = dict[str, images.UInt8]  # the pictures of one image, each (H, W, C)
+Group = dict[str, Path]  # the files of one name, by what they show
 Pictures = dict[str, Tensor]
-Progress = Callable[[int, int], None]  # images done, and in all
+Extend = Callable[[list[Group], Pictures, int], Pictures]  # a batch, what is in its files, its start -> all to measure
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """One direction. `absent` says why a metric has no figure, `shown` has (name, pictures) of images spread evenly."""
+    """One direction; what could not be measured is not in `metrics`."""
 
     source: str
     to: str
-    pairs: int
     metrics: dict[str, Figure]
-    absent: dict[str, str]
-    per_image: list[dict[str, str | float]]  # name, and what was measured on this image
-    shown: list[tuple[str, Arrays]] = field(repr=False)
+    per_image: list[dict[str, Any]]  # name, and what was measured on this image
+    shown: list[tuple[str, dict[str, images.UInt8]]] = field(repr=False)  # name, and pictures (H, W, C)
 
     @property
     def name(self) -> str:
@@ -81,18 +79,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was found and what it depends on; plain data, but for the pictures in `Result.shown`."""
+    """All that was found, what it depends on, and notes on what was left out; plain data, but for `Result.shown`."""
 
     versions: dict[str, str]
-    inputs: dict[str, str]
     model_sha256: str | None
     weights_sha256: str | None
     net: str
     seed: int
-    size: int | None  # None: every pair has its own
+    size: int | None  # None: each pair has its own
     resize: str
     notes: list[str]
-    failed: dict[str, str]  # file that could not be read: why
     directions: list[Result]
 
 
@@ -106,32 +102,32 @@ def evaluate(
     seed: int = 0,
     styles: int = 4,
     allow_missing: bool = False,
-    progress: Progress = lambda done, total: None,
 ) -> Evaluation:
     """Measures a model on DATA/test{NAME}, or where its config's data.tests says, at its own size.
 
     directions: the domains to translate to, default all. net: default the config's. Broken images are left out, noted.
-    Raises ValueError for a wrong argument, folder or file, and for pairs that lack a partner unless `allow_missing`.
+    Raises ValueError for a wrong argument, folder or file, and for files without a partner unless `allow_missing`.
     """
-    file, generator = load_model(model_path), torch.Generator().manual_seed(seed)
-    config, names = file.config.data, file.config.data.names
+    place, file = choose_device(device), load_model(model_path)
+    config, names, model = file.config.data, file.config.data.names, file.model.to(place)
+    config = config.model_copy(update={"root": str(data)}) if data else config
     if unknown := sorted(set(directions or ()) - set(names)):
         raise ValueError(f"--to {', '.join(unknown)}: the model's domains are {', '.join(names)}")
-    if data:
-        config = config.model_copy(update={"root": str(data)})
-    ways = [(a, b) for a in names for b in names if a != b and b in (directions or names)]
-    folders = {name: config.folder(name, "test") for name in names if any(name in way for way in ways)}
-    bench = _Bench(net or file.config.evaluate.lpips_net, weights, device, seed, allow_missing, progress)
-    groups = {(a, b): bench.pair({"source": folders[a], "truth": folders[b]}, alone="source") for a, b in ways}
-    targets = {b: [{"target": path} for path in _files(folders[b])] for b in folders}
-    model, bench.total = file.model.to(bench.device), sum(map(len, groups.values()))
-    z_s = torch.randn(DIVERSE, styles, model.style_dim, generator=generator).to(bench.device)
-    bench.read = cache(lambda path: center_crop(load_image(path, config), config.size))  # files serve in several roles
+    read = cache(lambda path: center_crop(load_image(path, config), config.size))  # the other direction reads it again
+    bench = _Bench(read, net or file.config.evaluate.lpips_net, weights, place, seed)
+    plans = {}
+    for a, b in ((a, b) for a in names for b in names if a != b and b in (directions or names)):
+        folders = {"source": config.folder(a, "test"), "truth": config.folder(b, "test")}
+        plans[a, b] = bench.pair(folders, allow_missing)
+    z_s = torch.randn(DIVERSE, styles, model.style_dim, generator=torch.Generator().manual_seed(seed)).to(place)
+    results = []
+    for (a, b), groups in plans.items():
 
-    def pictures(a: str, b: str) -> Iterator[Pictures]:
-        ...
+        def extend(_: list[Group], found: Pictures, start: int, y: int = names.index(a), to: int = names.index(b)) -> Pictures:
+            ...
 
-    results = [bench.measure(a, b, folders[a], groups[a, b], targets[b], imagine) for a, b in ways]
+        results.append(bench.measure(a, b, groups, extend))
+    if bench.broken:
+        bench.notes.append(f"left out, since they cannot be read: {_some(bench.broken)}")
     resize = f"lanczos, shorter side {config.load_size or config.size}, then the central square of {config.size}"
-    inputs = {"model": str(model_path)} | {f"test{name}": str(folder) for name, folder in folders.items()}
-    return bench.evaluation(inputs, file.sha256, config.size, resize, results)
+    return bench.evaluation(results, file.sha256, config.size, resize)

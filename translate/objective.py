@@ -7,7 +7,7 @@ s style (B, Ds), t translation, f fake, `rec` L_r, `kl_c`, `kl_s` divergences in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from translate.gaussian import Gaussian
 from translate.networks import Model
 
 Augmentation = Callable[[Tensor], Tensor]
+Terms = dict[str, Tensor]
 
 
 def reconstruction_error(x: Tensor, x_rec: Tensor, kind: str = "mse") -> Tensor:
@@ -72,62 +73,111 @@ class Losses(NamedTuple):
     both: Tensor
     encoder: Tensor | None
     decoder: Tensor | None
-    terms: dict[str, Tensor]
+    terms: Terms
 
 
 class Objective:
-    """The two-latent objective (DESIGN: section 2). It owns no parameters and no optimizer."""
+    """The two-latent objective (docs/objective.md). It owns no parameters and no optimizer."""
 
     def __init__(self, config: ObjectiveConfig, content_augment: Augmentation, energy_augment: Augmentation) -> None:
         self.config = config
         self.content_augment, self.energy_augment = content_augment, energy_augment
 
     def vae(self, model: Model, x: Tensor, y: Tensor) -> Losses:
-        """The warm-up step: a plain VAE with two latents (no fakes)."""
-        loss, terms, *_ = self._autoencode(model, x, y)
-        return Losses(loss.mean(), None, None, {k: v.detach() for k, v in terms.items()})
+        """The warm-up step, a plain VAE with two latents: s (beta_rec L_r(x) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)).
 
-    def _autoencode(
-        self, model: Model, x: Tensor, y: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor, Tensor]:
+        Content is taken from an augmented image and the image itself is asked for: the decoder learns to supply what the
+        domain alone determines (size, weight, slant), which is what translation needs.
+        """
+        loss, terms, *_ = self._autoencode(model, self.content_augment(x), x, y)
+        return Losses(loss.mean(), None, None, _detached(terms))
+
+    def _autoencode(self, model: Model, x_c: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Terms, Gaussian, Tensor]:
         w, scale = self.config, 1 / x[0].numel()
-        q_c = model.encoder.content(self.content_augment(x), y)
-        q_s = model.encoder.style(self.energy_augment(x), y)
-        c, s = q_c.sample(), q_s.sample()
-        x_rec = model.decoder(c, s, y)
-        terms = {"rec": reconstruction_error(x, x_rec, w.rec), "kl_c": q_c.kl(), "kl_s": q_s.kl()}
+        q_c, q_s = model.encoder.content(x_c, y), model.encoder.style(self.energy_augment(x), y)
+        s = q_s.sample()
+        terms = {"rec": reconstruction_error(x, model.decoder(q_c.sample(), s, y), w.rec), "kl_c": q_c.kl(), "kl_s": q_s.kl()}
         loss = scale * (w.beta_rec * terms["rec"] + w.beta_kl_c * terms["kl_c"] + w.beta_kl_s * terms["kl_s"])
-        return loss, terms, q_c.mu, s, x_rec
+        return loss, terms, q_c, s
 
     def introspective(self, model: Model, x: Tensor, y: Tensor, other: Tensor, beta_neg: float) -> Losses:
-        """The two-player step. `other` (B,): the domain that each sample is translated to, never its own."""
-        w, scale = self.config, 1 / x[0].numel()
-        loss, terms, mu_c, s, x_rec = self._autoencode(model, x, y)
+        """The two-player step.
 
-        # t = D(c(x), s ~ N(0, I), y'): what is wanted in the end. The decoder learns from it, the encoder judges it.
-        t = model.decoder(mu_c.detach(), torch.randn_like(s), other)
+        L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(t), s, y)) + 1/2 mean_f exp(-2 s (...))
+        L_D = VAE + the same two                                          + s mean_f(beta_fake KL_s(f) + ...)
+
+        `other` (B,): the domain that each sample is translated to, never its own.
+        """
+        w, scale = self.config, 1 / x[0].numel()
+        loss, terms, q_c, s = self._autoencode(model, x, x, y)
+
+        # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's doing.
+        t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other)
         if w.lambda_c > 0 or w.lambda_cyc > 0:
             q_ct = model.encoder.content(t if w.cycle_grad else t.detach(), other)
             if w.lambda_c > 0:
-                terms["consistency"] = (q_ct.mu - mu_c.detach()).abs().flatten(1).mean(1)
+                terms["consistency"] = (q_ct.mu - q_c.mu.detach()).abs().flatten(1).mean(1)
                 loss = loss + w.lambda_c * terms["consistency"]
             if w.lambda_cyc > 0:
                 terms["cyc"] = reconstruction_error(x, model.decoder(q_ct.sample(), s, y), w.rec)
                 loss = loss + scale * w.lambda_cyc * terms["cyc"]
 
-        kl_t = model.encoder.style(self.energy_augment(t), other).kl()
-        energies = [soft_energy(torch.zeros_like(kl_t), kl_t, 0.0, beta_neg, scale)]
-        terms |= {"kl_s_fake": kl_t, "energy_fake": energies[0]}
-        if w.wrong_domain:
-            kl_w = model.encoder.style(self.energy_augment(x), other).kl()
-            energies.append(soft_energy(torch.zeros_like(kl_w), kl_w, 0.0, beta_neg, scale))
-            terms |= {"kl_s_wrong": kl_w, "energy_wrong": energies[-1]}
-        pulls = [kl_t]
+        fakes = {"translation": self._judge(model, t, other)} if w.translation else {}
         if w.reconstruction:
-            kl_r = model.encoder.style(self.energy_augment(x_rec), y).kl()
-            energies.append(soft_energy(torch.zeros_like(kl_r), kl_r, 0.0, beta_neg, scale))
-            terms |= {"kl_s_rec": kl_r}
-            pulls.append(kl_r)
-        encoder = 0.5 * torch.stack(energies).mean()
-        decoder = scale * w.beta_fake * torch.stack(pulls).mean()
-        return Losses(loss.mean(), encoder, decoder, {k: v.detach() for k, v in terms.items()})
+            x_rec = model.decoder(q_c.mu.detach(), s.detach(), y)
+            fakes["reconstruction"] = self._judge(model, x_rec, y)
+        if w.prior:
+            z_c = torch.randn_like(q_c.mu)
+            fakes["prior"] = self._judge(model, model.decoder(z_c, torch.randn_like(s), y), y)
+        negatives = dict(fakes)
+        if w.wrong_domain:  # a real image presented as another domain: a negative that costs no decoding
+            negatives["wrong"] = self._judge(model, x, other)
+
+        # Gradients are taken for one player at a time (`backward`), so that no graph needs to be cut or run twice here.
+        encoder = 0.5 * _mean(self._energy(f, beta_neg, scale) for f in negatives.values()) if negatives else None
+        decoder = _mean(self._pull(f, scale) for f in fakes.values()) if fakes else None
+        for kind, fake in negatives.items():
+            terms |= {f"{name}_{kind}": value for name, value in fake.items()}
+        return Losses(loss.mean(), encoder, decoder, _detached(terms))
+
+    def _judge(self, model: Model, f: Tensor, y: Tensor) -> Terms:
+        """What the encoder says of a fake: KL_s(f), and KL_c(f) and L_r(f) where a weight asks for them."""
+        w = self.config
+        q_s = model.encoder.style(self.energy_augment(f), y)
+        fake = {"kl_s": q_s.kl()}
+        if w.beta_neg_c > 0 or w.beta_fake_c > 0 or w.beta_rec_neg > 0 or w.gamma_r > 0:
+            q_c = model.encoder.content(f, y)
+            fake["kl_c"] = q_c.kl()
+            if w.beta_rec_neg > 0 or w.gamma_r > 0:
+                fake["rec"] = reconstruction_error(f, model.decoder(q_c.sample(), q_s.sample(), y), w.rec)
+        return fake
+
+    def _energy(self, f: Terms, beta_neg: float, scale: float) -> Tensor:
+        """exp(-2 s (beta_rec_neg L_r(f) + beta_neg KL_s(f) + beta_neg_c KL_c(f)))."""
+        w, none = self.config, torch.zeros_like(f["kl_s"])
+        kl = beta_neg * f["kl_s"] + w.beta_neg_c * f.get("kl_c", none)
+        return soft_energy(f.get("rec", none), kl, w.beta_rec_neg, 1.0, scale)
+
+    def _pull(self, f: Terms, scale: float) -> Tensor:
+        """s (beta_fake KL_s(f) + beta_fake_c KL_c(f) + gamma_r beta_rec L_r(f))."""
+        w, none = self.config, torch.zeros_like(f["kl_s"])
+        pull = w.beta_fake * f["kl_s"] + w.beta_fake_c * f.get("kl_c", none)
+        return scale * (pull + w.gamma_r * w.beta_rec * f.get("rec", none))
+
+
+def _mean(kinds: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(kinds)).mean()
+
+
+def _detached(terms: Terms) -> Terms:
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def backward(losses: Losses, model: Model) -> None:
+    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder: what is in both goes to both, the rest to its
+    player alone."""
+    players = [(losses.encoder, model.encoder), (losses.decoder, model.decoder)]
+    game = [(loss, list(player.parameters())) for loss, player in players if loss is not None]
+    losses.both.backward(retain_graph=bool(game))
+    for i, (loss, parameters) in enumerate(game):
+        loss.backward(inputs=parameters, retain_graph=i + 1 < len(game))

@@ -29,7 +29,7 @@ from translate.config import Config
 from translate.data import Domain, UnpairedBatches
 from translate.images import grid, to_uint8, write_image, write_text
 from translate.networks import Model
-from translate.objective import Losses, Objective, auto_beta_neg
+from translate.objective import Losses, Objective, auto_beta_neg, backward
 
 GRID_IMAGES = 8
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
@@ -258,16 +258,6 @@ class Trainer:
         self.clock = Clock(**values)
         truncate_log(self.out / "stats.jsonl", self.clock.step)
         self.say(f"resumed at step {self.clock.step}")
-
-
-def backward(losses: Losses, model: Model) -> None:
-    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder: what is `both`'s goes to both, the rest to its
-    player alone."""
-    game = [(losses.encoder, model.encoder), (losses.decoder, model.decoder)]
-    losses.both.backward(retain_graph=losses.encoder is not None)
-    for loss, player in game:
-        if loss is not None:
-            loss.backward(inputs=list(player.parameters()), retain_graph=player is model.encoder)
 
 
 def truncate_log(path: Path, step: int) -> None:
