@@ -120,10 +120,19 @@ def load_state(
                         _, _, number, part = key.split(".")
                         state.setdefault(int(number), {})[part] = value
                 optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+                _match_layout(optimizer)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{path}: made with another model config ({str(error).splitlines()[0]}); use a new --out") from None
         return clock, complaints
     raise ValueError(f"{folder}: no training state to resume from; leave out --resume to start anew")
+
+
+def _match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lays the moments out in memory as their parameters are: fused optimizers walk both in memory order."""
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def sha256(path: Path) -> str:

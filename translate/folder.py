@@ -91,7 +91,11 @@ class Job:
 
     source: str
     outputs: tuple[str, ...]
-    key: str
+    key: str | None
+
+    @property
+    def output(self) -> str | list[str]:
+        return self.outputs[0] if len(self.outputs) == 1 else list(self.outputs)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,6 @@ class Loaded:
     size: tuple[int, int]
     alpha: bytes | None
     warnings: tuple[str, ...]
-
 
 
 def translate_folder(
@@ -222,13 +225,17 @@ def check_out(inputs: Path, out: Path) -> Path:
         if target.exists() and not target.is_dir():
             raise ValueError(f"{out}: is a file; choose a folder for the outputs")
         if holds(source, target) or holds(target, source):
-            raise ValueError(f"{out}: the output folder must lie outside {inputs}, and not around it; choose another one")
+            raise ValueError(
+                f"{out}: the output folder must lie outside {inputs}, and not around it; choose another one"
+            )
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
         raise ValueError(f"{out}: cannot be used as an output folder ({error})") from None
     return target
 
 
-def read_styles(translator: Translator, style: PathLike, to: str, seed: int, max_pixels: int) -> tuple[Styles, list[str]]:
+def read_styles(
+    translator: Translator, style: PathLike, to: str, seed: int, max_pixels: int
+) -> tuple[Styles, list[str]]:
     """The styles that an option names, and what stands for them in keys. Raises ValueError for an unusable exemplar."""
     if style == "mean" or style == "random":
         return translator.styles(style, to, seed), [style]
@@ -262,7 +269,9 @@ def plan_outputs(sources: Iterable[str], format: str, suffix: str, samples: int)
     def fold(name: PathLike) -> str:
         return unicodedata.normalize("NFC", str(name)).casefold()
 
-    paths = sorted(map(PurePosixPath, sources), key=lambda path: (path.suffix.lower() != extension(path).lower(), str(path)))
+    paths = sorted(
+        map(PurePosixPath, sources), key=lambda path: (path.suffix.lower() != extension(path).lower(), str(path))
+    )
     taken = {fold(folder) for path in paths for folder in path.parents}
     numbers = [""] if samples == 1 else [f"_{k}" for k in range(1, samples + 1)]
     plan = {}
@@ -288,7 +297,9 @@ def make_key(path: Path, made_from: Sequence[object]) -> str | None:
 def up_to_date(out: Path, jobs: Iterable[Job]) -> dict[str, Line]:
     """Lines of the jobs that the previous manifest shows to be done."""
     previous: dict[str, dict[str, Any]] = {}
-    with suppress(OSError, ValueError, TypeError, KeyError):  # a manifest that is not ours ends where it stops making sense
+    with suppress(
+        OSError, ValueError, TypeError, KeyError
+    ):  # a manifest that is not ours ends where it stops making sense
         for text in (out / MANIFEST).read_text(encoding="utf-8").splitlines():
             line = json.loads(text)
             previous[line["source"]] = {name: line[name] for name in ("key", "width", "height", "warnings")}
@@ -332,7 +343,9 @@ class _Run:
             self.out.mkdir(parents=True, exist_ok=True)
             self.write_manifest()
         except OSError as error:
-            raise ValueError(f"{self.out}: cannot be written ({error.strerror}); choose another output folder") from None
+            raise ValueError(
+                f"{self.out}: cannot be written ({error.strerror}); choose another output folder"
+            ) from None
         for root, _, names in os.walk(self.out):
             for name in names:
                 if name.startswith(PART) and name.endswith(".part"):  # left by a run that was killed
@@ -342,14 +355,14 @@ class _Run:
     def write_manifest(self) -> None:
         write_text(self.out / MANIFEST, "".join(json.dumps(vars(line)) + "\n" for line in self.lines.values()))
 
-    def work(self, jobs: list[Job], batch_size: int, workers: int, pool: Executor, models: ThreadPoolExecutor) -> None:
+    def work(self, jobs: list[Job], batch_size: int, workers: int, pool: Executor, models: Executor) -> None:
         """Takes the jobs that nothing is known of through all stages."""
         jobs = [job for job in jobs if self.lines[job.source].reason == NOT_REACHED]
         self.done = len(self.lines) - len(jobs)
         self.progress(self.done, len(self.lines))
         look = batch_size + 2 * workers
         loaded = self._loaded(_ahead(pool, self._load, jobs, look))
-        batches = _ahead(models, self._forward, self._batches(loaded, batch_size), models._max_workers)
+        batches = _ahead(models, self._forward, self._batches(loaded, batch_size), self.translator.parallel)
         for (item, _), saved in _ahead(pool, self._save, self._translated(batches), look):
             saved.result()
             self._tick(item.job)
@@ -357,3 +370,91 @@ class _Run:
             for source, line in self.lines.items():
                 if line.reason == NOT_REACHED:
                     self.lines[source] = replace(line, reason="not reached: stopped at a failure")
+
+    def _tick(self, job: Job) -> None:
+        self.done += 1
+        self.stopping |= self.stop and self.lines[job.source].status == "failed"
+        self.progress(self.done, len(self.lines))
+
+    def _fail(self, job: Job, error: BaseException, size: tuple[int, int] | None = None) -> None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"cannot be written: {error.strerror.lower()}"
+        width, height = size or (None, None)
+        self.lines[job.source] = Line(job.source, None, "failed", reason, width, height)
+
+    def _load(self, job: Job) -> Loaded | None:
+        try:
+            parent = (self.out / job.outputs[0]).parent
+            if parent.resolve() != parent:
+                raise ImageError(
+                    f"its output folder {parent} is or lies behind a symbolic link; nothing is written there"
+                )
+            picture = read_image(self.folder / job.source, self.max_pixels)
+        except (ImageError, OSError) as error:
+            return self._fail(job, error)
+        pixels = self.translator.prepare(flatten(picture, self.translator.background))
+        alpha = None if picture.alpha is None else zlib.compress(picture.alpha, 1)
+        return Loaded(job, pixels, picture.size, alpha, picture.warnings)
+
+    def _loaded(self, loading: Iterable[tuple[Job, Future[Loaded | None]]]) -> Iterator[Loaded]:
+        for job, future in loading:
+            if (loaded := future.result()) is not None:
+                yield loaded
+            else:
+                self._tick(job)
+            if self.stopping:
+                return
+
+    def _batches(self, loaded: Iterable[Loaded], batch_size: int) -> Iterator[list[Loaded]]:
+        """Images of one size on the model's side: a batch when full, the largest when too many wait, all in the end."""
+        waiting: dict[tuple[int, ...], list[Loaded]] = {}
+        for item in loaded:
+            group = waiting.setdefault(item.pixels.shape, [])
+            group.append(item)
+            if len(group) == self._rows(item):
+                yield waiting.pop(item.pixels.shape)
+            elif sum(map(len, waiting.values())) >= WAITING * batch_size:
+                yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
+        yield from waiting.values()
+
+    def _forward(self, batch: list[Loaded]) -> NDArray[np.float32]:
+        """A batch, filled up to one shape so that no image sees how many came with it. -> (K, B, C, H, W)."""
+        batch = batch + batch[-1:] * (self._rows(batch[0]) - len(batch))
+        x = torch.from_numpy(to_float(np.stack([item.pixels for item in batch])))
+        samples = range(len(batch[0].job.outputs))
+        z_s = torch.stack([torch.stack([self.styles(item.job.source, k) for item in batch]) for k in samples])
+        return self.translator.run(x, *self.domains, z_s).numpy()
+
+    def _translated(
+        self, batches: Iterable[tuple[list[Loaded], Future[NDArray[np.float32]]]]
+    ) -> Iterator[tuple[Loaded, NDArray[np.float32]]]:
+        for batch, future in batches:
+            try:
+                y = future.result()
+            except (RuntimeError, MemoryError) as error:  # out of memory, above all: another size may fit
+                for item in batch:
+                    self._fail(item.job, error, item.size)
+                    self._tick(item.job)
+                continue
+            yield from ((item, y[:, i]) for i, item in enumerate(batch))
+
+    def _save(self, translated: tuple[Loaded, NDArray[np.float32]]) -> None:
+        item, y = translated
+        job, (width, height), background = item.job, item.size, self.translator.background
+        try:
+            (self.out / job.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
+            alpha = (
+                None
+                if item.alpha is None
+                else np.frombuffer(zlib.decompress(item.alpha), np.uint8).reshape(height, width)
+            )
+            for output, pixels in zip(job.outputs, [resize(to_uint8(x), item.size) for x in y], strict=True):
+                if alpha is not None and SUFFIXES[Path(output).suffix.lower()] not in ALPHA_FORMATS:
+                    seen = flatten(Picture(to_channels(pixels, 3), alpha, "", "", ()), background)
+                    write_image(self.out / output, to_channels(seen, pixels.shape[2]))
+                else:
+                    write_image(self.out / output, pixels, alpha)
+            self.lines[job.source] = Line(job.source, job.output, "ok", None, width, height, item.warnings, job.key)
+        except Exception as error:  # encoders raise many things, and one file must not end the others
+            self._fail(job, error, item.size)

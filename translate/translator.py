@@ -52,6 +52,7 @@ class Translator:
         self.config, self.sha256, self.summary = file.config, file.sha256, file.summary
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
+        self.parallel = min(torch.get_num_threads(), MODEL_THREADS) if self.device.type == "cpu" else 1
         self.batch_size = BATCH_SIZE.get(self.device.type, 8)
         self.background = cast(tuple[int, int, int], tuple(self.config.data.background))
         self.model = file.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,7 +74,13 @@ class Translator:
 
     @overload
     def translate(
-        self, images: Sequence[ImageT], to: str, source: str | None = None, style: Style = "mean", seed: int = 0, samples: int = 1
+        self,
+        images: Sequence[ImageT],
+        to: str,
+        source: str | None = None,
+        style: Style = "mean",
+        seed: int = 0,
+        samples: int = 1,
     ) -> list[ImageT]: ...
 
     def translate(
@@ -128,7 +135,9 @@ class Translator:
     def _translate_tensor(self, images: Tensor, run: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
         channels = self.config.data.channels
         if not images.is_floating_point() or images.ndim != 4 or images.shape[1] != channels:
-            raise ValueError(f"a float tensor (N, {channels}, H, W) is expected, not {images.dtype} {tuple(images.shape)}")
+            raise ValueError(
+                f"a float tensor (N, {channels}, H, W) is expected, not {images.dtype} {tuple(images.shape)}"
+            )
         height, width = images.shape[2:]
         size = self.model_size(width, height)
         parts = []
@@ -169,7 +178,9 @@ class Translator:
         if isinstance(style, Tensor):
             raise ValueError("exemplars are PIL images or uint8 arrays, not tensors")
         y = self.config.data.names.index(to)
-        means = [self._style_mean(one, y) for one in ([style] if isinstance(style, Image.Image | np.ndarray) else style)]
+        means = [
+            self._style_mean(one, y) for one in ([style] if isinstance(style, Image.Image | np.ndarray) else style)
+        ]
         if not means:
             raise ValueError("no exemplars were given")
 
@@ -203,7 +214,10 @@ class Translator:
 
     def run(self, x: Tensor, source: int, to: int, z_s: Tensor) -> Tensor:
         """x (B, C, H, W) in [-1, 1], z_s (K, B, Ds) -> (K, B, C, H, W), float32 on the CPU: content is encoded once."""
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16),
+        ):
             x = x.to(self.device).contiguous(memory_format=torch.channels_last)
             y = torch.full((len(x),), source, device=self.device)
             content = self.model.encoder.content(x, y).mu
@@ -218,9 +232,8 @@ class Translator:
         differently where it cuts. Torch's number of threads is changed meanwhile, in the whole process.
         """
         before = torch.get_num_threads()
-        count = min(before, MODEL_THREADS) if self.device.type == "cpu" else 1
         try:
-            with ThreadPoolExecutor(count, "model", torch.set_num_threads, (1,)) as pool:
+            with ThreadPoolExecutor(self.parallel, "model", torch.set_num_threads, (1,)) as pool:
                 yield pool
         finally:
             torch.set_num_threads(before)

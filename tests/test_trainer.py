@@ -1,0 +1,162 @@
+"""Training: it learns, it resumes to the same weights, it stops cleanly, it leaves readable files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from translate.checkpoint import load_model, load_tensors
+from translate.config import PRESETS, Config, from_dict
+from translate.data import Domain
+from translate.images import read_image
+from translate.trainer import Diverged, Interrupted, Tick, Trainer, choose_device, choose_precision
+
+
+def settings(**sections: dict[str, object]) -> Config:
+    base: dict[str, dict[str, object]] = {
+        "data": {"size": 16, "channels": 1},
+        "model": {"width": 8, "style_dim": 4, "condition": 8},
+        "train": {"steps": 8, "batch_size": 2, "log_every": 2, "checkpoint_every": 2, "sample_every": 100, "precision": "32"},
+    }
+    return from_dict({name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}})
+
+
+def bars(config: Config, domains: int = 2) -> list[Domain]:
+    """Domain d: bars whose direction is content and whose thickness, d + 1, is the domain's."""
+    size, channels = config.data.size, config.data.channels
+    made = []
+    for d in range(domains):
+        images = []
+        for i in range(6):
+            image = np.full((size, size, channels), 255, np.uint8)
+            image[2 + i : 2 + i + d + 1] = 0
+            images += [image, image.transpose(1, 0, 2).copy()]
+        made.append(Domain("ABC"[d], images, {}))
+    return made
+
+
+def run(config: Config, out: Path, resume: bool = False, domains: int = 2) -> Trainer:
+    trainer = Trainer(config, bars(config, domains), out, "cpu", say=lambda text: None)
+    trainer.run(resume)
+    return trainer
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(out / "model.safetensors")[0]
+
+
+def test_a_tiny_model_learns(tmp_path: Path) -> None:
+    config = settings(train={"steps": 120, "batch_size": 4, "log_every": 20, "learning_rate": 2e-3, "checkpoint_every": 200})
+    run(config, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(20, 121, 20))
+    assert lines[-1]["rec"] < 0.5 * lines[0]["rec"]
+    assert {"cyc", "kl_s_translation", "kl_s_wrong", "beta_neg", "learning_rate", "images_per_second"} <= lines[-1].keys()
+    assert "kl_s_translation" not in lines[0], "the warm-up decodes no fakes"
+    file = load_model(tmp_path / "model.safetensors")
+    assert file.summary["step"] == 120
+    sheet = read_image(tmp_path / "samples" / "step_0000120.png").pixels
+    assert sheet.shape[0] > 8 * 96
+    assert sheet.shape[1] > 6 * 96
+
+
+def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
+    config = settings(augment={"content_affine": 0.5, "energy_shift": 0.1}, data={"flip": 0.5})
+    run(config, tmp_path / "whole")
+    trainer = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
+    plain, count = trainer.step, 0
+
+    def dies_at_the_sixth(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        nonlocal count
+        count += 1
+        if count == 6:
+            raise MemoryError
+        return plain(x)
+
+    trainer.step = dies_at_the_sixth  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        trainer.run()
+    run(config, tmp_path / "parts", resume=True)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "stats.jsonl").read_text().splitlines()]
+    assert steps == [2, 4, 6, 8]
+
+
+def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
+    config = settings(train={"steps": 100_000, "checkpoint_every": 100_000})
+    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(Interrupted, match="--resume continues"):
+        trainer.run()
+    assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.clock.step > 0
+    assert len(list((tmp_path / "state").iterdir())) == 1
+
+
+def test_minutes_end_a_run_and_its_schedules(tmp_path: Path) -> None:
+    trainer = run(settings(train={"steps": 100_000, "max_minutes": 0.02, "warmup": 0.5}), tmp_path)
+    assert 0 < trainer.clock.step < 100_000
+    assert trainer.fraction == 1
+    assert trainer.learning_rate == 0
+    assert trainer.clock.beta_neg is not None
+
+
+def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
+    with torch.no_grad():
+        next(trainer.model.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(Diverged, match=r"step 2: .*rec.* not finite; lower train.learning_rate"):
+        trainer.run()
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_three_domains_train_as_two_do(tmp_path: Path) -> None:
+    config = settings(data={"domains": {"A": "a", "B": "b", "C": "c"}})
+    trainer = run(config, tmp_path, domains=3)
+    x = torch.rand(1, 1, 16, 16)
+    moved = {to: trainer.average.translate(x, 0, to) for to in (1, 2)}
+    assert not torch.equal(moved[1], moved[2])
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_trains_a_few_steps(preset: str, tmp_path: Path) -> None:
+    config = settings(
+        data={"size": 32, "channels": 3},
+        model={"preset": preset, "width": 8},
+        train={"steps": 3, "warmup": 0.4, "log_every": 1},
+    )
+    before = Trainer(config, bars(config), tmp_path / "x", "cpu").average.state_dict()
+    after = run(config, tmp_path / "run").average.state_dict()
+    assert all(value.isfinite().all() for value in after.values())
+    changed = {name.split(".")[0] for name in after if not torch.equal(before[name], after[name])}
+    assert changed == {"encoder", "decoder"}
+
+
+def test_bf16_trains_too_and_keeps_float32_weights(tmp_path: Path) -> None:
+    trainer = run(settings(train={"precision": "bf16"}), tmp_path)
+    assert {p.dtype for p in trainer.average.parameters()} == {torch.float32}
+    assert all(p.isfinite().all() for p in trainer.average.parameters())
+
+
+def test_the_progress_is_told(tmp_path: Path) -> None:
+    ticks: list[Tick] = []
+    Trainer(settings(), bars(settings()), tmp_path, "cpu", lambda text: None, ticks.append).run()
+    assert [tick.step for tick in ticks] == [2, 4, 6, 8]
+    assert ticks[-1].fraction == 1
+    assert ticks[-1].seconds_left == pytest.approx(0)
+    assert all(tick.images_per_second > 0 and "rec" in tick.terms for tick in ticks)
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(ValueError, match="--device abacus: not available here; use one of auto"):
+        choose_device("abacus")
+    assert choose_precision("32", torch.device("cpu")) is torch.float32
+    assert choose_precision("bf16", torch.device("cpu")) is torch.bfloat16
