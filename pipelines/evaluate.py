@@ -1,2 +1,59 @@
-def command() -> None:
-    """x"""
+"""`introshift evaluate`: judges a model on test folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, result, say
+
+if TYPE_CHECKING:
+    from translate.evaluator import Evaluation
+
+MISSED = 3  # exit code
+Out = Annotated[Path | None, typer.Option(help="Folder for metrics.json, per_image.csv and picture grids.")]
+FailIf = Annotated[list[str] | None, typer.Option("--fail-if", metavar="'METRIC>VALUE'", help="Exit 3 when this holds.")]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Go on when some pictures have no partner.")]
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with testA and testB; equal names are pairs.")],
+    to: Annotated[list[str] | None, typer.Option("--to", help="Domain to translate to; default: each.")] = None,
+    out: Out = None,
+    lpips_net: LpipsNet = "alex",
+    lpips_weights: LpipsWeights = None,
+    styles: Annotated[int, typer.Option(min=1, help="Random styles for the diversity.")] = 4,
+    fail_if: FailIf = None,
+    allow_missing: AllowMissing = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure how good translations are: against the truth where names pair, beside the input itself as the answer."""
+    from translate.evaluator import evaluate
+    from translate.report import parse_threshold
+
+    thresholds = [parse_threshold(text) for text in fail_if or []]
+    conclude(evaluate(model, data, to, lpips_net, lpips_weights, device, seed, styles, allow_missing), out, thresholds, as_json)
+
+
+def conclude(evaluation: Evaluation, out: Path | None, thresholds: list, as_json: bool) -> None:  # type: ignore[type-arg]
+    """Writes and prints an evaluation; exits 3 when a threshold is missed."""
+    from dataclasses import asdict
+
+    from translate.report import missed, table, write_report
+
+    for note in evaluation.notes:
+        say(f"note: {note}")
+    if out is not None:
+        for path in write_report(evaluation, out).values():
+            say(str(path))
+    result(asdict(evaluation), table(evaluation), as_json)
+    misses = missed(evaluation, thresholds)
+    for miss in misses:
+        say(f"missed: {miss}")
+    if misses:
+        raise typer.Exit(MISSED)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from translate.config import PRESETS, from_dict
-from translate.networks import Block, Model
+from translate.networks import Block, Model, Warp
 
 
 def tiny(channels: int = 1, **model: object) -> Model:
@@ -58,3 +58,17 @@ def test_a_fresh_decoder_shows_no_checkerboard() -> None:
         image = model.decoder(torch.randn(2, 8, 4, 4), torch.zeros(2, 16), torch.tensor([0, 1]))
     cells = torch.nn.functional.pixel_unshuffle(image, 2)
     torch.testing.assert_close(cells, cells[:, :1].expand_as(cells))
+
+
+def test_a_warp_starts_as_the_identity_and_moves_by_the_stated_share() -> None:
+    h = torch.randn(2, 8, 6, 10)
+    warp = Warp(8, 4, reach=0.3)
+    flow = warp(h, torch.randn(2, 4))
+    assert flow.shape == (2, 6, 10, 2)
+    assert flow.abs().max() == 0
+    torch.testing.assert_close(Warp.apply(h, flow), h, atol=1e-5, rtol=1e-5)
+    right = torch.zeros(2, 3, 5, 2)
+    right[..., 0] = 2 / 10  # one of ten columns, as half the image is 1
+    torch.testing.assert_close(Warp.apply(h, right)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5)
+    down = right.flip(-1) * 10 / 6
+    torch.testing.assert_close(Warp.apply(h, down)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)

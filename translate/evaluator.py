@@ -8,13 +8,12 @@ show, are uint8 (n, H, W, C): source (input), translation, truth (what it should
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from itertools import combinations, groupby, islice, permutations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +47,7 @@ HALVES = 200  # resamples for the interval of the kernel distance
 
 Group = dict[str, Path]  # the files of one name, by what they show
 Pictures = dict[str, Tensor]
-Extend = Callable[[list[Group], Pictures, int], Pictures]  # a batch, what is in its files, its start -> all to measure
+Extend = Callable[[list[Group], Pictures, int], Pictures]  # files, what is in them, images before -> all to measure
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,19 @@ class Figure:
     high: float
     n: int
     better: Direction
-    identity: Figure | None = None
+    identity: Figure | None
 
 
 @dataclass(frozen=True)
 class Result:
     """One direction; what could not be measured is not in `metrics`."""
 
+    name: str  # source-to
     source: str
     to: str
     metrics: dict[str, Figure]
-    per_image: list[dict[str, Any]]  # name, and what was measured on this image
+    per_image: list[dict[str, str | float]]  # name, and what was measured on this image
     shown: list[tuple[str, dict[str, images.UInt8]]] = field(repr=False)  # name, and pictures (H, W, C)
-
-    @property
-    def name(self) -> str:
-        return f"{self.source}-{self.to}"
 
 
 @dataclass(frozen=True)
@@ -123,13 +119,18 @@ def evaluate(
             plans[a, b] = bench.pair(folders, allow_missing)
     z_s = torch.randn(DIVERSE, styles, model.style_dim, generator=torch.Generator().manual_seed(seed)).to(place)
 
-    def extend(way: tuple[str, str], _: list[Group], pictures: Pictures, start: int) -> Pictures:
-        if "source" not in pictures:
-            return pictures
-        made = _translate(model, pictures["source"], *map(names.index, way), z_s[start : start + len(pictures["source"])])
-        return pictures | made
+    def measure(a: str, b: str) -> Result:
+        def extend(_: list[Group], pictures: Pictures, start: int) -> Pictures:
+            source = pictures.get("source")
+            if source is None:
+                return pictures
+            return pictures | _translate(
+                model, source, names.index(a), names.index(b), z_s[start : start + len(source)]
+            )
 
-    results = [bench.measure(*way, groups, partial(extend, way)) for way, groups in plans.items()]
+        return bench.measure(a, b, plans[a, b], extend)
+
+    results = [measure(*way) for way in plans]
     if bench.broken:
         bench.notes.append(f"left out, since they cannot be read: {_some(bench.broken)}")
     resize = f"lanczos, shorter side {config.load_size or config.size}, then the central square of {config.size}"
@@ -155,11 +156,11 @@ def compare(
     Raises ValueError for these without it, for sizes that differ, and for a wrong argument, folder or weights file.
     """
     folders = {"translation": out_dir, "truth": truth_dir} | ({"source": source_dir} if source_dir else {})
-    jpeg: dict[Path, bool] = {}
+    formats: dict[Path, str] = {}
 
     def read(path: Path) -> images.UInt8:
         picture = images.read_image(path)
-        jpeg[path] = picture.format == "JPEG"
+        formats[path] = picture.format
         return images.flatten(picture)
 
     def extend(batch: list[Group], pictures: Pictures, _: int) -> Pictures:
@@ -170,11 +171,11 @@ def compare(
             if stack.shape[1:3] != (height, width) and not (size or resize):
                 sizes = f"{stack.shape[2]} x {stack.shape[1]}, {batch[0]['truth']} is {width} x {height}"
                 raise ValueError(f"{batch[0][what]} is {sizes}; give --resize (to the truth's size) or --size N")
-            pictures[what] = _stack([images.resize(pixels, (width, height)) for pixels in stack.numpy()])
-        return pictures
+        return {
+            what: _stack([images.resize(pixels, (width, height)) for pixels in stack.numpy()])
+            for what, stack in pictures.items()
+        }
 
-    if size is not None and size < 1:
-        raise ValueError(f"--size {size}: at least 1 pixel is needed")
     bench = _Bench(read, net, weights, choose_device(device), seed)
     groups = [group for group in bench.pair(folders, allow_missing) if len(group) == len(folders)]
     if not groups:
@@ -184,7 +185,7 @@ def compare(
         bench.notes.append(f"cannot be read: {_some(bench.broken)}")
         if not allow_missing:
             raise ValueError(f"{bench.notes[-1]}; mend them, or leave them out with --allow-missing")
-    if any(jpeg.get(group["translation"]) != jpeg.get(group["truth"]) for group in groups):
+    if len({"JPEG" in {formats.get(group[what]) for group in groups} for what in ("translation", "truth")}) > 1:
         bench.notes.append("JPEG is compared with another format: its artefacts count as differences")
     filters = f"lanczos to {size} x {size}" if size else "lanczos to the truth's size" if resize else "none"
     return bench.evaluation([result], None, size, filters)
@@ -196,76 +197,153 @@ class _Bench:
     def __init__(
         self, read: Callable[[Path], images.UInt8], net: Net, weights: Path | None, device: torch.device, seed: int
     ) -> None:
-        self.read, self.net, self.seed, self.notes = read, net, seed, list[str]()
+        self.read, self.net, self.seed = read, net, seed
+        self.notes: list[str] = []
         self.broken: dict[str, None] = {}  # a set that keeps its order
         self.perceptual: Perceptual | None = None
-        self.measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "ssim": ssim}
         try:
             self.perceptual = Perceptual.load(net, weights, device)
-            self.measures["lpips"] = self.perceptual.distance
         except WeightsUnavailable as error:
             self.notes.append(f"LPIPS and the kernel distance are left out: {error}")
 
     def pair(self, folders: dict[str, Path], allow_missing: bool) -> list[Group]:
         """The images of folders, grouped by name, whole groups first. Raises ValueError as `evaluate` says."""
         files = {what: [folder / path for path in images.list_images(folder)] for what, folder in folders.items()}
-        for what, folder in folders.items():
-            if not files[what]:
-                raise ValueError(f"{folder}: {'no images in it' if folder.is_dir() else 'no such folder'}; ...")
+        if empty := [str(folders[what]) for what, paths in files.items() if not paths]:
+            raise ValueError(f"no images in {' and '.join(empty)}: name another folder")
         unique = all(len({path.stem for path in paths}) == len(paths) for paths in files.values())
         groups: dict[str, Group] = defaultdict(dict)
         for what, path in ((what, path) for what, paths in files.items() for path in paths):
             name = path.stem if unique else path.relative_to(folders[what]).with_suffix("").as_posix()
             if other := groups[name].get(what):
-                raise ValueError(f"{other} and {path} have one name, so that pairs are unclear; rename one of them")
+                raise ValueError(f"{other} and {path} have one name, so pairs are unclear: rename one of them")
             groups[name][what] = path
         ordered = sorted(groups.values(), key=len, reverse=True)
         alone = [str(path) for group in ordered if len(group) < len(folders) for path in group.values()]
         if len(ordered[0]) < len(folders):
-            self.notes.append("the folders have no file names in common: metrics of pairs are left out")
-        elif alone and not allow_missing:
-            raise ValueError(f"without a partner of the same name: {_some(alone)}; --allow-missing goes on without them")
+            self.notes.append("the folders share no file names: metrics that need pairs are left out")
         elif alone:
             self.notes.append(f"without a partner of the same name: {_some(alone)}")
+            if not allow_missing:
+                raise ValueError(f"{self.notes[-1]}; leave them out with --allow-missing")
         return ordered
 
-    def batches(self, groups: Iterable[Group]) -> Iterator[tuple[list[Group], Pictures]]:
+    def batches(self, groups: list[Group]) -> Iterator[tuple[list[Group], Pictures]]:
         """Decodes files, but for those that are broken, and stacks them while what they show and its shape stay."""
-
-        def decode(group: Group) -> dict[str, images.UInt8]:
-            pictures = {}
-            for what, path in group.items():
-                try:
-                    pictures[what] = self.read(path)
-                except images.ImageError as error:
-                    self.broken[f"{path} ({error})"] = None
-            return pictures
-
-        decoded = ((group, decode(group)) for group in groups)
-        for shapes, alike in groupby(decoded, lambda item: {what: pixels.shape for what, pixels in item[1].items()}):
+        for shapes, alike in groupby(map(self.decode, groups), lambda item: {k: v.shape for k, v in item[1].items()}):
             size = BATCH_PIXELS // max((height * width for height, width, _ in shapes.values()), default=1)
             while part := list(islice(alike, max(1, min(BATCH, size)))):
-                yield [group for group, _ in part], {what: _stack([found[what] for _, found in part]) for what in shapes}
+                yield (
+                    [group for group, _ in part],
+                    {what: _stack([found[what] for _, found in part]) for what in shapes},
+                )
+
+    def decode(self, group: Group) -> tuple[Group, dict[str, images.UInt8]]:
+        pictures = {}
+        for what, path in group.items():
+            try:
+                pictures[what] = self.read(path)
+            except images.ImageError as error:
+                self.broken[f"{path} ({error})"] = None
+        return group, pictures
 
     def measure(self, a: str, b: str, groups: list[Group], extend: Extend) -> Result:
-        """Measures the translations among the pictures that `extend` makes of groups of files."""
-        rows: list[dict[str, Any]] = []
+        """Measures what `extend` makes of the pictures in files."""
+        rows: list[dict[str, str | float]] = []
         shown: list[tuple[str, dict[str, images.UInt8]]] = []
         features: dict[str, list[Tensor]] = defaultdict(list)
-        first = next(iter(groups[0]))
-        total = sum(first in group for group in groups)
+        main = next(iter(groups[0]))  # each row is for one of these
+        total = sum(main in group for group in groups)
         for batch, found in self.batches(groups):
             pictures = extend(batch, found, len(rows))
-            for what in {"source", "translation", "truth"} & pictures.keys() if self.perceptual else ():
-                features[what].append(self.perceptual.features(pictures[what]))
-            if "translation" not in pictures:
-                continue
             columns = self.columns(pictures)
-            for i, group in enumerate(batch):
+            if self.perceptual:
+                for what in {"source", "translation", "truth"} & pictures.keys():
+                    features[what].append(self.perceptual.features(pictures[what]))
+            for i, group in enumerate(batch if "translation" in pictures else ()):
                 if len(rows) in np.linspace(0, total - 1, min(SHOWN, total)).round():
-                    shown.append((group[first].name, {what: stack[i].numpy() for what, stack in pictures.items()}))
-                rows.append({"name": group[first].name} | {name: values[i] for name, values in columns.items() if i < len(values)})
-        metrics = {}
+                    shown.append((group[main].name, {what: stack[i].numpy() for what, stack in pictures.items()}))
+                rows.append({"name": group[main].name} | {k: v[i] for k, v in columns.items() if i < len(v)})
+        results = {}
         for name, metric in REPORTED.items():
-            ...
-        return Result(a, b, metrics, rows, shown)
+            if name == "kernel_distance":
+                value, identity = (self.kernel(features[what], features["truth"]) for what in ("translation", "source"))
+            else:
+                value, identity = (self.mean(rows, prefix + name) for prefix in ("", IDENTITY))
+            if value:
+                results[name] = Figure(*value, metric.better, Figure(*identity, metric.better) if identity else None)
+        return Result(f"{a}-{b}", a, b, results, rows, shown)
+
+    def columns(self, pictures: Pictures) -> dict[str, list[float]]:
+        """What is measured on each image."""
+        styles, columns = pictures.pop("styles", None), {}
+        measures = {"l1": l1} | ({"lpips": self.perceptual.distance} if self.perceptual else {})
+        if all(min(stack.shape[1:3]) >= SSIM_WINDOW for stack in pictures.values()):
+            measures["ssim"] = ssim
+        for metric, (measure, what, other) in COMPARED.items():
+            for column, one in (metric, what), (IDENTITY + metric, "source" if other == "truth" else ""):
+                if measure in measures and {one, other} <= pictures.keys():
+                    columns[column] = measures[measure](pictures[one], pictures[other]).tolist()
+        if self.perceptual and styles is not None and styles.numel():
+            pairs = combinations(styles.unbind(1), 2)
+            columns["lpips_diversity"] = (
+                torch.stack([self.perceptual.distance(*pair) for pair in pairs]).mean(0).tolist()
+            )
+        return columns
+
+    def mean(self, rows: list[dict[str, str | float]], column: str) -> tuple[float, float, float, int] | None:
+        values = torch.tensor([row[column] for row in rows if column in row], dtype=torch.float64)
+        if not len(values):
+            return None
+        return values.mean().item(), *bootstrap_interval(values, seed=self.seed), len(values)
+
+    def kernel(self, measured: list[Tensor], target: list[Tensor]) -> tuple[float, float, float, int] | None:
+        """The kernel distance; its interval is from halves of both sets, whose spread is that of a bootstrap without its
+        repeated images, which would look alike."""
+        if min(sum(map(len, measured)), sum(map(len, target))) < 4:
+            return None
+        fx, fy, generator = torch.cat(measured), torch.cat(target), torch.Generator().manual_seed(self.seed)
+
+        def half(f: Tensor) -> Tensor:
+            return f[torch.randperm(len(f), generator=generator)[: len(f) // 2]]
+
+        values = torch.tensor([kernel_distance(half(fx), half(fy)) for _ in range(HALVES)], dtype=torch.float64)
+        low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        return kernel_distance(fx, fy), low, high, len(fx)
+
+    def evaluation(self, results: list[Result], model: str | None, size: int | None, resize: str) -> Evaluation:
+        versions = {"introshift": __version__} | {name: version(name) for name in ("torch", "lpips", "pillow")}
+        weights, notes = self.perceptual.weights_sha256 if self.perceptual else None, list(dict.fromkeys(self.notes))
+        return Evaluation(versions, model, weights, self.net, self.seed, size, resize, notes, results)
+
+
+@torch.no_grad()
+def _translate(model: Model, source: Tensor, a: int, b: int, z_s: Tensor) -> Pictures:
+    """What a model makes of images; styles (n, K, H, W, C) of the first of them, as many as there are z_s (n, K, Ds)."""
+
+    def floats(pixels: Tensor) -> Tensor:
+        return torch.from_numpy(images.to_float(pixels.numpy())).to(z_s.device)
+
+    def pixels(x: Tensor) -> Tensor:
+        return torch.from_numpy(images.to_uint8(x.cpu().numpy()))
+
+    x = floats(source)
+    translation = pixels(model.translate(x, a, b))  # rounded, so that nothing is hidden in it for the way back
+    back = model.translate(
+        floats(translation), b, a, model.encoder.style(x, torch.full((len(x),), a, device=x.device)).mu
+    )
+    made = {"translation": translation, "cycle": pixels(back), "reconstruction": pixels(model.reconstruct(x, a))}
+    if z_s.numel():
+        many = x[: len(z_s)].repeat_interleave(z_s.shape[1], 0)
+        made["styles"] = pixels(model.translate(many, a, b, z_s.flatten(0, 1))).unflatten(0, z_s.shape[:2])
+    return made
+
+
+def _stack(pixels: Sequence[images.UInt8]) -> Tensor:
+    return torch.from_numpy(np.stack(pixels))
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first of them, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

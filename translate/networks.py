@@ -122,6 +122,35 @@ class Encoder(nn.Module):
         return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
 
 
+class Warp(nn.Module):
+    """Moves features by a smooth flow that the content map, style and domain decide (after Jaderberg et al. 2015).
+
+    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder by inventing some.
+    """
+
+    def __init__(self, channels: int, condition: int, reach: float) -> None:
+        super().__init__()
+        self.reach = reach
+        self.norm = AdaGroupNorm(channels, condition)
+        self.flow = nn.Conv2d(channels, 2, 3, padding=1)
+        nn.init.zeros_(self.flow.weight)  # starts as the identity
+        nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """h (B, W, h, w) -> flow (B, h, w, 2), x before y, as a share of half the image, at most `reach`."""
+        flow = torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
+        return self.reach * flow.permute(0, 2, 3, 1)
+
+    @staticmethod
+    def apply(h: Tensor, flow: Tensor) -> Tensor:
+        """Samples features h (B, W, H', W') at the places the flow names, in float32. -> like h."""
+        height, width = h.shape[-2:]
+        flow = F.interpolate(flow.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
+        ys, xs = ((torch.arange(n, device=h.device) + 0.5) * 2 / n - 1 for n in (height, width))
+        grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1) + flow.permute(0, 2, 3, 1)
+        return F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
+
+
 class Decoder(nn.Module):
     """D(c, s, y): the content map painted in the style s of domain y."""
 
@@ -135,11 +164,13 @@ class Decoder(nn.Module):
             nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
         self.first = nn.Conv2d(model.content_channels, width, 3, padding=1)
-        layers = [Block(width, width, condition) for _ in range(model.blocks + model.bottleneck)]
+        self.bottom = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks + model.bottleneck))
+        self.warp = Warp(width, condition, model.warp) if model.warp > 0 else None
+        layers = []
         for _ in range(model.levels):
             layers += [Block(width, width // 2, condition, 2.0)]
             width //= 2
-            layers += [Block(width, width, condition) for _ in range(model.blocks - 1)]
+            layers += [Block(width, width, condition) for _ in range(model.blocks)]
         self.blocks = nn.ModuleList(layers)
         self.norm = AdaGroupNorm(width, condition)
         self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
@@ -150,8 +181,13 @@ class Decoder(nn.Module):
         """z_c (B, Cc, h, w), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1], float32."""
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
         h = self.first(z_c)
-        for block in self.blocks:
+        for block in self.bottom:
             h = block(h, condition)
+        flow = self.warp(h, condition) if self.warp is not None else None
+        for i, block in enumerate(self.blocks):
+            h = block(h, condition)
+            if i == 0 and flow is not None:  # after the first upsampling, so that blocks can sharpen what was moved
+                h = Warp.apply(h, flow)
         h = self.last(F.silu(self.norm(h, condition)))
         return torch.tanh(F.pixel_shuffle(h, self.fold).float())
 
