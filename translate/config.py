@@ -96,14 +96,14 @@ class ObjectiveConfig(_Section):
     beta_rec: float = _f(1.0, "weight of L_r(x)", ge=0)
     beta_kl_c: float = _f(0.05, "weight of KL_c(x)", ge=0)
     beta_kl_s: float = _f(1.0, "weight of KL_s(x)", gt=0)
-    beta_neg: float | Literal["auto"] = _f("auto", "weight of KL_s(f) in the energy; auto: from KL_s after warm-up")
+    beta_neg: float | Literal["auto"] = _f("auto", "weight of KL_s(f) in the energy; auto: see auto_beta_neg")
     beta_neg_c: float = _f(0.0, "weight of KL_c(f) in the energy", ge=0)
-    beta_fake: float = _f(1.0, "decoder's pull on KL_s(f)", ge=0)
+    beta_fake: float = _f(0.2, "decoder's pull on KL_s(f)", ge=0)
     beta_fake_c: float = _f(0.0, "decoder's pull on KL_c(f)", ge=0)
     beta_rec_neg: float = _f(0.0, "weight of L_r(f) in the energy", ge=0)
     gamma_r: float = _f(0.0, "decoder's pull on L_r(f), times beta_rec", ge=0)
     lambda_c: float = _f(0.0, "content consistency |mu_c(t) - mu_c|", ge=0)
-    lambda_cyc: float = _f(0.5, "image cycle L_r(x, D(c(t), s(x), y))", ge=0)
+    lambda_cyc: float = _f(1.0, "image cycle L_r(x, D(c(t), s(x), y))", ge=0)
     cycle_grad: bool = _f(False, "let the cycle change the translation it starts from (invites ghosts)")
     translation: bool = _f(True, "negatives: translations")
     wrong_domain: bool = _f(True, "negatives: real images presented as another domain")
@@ -114,7 +114,7 @@ class ObjectiveConfig(_Section):
 class AugmentConfig(_Section):
     """Random changes on the device, in [0, 1] and float32."""
 
-    content_affine: float = _f(0.0, "strength of affine changes before c is taken (0 to 1)", ge=0, le=1)
+    content_affine: float = _f(0.5, "strength of affine changes before c is taken (0 to 1)", ge=0, le=1)
     content_warp: float = _f(0.0, "strength of smooth warps before c is taken (0 to 1)", ge=0, le=1)
     content_morph: float = _f(0.0, "probability of thickening, thinning or blurring before c is taken", ge=0, le=1)
     content_colour: float = _f(0.0, "strength of colour changes before c is taken", ge=0, le=1)
@@ -126,7 +126,7 @@ class TrainConfig(_Section):
     """The order of steps."""
 
     steps: int = _f(20_000, "training steps", ge=1)
-    warmup: float = _f(0.2, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
+    warmup: float = _f(0.3, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
     batch_size: int = _f(16, "images per domain and step", ge=1)
     learning_rate: float = _f(1e-3, "Adam's learning rate, falling to 0 over the last part (cooldown)", gt=0, le=1)
     cooldown: float = _f(0.3, "share of the steps over which the learning rate falls to 0", ge=0, le=1)

@@ -20,6 +20,8 @@ from translate.networks import Model
 Augmentation = Callable[[Tensor], Tensor]
 Terms = dict[str, Tensor]
 
+KL_FLOOR = 2.0  # nats a style dimension, see auto_beta_neg
+
 
 def reconstruction_error(x: Tensor, x_rec: Tensor, kind: str = "mse") -> Tensor:
     """L_r: sum over pixels and channels of the squared ("mse") or absolute ("l1") error. Shape: (B,)."""
@@ -55,15 +57,17 @@ def equilibrium_kl(beta_neg: float, beta_kl: float, n: int) -> float:
     return n / (2 * beta_neg) * math.log(beta_neg / beta_kl)
 
 
-def auto_beta_neg(kl: float, beta_kl: float, n: int) -> float:
-    """The beta_neg whose equilibrium KL is `kl` (nats): the largest root of equilibrium_kl(beta_neg) = kl.
+def auto_beta_neg(kl: float, style_dim: int, beta_kl: float, n: int) -> float:
+    """The beta_neg whose equilibrium KL is the larger of `kl` (nats, KL_s of real images) and 2 nats a style dimension.
 
-    The equilibrium KL falls with beta_neg above e * beta_kl; a KL beyond what that reaches gets e * beta_kl.
+    Where one image of a domain is as good as another's style, KL_s collapses in warm-up and gives no scale: the floor does.
+    The root taken is the largest; the equilibrium KL falls with beta_neg above e * beta_kl, which is the least returned.
     """
+    target = max(kl, KL_FLOOR * style_dim)
     low, high = math.log(math.e * beta_kl), math.log(math.e * beta_kl) + 40.0
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if equilibrium_kl(math.exp(middle), beta_kl, n) > kl else (low, middle)
+        low, high = (middle, high) if equilibrium_kl(math.exp(middle), beta_kl, n) > target else (low, middle)
     return math.exp(low)
 
 

@@ -191,7 +191,8 @@ class Trainer:
             return losses
         if clock.beta_neg is None:
             given, weights = self.config.objective.beta_neg, self.config.objective
-            clock.beta_neg = auto_beta_neg(clock.kl_s, weights.beta_kl_s, x[0].numel()) if given == "auto" else given
+            style_dim, n = self.config.model.style_dim, x[0].numel()
+            clock.beta_neg = auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
             self.say(f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)")
         # Every sample goes to one of the other domains, each as likely.
         shift = torch.randint(1, len(self.domains), self.y.shape, device=self.device) if len(self.domains) > 2 else 1

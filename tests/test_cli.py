@@ -1,0 +1,203 @@
+"""The command line: the whole way at toy size, and what users get wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call() -> Call:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return done.exit_code, done.stdout, done.stderr
+
+    return run
+
+
+def fill(folder: Path, count: int = 4, size: int = 16) -> Path:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        Image.linear_gradient("L").resize((size, size)).rotate(90 * i).save(folder / f"{i}.png")
+    return folder
+
+
+TINY: Sequence[str] = [
+    x for setting in ("train.steps=4", "train.batch_size=2", "train.log_every=2", "model.width=8", "train.precision='32'")
+    for x in ("--set", setting)
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, a config and a run."""
+    root = tmp_path_factory.mktemp("cli")
+    for split in ("trainA", "trainB", "testA", "testB"):
+        fill(root / "data" / split)
+    runner = CliRunner()
+    folders = [str(root / "data" / name) for name in ("trainA", "trainB")]
+    assert runner.invoke(app, ["init", *folders, "-o", str(root / "my.yaml")]).exit_code == 0
+    done = runner.invoke(app, ["train", str(root / "my.yaml"), "--out", str(root / "run"), "--json", *TINY])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 4
+    assert "step 2" in done.stderr
+    return root
+
+
+def test_translate_keeps_names_and_sizes(trained: Path, tmp_path: Path, call: Call) -> None:
+    fill(tmp_path / "in" / "deep", size=40)
+    for to in "BA":
+        code, out, _ = call("translate", trained / "run/model.safetensors", tmp_path / "in", tmp_path / to, "--to", to, "--json")
+        assert code == 0
+        assert json.loads(out)["ok"] == 4
+        assert Image.open(tmp_path / to / "deep" / "3.png").size == (40, 40)
+        lines = (tmp_path / to / "manifest.jsonl").read_text().splitlines()
+        assert [json.loads(line)["source"] for line in lines] == [f"deep/{i}.png" for i in range(4)]
+
+
+def test_a_broken_file_is_listed_and_the_rest_translated(trained: Path, tmp_path: Path, call: Call) -> None:
+    folder = fill(tmp_path / "in")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, out, err = call("translate", trained / "run/model.safetensors", folder, tmp_path / "out", "--to", "B")
+    assert code == 1
+    assert "4 translated, 0 skipped, 1 failed" in out
+    assert "failed broken.png" in err
+
+
+def test_training_leaves_a_broken_file_out_and_says_so(trained: Path, tmp_path: Path, call: Call) -> None:
+    data = tmp_path / "data"
+    for name in ("trainA", "trainB"):
+        fill(data / name)
+    (data / "trainA" / "broken.png").write_bytes(b"nothing")
+    (tmp_path / "c.yaml").write_text("data: {size: 16, channels: 1}\n")
+    code, _, err = call("train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", *TINY)
+    assert code == 0
+    assert "left out" in err
+    assert "broken.png" in err
+    code, _, err = call("train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", *TINY)
+    assert code == 2
+    assert "holds a run already" in err
+    more = [x if x != "train.steps=4" else "train.steps=6" for x in TINY]
+    code, out, err = call("train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", "--resume", *more)
+    assert code == 0, err
+    assert "resumed at step 4" in err
+    assert "6 steps" in out
+
+
+def test_info_says_what_a_model_is(trained: Path, call: Call) -> None:
+    code, out, _ = call("info", trained / "run/model.safetensors", "--json")
+    info = json.loads(out)
+    assert code == 0
+    assert (info["domains"], info["size"], info["channels"], info["training"]["step"]) == (["A", "B"], 16, 1, 4) or info["size"] == 32
+    code, out, _ = call("info", trained / "run/model.safetensors", "--config")
+    assert "beta_neg: auto" in out or "beta_neg:" in out
+
+
+def test_evaluate_and_compare_judge_and_fail_when_asked(
+    trained: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no network in tests")
+
+    monkeypatch.delenv("INTROSHIFT_LPIPS_WEIGHTS", raising=False)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", unreachable)
+    model, data = trained / "run/model.safetensors", trained / "data"
+    code, out, err = call("evaluate", model, data, "--out", tmp_path / "report", "--json")
+    assert code == 0, err
+    assert [direction["name"] for direction in json.loads(out)["directions"]]
+    assert "--lpips-weights" in err, "one line says how to get LPIPS"
+    assert (tmp_path / "report" / "metrics.json").exists()
+    assert (tmp_path / "report" / "per_image.csv").exists()
+    code, _, err = call("evaluate", model, data, "--fail-if", "l1>0")
+    assert code == 3
+    assert "missed: " in err
+    code, out, _ = call("compare", data / "testA", data / "testB", "--fail-if", "l1>0")
+    assert code == 0, "the folders are equal"
+
+
+def test_exemplar_styles_and_samples(trained: Path, tmp_path: Path, call: Call) -> None:
+    model, folder = trained / "run/model.safetensors", fill(tmp_path / "in", 2)
+    code, _, err = call("translate", model, folder, tmp_path / "o", "--to", "B", "--style", trained / "data/testB", "--samples", 2)
+    assert code == 0, err
+    assert len(list((tmp_path / "o").glob("*.png"))) == 4
+
+
+def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path: Path, call: Call) -> None:
+    model, config, data = trained / "run/model.safetensors", trained / "my.yaml", trained / "data"
+    (tmp_path / "empty").mkdir()
+    fill(tmp_path / "one" / "trainA", 1)
+    fill(tmp_path / "one" / "trainB", 4)
+    (tmp_path / "plain.yaml").write_text("data: {size: 32}\n")
+    (tmp_path / "bad.yaml").write_text("trian: {}\n")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "foreign.safetensors").write_bytes(b"x" * 100)
+    cases = [
+        (["init", tmp_path / "nowhere", data / "trainB", "-o", tmp_path / "n.yaml"], "nowhere: no such folder"),
+        (["init", tmp_path / "empty", data / "trainB", "-o", tmp_path / "n.yaml"], "no readable picture"),
+        (["init", data / "trainA", data / "trainB", "-o", config], "exists already"),
+        (["train", tmp_path / "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["train", tmp_path / "bad.yaml"], "unknown key; did you mean train?"),
+        (["train", tmp_path / "plain.yaml", "--data", tmp_path / "empty", "--out", tmp_path / "r"], "no such folder for domain A"),
+        (["train", tmp_path / "plain.yaml", "--data", tmp_path / "one", "--out", tmp_path / "r"], "has 1 usable image"),
+        (["train", config, "--set", "train.stesp=3"], "did you mean train.steps?"),
+        (["train", config, "--set", "train.steps=many"], "train.steps: 'many' is not allowed"),
+        (["train", config, "--set", "train.learning_rate=-1"], "train.learning_rate: -1 is not allowed"),
+        (["train", config, "--out", tmp_path / "file" / "run"], "file"),
+        (["train", config, "--out", tmp_path / "r", "--resume"], "no training state"),
+        (["train", config, "--out", tmp_path / "r", "--device", "abacus"], "--device abacus"),
+        (["translate", model, data / "testA", tmp_path / "o", "--to", "C"], "C"),
+        (["translate", model, tmp_path / "nowhere", tmp_path / "o", "--to", "B"], "nowhere"),
+        (["translate", model, tmp_path / "empty", tmp_path / "o", "--to", "B"], "empty"),
+        (["translate", model, data / "testA", data / "testA" / "o", "--to", "B"], "testA"),
+        (["translate", model, data / "testA", tmp_path / "file", "--to", "B"], "file"),
+        (["translate", model, data / "testA", tmp_path / "o"], "--to"),
+        (["translate", tmp_path / "nowhere", data / "testA", tmp_path / "o", "--to", "B"], "no such file"),
+        (["translate", tmp_path / "foreign.safetensors", data / "testA", tmp_path / "o", "--to", "B"], "not a readable safetensors"),
+        (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--style", tmp_path / "nowhere"], "nowhere"),
+        (["evaluate", model, tmp_path / "empty"], "testA"),
+        (["evaluate", model, data, "--fail-if", "beauty<1"], "beauty"),
+        (["compare", tmp_path / "nowhere", data / "testA"], "nowhere"),
+        (["info", tmp_path / "foreign.safetensors"], "not a readable safetensors"),
+        (["demo", data], "not an empty folder"),
+        (["data", "glyphs", tmp_path / "g", "--size", "4"], "--size"),
+        (["trian"], "No such command"),
+    ]  # fmt: skip
+    before = sorted(tmp_path.rglob("*"))
+    for arguments, message in cases:
+        code, out, err = call(*arguments)
+        assert code == 2, (arguments, code, err)
+        lines = [line for line in err.splitlines() if not line.startswith(("domain ", "left out "))]
+        assert len(lines) == 1, (arguments, err)
+        assert lines[0].startswith("introshift: "), lines
+        assert message in lines[0], (arguments, err)
+        assert not out
+        assert sorted(tmp_path.rglob("*")) == before, f"{arguments} left something half-written"
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["--debug", "info", str(tmp_path / "none")])
+    assert isinstance(done.exception, ValueError)
+
+
+def test_the_demo_goes_the_whole_way(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no network in tests")
+
+    monkeypatch.delenv("INTROSHIFT_LPIPS_WEIGHTS", raising=False)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", unreachable)
+    code, out, err = call("demo", tmp_path / "demo", "--minutes", "0.02", "--json")
+    assert code == 0, err
+    done = json.loads(out)
+    assert all(Path(path).exists() for path in done["paths"].values())
+    assert len(list((tmp_path / "demo" / "A_to_B").glob("*.png"))) == 150
+    assert {direction["name"] for direction in done["directions"]} == {"A-B", "B-A"}
