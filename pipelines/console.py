@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-LpipsNet = Annotated[str, typer.Option("--lpips-net", help="LPIPS network: alex, vgg or squeeze.")]
+LpipsNet = Annotated[Literal["alex", "vgg", "squeeze"], typer.Option("--lpips-net", help="LPIPS network.")]
 LpipsWeights = Annotated[
     Path | None, typer.Option("--lpips-weights", help="Its weights: safetensors with torchvision's features.* tensors.")
 ]
@@ -67,7 +67,9 @@ def count_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: say(f"{what}: {done} of {total}") if done == total else None
         return
     rate = TextColumn("{task.speed:.0f} images/s")
-    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), console=console) as bar:
+    with Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), console=console
+    ) as bar:
         task = bar.add_task(what, total=None)
         bar.tasks[0].finished_speed = 0.0
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -17,7 +17,7 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw two typefaces, train, translate unseen characters, judge the result. Nothing is downloaded but LPIPS weights."""
+    """Draw two typefaces, train, translate unseen characters, judge the result."""
     from dataclasses import asdict
 
     import yaml
@@ -38,14 +38,17 @@ def command(
     summary = train(out / "demo.yaml", [f"train.max_minutes={minutes}"], out / "run", resume=False, device=device)
     model = out / "run" / "model.safetensors"
 
-    from translate.evaluator import evaluate
     from translate.report import table, write_report
+
+    from translate.evaluator import evaluate
     from translate.translator import Translator
 
     translator = Translator.load(model, device)
     for source, to in (("A", "B"), ("B", "A")):
         with count_progress(f"translating {source} to {to}") as progress:
-            translator.translate_folder(out / "data" / f"test{source}", out / f"{source}_to_{to}", to, progress=progress)
+            translator.translate_folder(
+                out / "data" / f"test{source}", out / f"{source}_to_{to}", to, progress=progress
+            )
 
     evaluation = evaluate(model, out / "data", device=device)
     for note in evaluation.notes:
@@ -56,6 +59,11 @@ def command(
         "back": out / "B_to_A",
         **write_report(evaluation, out / "report"),
     }
-    took = f"{summary['step']} steps in {summary['seconds'] / 60:.1f} minutes, {(time.perf_counter() - start) / 60:.1f} in all"
+    minutes_in_all = (time.perf_counter() - start) / 60
+    took = f"{summary['step']} steps in {summary['seconds'] / 60:.1f} minutes, {minutes_in_all:.1f} in all"
     text = "\n".join([table(evaluation), "", took, *(f"{name}: {path}" for name, path in paths.items())])
-    result({**asdict(evaluation), "paths": {name: str(path) for name, path in paths.items()}, "training": summary}, text, as_json)
+    result(
+        {**asdict(evaluation), "paths": {name: str(path) for name, path in paths.items()}, "training": summary},
+        text,
+        as_json,
+    )

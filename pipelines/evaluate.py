@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 MISSED = 3  # exit code
 Out = Annotated[Path | None, typer.Option(help="Folder for metrics.json, per_image.csv and picture grids.")]
-FailIf = Annotated[list[str] | None, typer.Option("--fail-if", metavar="'METRIC>VALUE'", help="Exit 3 when this holds.")]
+FailIf = Annotated[
+    list[str] | None, typer.Option("--fail-if", metavar="'METRIC>VALUE'", help="Exit 3 when this holds.")
+]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Go on when some pictures have no partner.")]
 
 
@@ -33,11 +35,17 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure how good translations are: against the truth where names pair, beside the input itself as the answer."""
-    from translate.evaluator import evaluate
     from translate.report import parse_threshold
 
+    from translate.evaluator import evaluate
+
     thresholds = [parse_threshold(text) for text in fail_if or []]
-    conclude(evaluate(model, data, to, lpips_net, lpips_weights, device, seed, styles, allow_missing), out, thresholds, as_json)
+    conclude(
+        evaluate(model, data, to, lpips_net, lpips_weights, device, seed, styles, allow_missing),
+        out,
+        thresholds,
+        as_json,
+    )
 
 
 def conclude(evaluation: Evaluation, out: Path | None, thresholds: list, as_json: bool) -> None:  # type: ignore[type-arg]

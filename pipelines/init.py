@@ -14,7 +14,9 @@ def command(
     a: Annotated[Path, typer.Argument(metavar="A_DIR", help="Folder of pictures of domain A.")],
     b: Annotated[Path, typer.Argument(metavar="B_DIR", help="Folder of pictures of domain B.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Config file to write.")] = Path("introshift.yaml"),
-    size: Annotated[int | None, typer.Option(min=8, max=2048, help="Training size in pixels; default: from the pictures.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, max=2048, help="Training size in pixels; default: from the pictures.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing config.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -29,7 +31,11 @@ def command(
         raise ValueError(f"{out}: exists already; give another -o or --force")
     values = propose({"A": a, "B": b}, size)
     from_dict(values, str(out))
-    write_text(out, "# What differs from the defaults; all settings: introshift info --config\n" + yaml.safe_dump(values, sort_keys=False))
+    write_text(
+        out,
+        "# What differs from the defaults; all settings: introshift info --config\n"
+        + yaml.safe_dump(values, sort_keys=False),
+    )
     for key, value in values["data"].items():
         say(f"{key}: {value}")
     result({"config": str(out), **values}, f"{out}: next, introshift train {out}", as_json)

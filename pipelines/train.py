@@ -14,7 +14,9 @@ def command(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config; introshift init writes one.")],
     data: Annotated[Path | None, typer.Option(help="Folder with trainA and trainB; replaces data.root.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME of the config.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a setting.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a setting.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes; schedules follow.")] = None,
     device: Device = "auto",
@@ -29,7 +31,11 @@ def command(
     run = out or Path("runs") / config.stem
     summary = train(config, overrides, run, resume, device)
     model = run / "model.safetensors"
-    result({"model": str(model), **summary}, f"{model}: {summary['step']} steps, {summary['seconds'] / 60:.1f} minutes", as_json)
+    result(
+        {"model": str(model), **summary},
+        f"{model}: {summary['step']} steps, {summary['seconds'] / 60:.1f} minutes",
+        as_json,
+    )
 
 
 def train(config: Path, overrides: list[str], run: Path, resume: bool, device: str) -> dict[str, Any]:

@@ -18,15 +18,21 @@ def command(
     inputs: Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")],
     to: Annotated[str, typer.Option("--to", help="Domain to translate to.")],
-    source: Annotated[str | None, typer.Option("--from", help="Domain of IN, where the model has more than two.")] = None,
-    style: Annotated[str, typer.Option(metavar="mean|random|PATH", help="Style: typical, random, or as a picture or folder has it.")] = "mean",
+    source: Annotated[
+        str | None, typer.Option("--from", help="Domain of IN, where the model has more than two.")
+    ] = None,
+    style: Annotated[
+        str, typer.Option(metavar="mean|random|PATH", help="Style: typical, random, or as a picture or folder has it.")
+    ] = "mean",
     samples: Annotated[int, typer.Option(min=1, help="Translations of each picture.")] = 1,
     seed: Seed = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")] = None,
     format: Annotated[str, typer.Option(help="keep, png, jpg or webp.")] = "keep",
     suffix: Annotated[str, typer.Option(help="Text appended to output names.")] = "",
     on_error: Annotated[str, typer.Option(help="continue or stop.")] = "continue",
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and write pictures.")] = 4,
     max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger pictures.")] = 178_000_000,
     device: Device = "auto",
@@ -39,9 +45,9 @@ def command(
     translator = Translator.load(model, device, precision)
     with count_progress("translating") as progress:
         done = translator.translate_folder(
-            inputs, out, to, source=source, style=style, seed=seed, samples=samples, batch_size=batch_size, format=format,
-            suffix=suffix, on_error=on_error, skip_existing=skip_existing, workers=workers, max_pixels=max_pixels,
-            progress=progress,
+            inputs, out, to, source=source, style=style, seed=seed, samples=samples, batch_size=batch_size,
+            format=format, suffix=suffix, on_error=on_error, skip_existing=skip_existing, workers=workers,
+            max_pixels=max_pixels, progress=progress,
         )  # fmt: skip
     for name, reason in done.failures[:MOST_LISTED]:
         say(f"failed {name}: {reason}")

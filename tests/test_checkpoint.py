@@ -103,7 +103,10 @@ def test_a_state_restores_everything_and_two_are_kept(tmp_path: Path) -> None:
     model, average, optimizers = trained()
     for step in (1, 2, 3):
         save_state(tmp_path, model, average, optimizers, {"step": step, "seconds": 0.5})
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step_0000002.safetensors", "step_0000003.safetensors"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "step_0000002.safetensors",
+        "step_0000003.safetensors",
+    ]
     torch.manual_seed(9)
     other = Model(CONFIG)
     fresh = [torch.optim.Adam(p.parameters()) for p in (other.encoder, other.decoder)]

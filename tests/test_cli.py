@@ -33,8 +33,9 @@ def fill(folder: Path, count: int = 4, size: int = 16) -> Path:
 
 
 TINY: Sequence[str] = [
-    x for setting in ("train.steps=4", "train.batch_size=2", "train.log_every=2", "model.width=8", "train.precision='32'")
-    for x in ("--set", setting)
+    word
+    for setting in ("train.steps=4", "train.batch_size=2", "train.log_every=2", "model.width=8", "train.precision='32'")
+    for word in ("--set", setting)
 ]  # fmt: skip
 
 
@@ -57,7 +58,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_translate_keeps_names_and_sizes(trained: Path, tmp_path: Path, call: Call) -> None:
     fill(tmp_path / "in" / "deep", size=40)
     for to in "BA":
-        code, out, _ = call("translate", trained / "run/model.safetensors", tmp_path / "in", tmp_path / to, "--to", to, "--json")
+        code, out, _ = call(
+            "translate", trained / "run/model.safetensors", tmp_path / "in", tmp_path / to, "--to", to, "--json"
+        )
         assert code == 0
         assert json.loads(out)["ok"] == 4
         assert Image.open(tmp_path / to / "deep" / "3.png").size == (40, 40)
@@ -98,7 +101,12 @@ def test_info_says_what_a_model_is(trained: Path, call: Call) -> None:
     code, out, _ = call("info", trained / "run/model.safetensors", "--json")
     info = json.loads(out)
     assert code == 0
-    assert (info["domains"], info["size"], info["channels"], info["training"]["step"]) == (["A", "B"], 16, 1, 4) or info["size"] == 32
+    assert (info["domains"], info["size"], info["channels"], info["training"]["step"]) == (
+        ["A", "B"],
+        16,
+        1,
+        4,
+    ) or info["size"] == 32
     code, out, _ = call("info", trained / "run/model.safetensors", "--config")
     assert "beta_neg: auto" in out or "beta_neg:" in out
 
@@ -127,7 +135,9 @@ def test_evaluate_and_compare_judge_and_fail_when_asked(
 
 def test_exemplar_styles_and_samples(trained: Path, tmp_path: Path, call: Call) -> None:
     model, folder = trained / "run/model.safetensors", fill(tmp_path / "in", 2)
-    code, _, err = call("translate", model, folder, tmp_path / "o", "--to", "B", "--style", trained / "data/testB", "--samples", 2)
+    code, _, err = call(
+        "translate", model, folder, tmp_path / "o", "--to", "B", "--style", trained / "data/testB", "--samples", 2
+    )
     assert code == 0, err
     assert len(list((tmp_path / "o").glob("*.png"))) == 4
 
@@ -137,18 +147,19 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
     (tmp_path / "empty").mkdir()
     fill(tmp_path / "one" / "trainA", 1)
     fill(tmp_path / "one" / "trainB", 4)
-    (tmp_path / "plain.yaml").write_text("data: {size: 32}\n")
+    plain, foreign = tmp_path / "plain.yaml", tmp_path / "foreign.safetensors"
+    plain.write_text("data: {size: 32}\n")
     (tmp_path / "bad.yaml").write_text("trian: {}\n")
     (tmp_path / "file").write_text("")
-    (tmp_path / "foreign.safetensors").write_bytes(b"x" * 100)
+    foreign.write_bytes(b"x" * 100)
     cases = [
         (["init", tmp_path / "nowhere", data / "trainB", "-o", tmp_path / "n.yaml"], "nowhere: no such folder"),
         (["init", tmp_path / "empty", data / "trainB", "-o", tmp_path / "n.yaml"], "no readable picture"),
         (["init", data / "trainA", data / "trainB", "-o", config], "exists already"),
         (["train", tmp_path / "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["train", tmp_path / "bad.yaml"], "unknown key; did you mean train?"),
-        (["train", tmp_path / "plain.yaml", "--data", tmp_path / "empty", "--out", tmp_path / "r"], "no such folder for domain A"),
-        (["train", tmp_path / "plain.yaml", "--data", tmp_path / "one", "--out", tmp_path / "r"], "has 1 usable image"),
+        (["train", plain, "--data", tmp_path / "empty", "--out", tmp_path / "r"], "no such folder for domain A"),
+        (["train", plain, "--data", tmp_path / "one", "--out", tmp_path / "r"], "has 1 usable image"),
         (["train", config, "--set", "train.stesp=3"], "did you mean train.steps?"),
         (["train", config, "--set", "train.steps=many"], "train.steps: 'many' is not allowed"),
         (["train", config, "--set", "train.learning_rate=-1"], "train.learning_rate: -1 is not allowed"),
@@ -162,12 +173,12 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
         (["translate", model, data / "testA", tmp_path / "file", "--to", "B"], "file"),
         (["translate", model, data / "testA", tmp_path / "o"], "--to"),
         (["translate", tmp_path / "nowhere", data / "testA", tmp_path / "o", "--to", "B"], "no such file"),
-        (["translate", tmp_path / "foreign.safetensors", data / "testA", tmp_path / "o", "--to", "B"], "not a readable safetensors"),
+        (["translate", foreign, data / "testA", tmp_path / "o", "--to", "B"], "not a readable safetensors"),
         (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--style", tmp_path / "nowhere"], "nowhere"),
         (["evaluate", model, tmp_path / "empty"], "testA"),
         (["evaluate", model, data, "--fail-if", "beauty<1"], "beauty"),
         (["compare", tmp_path / "nowhere", data / "testA"], "nowhere"),
-        (["info", tmp_path / "foreign.safetensors"], "not a readable safetensors"),
+        (["info", foreign], "not a readable safetensors"),
         (["demo", data], "not an empty folder"),
         (["data", "glyphs", tmp_path / "g", "--size", "4"], "--size"),
         (["trian"], "No such command"),

@@ -25,7 +25,9 @@ def test_defaults_survive_yaml() -> None:
     preset=st.sampled_from(sorted(PRESETS)),
     names=st.lists(st.text("abcXYZ 09-_é", min_size=1, max_size=8), min_size=2, max_size=4, unique=True),
 )
-def test_any_valid_config_survives_yaml(steps: int, rate: float, beta_neg: object, preset: str, names: list[str]) -> None:
+def test_any_valid_config_survives_yaml(
+    steps: int, rate: float, beta_neg: object, preset: str, names: list[str]
+) -> None:
     config = from_dict(
         {
             "data": {"size": 256, "domains": {name: f"folder/{name}" for name in names}},
@@ -54,7 +56,10 @@ def test_any_valid_config_survives_yaml(steps: int, rate: float, beta_neg: objec
         ({"train": {"steps": 1.5}}, "train.steps: 1.5 is not allowed"),
         ({"train": {"steps": True}}, "train.steps: True is not allowed"),
         ({"train": None}, "train: None is not allowed"),
-        ({"data": {"domains": {"A": "x"}}}, "data.domains: {'A': 'x'} is not allowed; dictionary should have at least 2 items"),
+        (
+            {"data": {"domains": {"A": "x"}}},
+            "data.domains: {'A': 'x'} is not allowed; dictionary should have at least 2 items",
+        ),
         ([1], "a mapping of sections"),
     ],
 )

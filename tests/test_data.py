@@ -24,7 +24,9 @@ def picture(path: Path, size: tuple[int, int] = (16, 16), value: int = 200) -> N
 
 def domains(counts: tuple[int, ...], shape: tuple[int, int, int] = (16, 16, 1)) -> list[Domain]:
     """Domain d's image i is constant 100 d + i, so that a batch says where it came from."""
-    return [Domain("ABC"[d], [np.full(shape, 100 * d + i, np.uint8) for i in range(n)], {}) for d, n in enumerate(counts)]
+    return [
+        Domain("ABC"[d], [np.full(shape, 100 * d + i, np.uint8) for i in range(n)], {}) for d, n in enumerate(counts)
+    ]
 
 
 def test_folders_become_arrays_and_broken_files_are_reported(tmp_path: Path) -> None:

@@ -32,7 +32,10 @@ def test_samples_of_a_batch_do_not_touch_each_other() -> None:
     model, x, y = tiny(), torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 1, 1, 0])
     with torch.no_grad():
         together = model.decoder(model.encoder.content(x, y).mu, model.encoder.style(x, y).mu, y)
-        alone = [model.decoder(model.encoder.content(i, j).mu, model.encoder.style(i, j).mu, j) for i, j in zip(x.split(1), y.split(1))]  # noqa: B905, E501
+        alone = [
+            model.decoder(model.encoder.content(i, j).mu, model.encoder.style(i, j).mu, j)
+            for i, j in zip(x.split(1), y.split(1), strict=True)
+        ]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
@@ -66,9 +69,9 @@ def test_a_warp_starts_as_the_identity_and_moves_by_the_stated_share() -> None:
     flow = warp(h, torch.randn(2, 4))
     assert flow.shape == (2, 6, 10, 2)
     assert flow.abs().max() == 0
-    torch.testing.assert_close(Warp.apply(h, flow), h, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Warp.move(h, flow), h, atol=1e-5, rtol=1e-5)
     right = torch.zeros(2, 3, 5, 2)
     right[..., 0] = 2 / 10  # one of ten columns, as half the image is 1
-    torch.testing.assert_close(Warp.apply(h, right)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Warp.move(h, right)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5)
     down = right.flip(-1) * 10 / 6
-    torch.testing.assert_close(Warp.apply(h, down)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Warp.move(h, down)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)

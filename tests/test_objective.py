@@ -57,7 +57,9 @@ def fixed_noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def setting() -> tuple[Model, Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
-    model = Model(from_dict({"data": {"size": 16, "channels": 1}, "model": {"width": 8, "style_dim": 4, "condition": 8}}))
+    model = Model(
+        from_dict({"data": {"size": 16, "channels": 1}, "model": {"width": 8, "style_dim": 4, "condition": 8}})
+    )
     x, y = torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 0, 1, 1])
     return model, x, y, 1 - y
 
@@ -67,7 +69,7 @@ def flip(x: Tensor) -> Tensor:
     return x.flip(3)
 
 
-# -- an independent transcription of docs/objective.md, with nothing shared and nothing saved ------------------------------
+# -- an independent transcription of docs/objective.md, with nothing shared and nothing saved --------------------------
 
 
 def kl(q: object) -> Tensor:
@@ -132,7 +134,7 @@ def decoder_loss(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: 
     return shared(w, model, x, y, other) + torch.stack(pulls).sum(0).mean() / max(1, len(made))
 
 
-# ---------------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
@@ -145,13 +147,21 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
     backward(losses, model)
     zero = torch.zeros(())
     plain = {
-        model.encoder: (encoder_loss(w, model, x, y, other), losses.both + (zero if losses.encoder is None else losses.encoder)),
-        model.decoder: (decoder_loss(w, model, x, y, other), losses.both + (zero if losses.decoder is None else losses.decoder)),
+        model.encoder: (
+            encoder_loss(w, model, x, y, other),
+            losses.both + (zero if losses.encoder is None else losses.encoder),
+        ),
+        model.decoder: (
+            decoder_loss(w, model, x, y, other),
+            losses.both + (zero if losses.decoder is None else losses.decoder),
+        ),
     }
     for player, (expected, got) in plain.items():
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
         parameters = list(player.parameters())
-        for parameter, gradient in zip(parameters, torch.autograd.grad(expected, parameters, allow_unused=True), strict=True):
+        for parameter, gradient in zip(
+            parameters, torch.autograd.grad(expected, parameters, allow_unused=True), strict=True
+        ):
             gradient = torch.zeros_like(parameter) if gradient is None else gradient
             own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             torch.testing.assert_close(own, gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item() + 1e-7)
@@ -173,7 +183,9 @@ def test_each_player_s_part_leaves_no_gradient_in_the_other(
 ) -> None:
     """With the shared terms off, what the encoder's part moves is the encoder alone, and the reverse."""
     model, x, y, other = setting
-    losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), flip, flip).introspective(model, x, y, other, BETA_NEG)
+    losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), flip, flip).introspective(
+        model, x, y, other, BETA_NEG
+    )
     alone = losses._replace(both=0 * losses.both, **{"decoder" if player == "encoder" else "encoder": None})
     backward(alone, model)
     moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
@@ -203,7 +215,9 @@ def test_one_latent_losses_equal_the_seed_s_equations() -> None:
         l_e = s * (b_r * rec[i] + b_k * kl_real[i]) + 0.5 * sum(energies) / 2
         pulls = [s * (b_k * fake_kl[k, i] + g * b_r * fake_rec[k, i]) for k in range(2)]
         l_d = s * b_r * rec[i] + sum(pulls) / 2
-        got_e = one_latent_encoder_loss(rec, kl_real, fake_rec, fake_kl, beta_rec=b_r, beta_kl=b_k, beta_neg=b_n, scale=s)
+        got_e = one_latent_encoder_loss(
+            rec, kl_real, fake_rec, fake_kl, beta_rec=b_r, beta_kl=b_k, beta_neg=b_n, scale=s
+        )
         got_d = one_latent_decoder_loss(rec, fake_rec, fake_kl, beta_rec=b_r, beta_kl=b_k, gamma_r=g, scale=s)
         torch.testing.assert_close(got_e[i], torch.as_tensor(l_e), rtol=1e-6, atol=0)
         torch.testing.assert_close(got_d[i], torch.as_tensor(l_d), rtol=1e-6, atol=0)

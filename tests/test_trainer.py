@@ -23,7 +23,14 @@ def settings(**sections: dict[str, object]) -> Config:
     base: dict[str, dict[str, object]] = {
         "data": {"size": 16, "channels": 1},
         "model": {"width": 8, "style_dim": 4, "condition": 8},
-        "train": {"steps": 8, "batch_size": 2, "log_every": 2, "checkpoint_every": 2, "sample_every": 100, "precision": "32"},
+        "train": {
+            "steps": 8,
+            "batch_size": 2,
+            "log_every": 2,
+            "checkpoint_every": 2,
+            "sample_every": 100,
+            "precision": "32",
+        },
     }
     return from_dict({name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}})
 
@@ -53,12 +60,16 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
-    config = settings(train={"steps": 120, "batch_size": 4, "log_every": 20, "learning_rate": 2e-3, "checkpoint_every": 200})
+    config = settings(
+        train={"steps": 120, "batch_size": 4, "log_every": 20, "learning_rate": 2e-3, "checkpoint_every": 200}
+    )
     run(config, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(20, 121, 20))
     assert lines[-1]["rec"] < 0.5 * lines[0]["rec"]
-    assert {"cyc", "kl_s_translation", "kl_s_wrong", "beta_neg", "learning_rate", "images_per_second"} <= lines[-1].keys()
+    assert {"cyc", "kl_s_translation", "kl_s_wrong", "beta_neg", "learning_rate", "images_per_second"} <= lines[
+        -1
+    ].keys()
     assert "kl_s_translation" not in lines[0], "the warm-up decodes no fakes"
     file = load_model(tmp_path / "model.safetensors")
     assert file.summary["step"] == 120

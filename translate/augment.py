@@ -1,7 +1,7 @@
 """Random changes on the device, with kornia: before content is taken, and before the energy.
 
-All run in [0, 1], float32, autocast off (kornia 0.9 returns zeros for some intensity operations on negative inputs) and draw
-from torch's default generator, which the trainer seeds at every step.
+All run in [0, 1], float32, autocast off (kornia 0.9 returns zeros for some intensity operations on negative inputs)
+and draw from torch's default generator, which the trainer seeds at every step.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Morph(nn.Module):
 def _in_unit_range(transform: nn.Module) -> Callable[[Tensor], Tensor]:
     def apply(x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return transform((x.float() + 1) / 2).clamp(0, 1) * 2 - 1
+            changed: Tensor = transform((x.float() + 1) / 2)
+            return changed.clamp(0, 1) * 2 - 1
 
     return apply
 
@@ -51,8 +52,12 @@ def content_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
     if a > 0:
         steps.append(
             K.RandomAffine(
-                degrees=10 * a, translate=(0.1 * a, 0.1 * a), scale=(1 - 0.2 * a, 1 + 0.2 * a), shear=(-15 * a, 15 * a, -15 * a, 15 * a),
-                padding_mode="border", p=1.0,
+                degrees=10 * a,
+                translate=(0.1 * a, 0.1 * a),
+                scale=(1 - 0.2 * a, 1 + 0.2 * a),
+                shear=(-15 * a, 15 * a, -15 * a, 15 * a),
+                padding_mode="border",
+                p=1.0,
             )
         )
     if w > 0:

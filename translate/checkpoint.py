@@ -63,7 +63,9 @@ def load_model(path: Path) -> ModelFile:
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         found = metadata.get("format", "none")
-        raise ValueError(f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); give a model.safetensors")
+        raise ValueError(
+            f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); give a model.safetensors"
+        )
     try:
         config = from_dict(json.loads(metadata["config"]))
         summary = json.loads(metadata["summary"])
@@ -73,7 +75,9 @@ def load_model(path: Path) -> ModelFile:
         model = Model(config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if expected != {name: tensor.shape for name, tensor in tensors.items()}:
-        raise ValueError(f"{path}: the weights do not fit the config inside the file; it is damaged or from another version")
+        raise ValueError(
+            f"{path}: the weights do not fit the config inside the file; it is damaged or from another version"
+        )
     if not all(math.isfinite(tensor.float().abs().sum().item()) for tensor in tensors.values()):
         raise ValueError(f"{path}: the weights are not finite; the file is damaged or its training diverged")
     model.load_state_dict(tensors, assign=True)
@@ -81,7 +85,11 @@ def load_model(path: Path) -> ModelFile:
 
 
 def save_state(
-    folder: Path, model: nn.Module, average: nn.Module, optimizers: Sequence[torch.optim.Optimizer], clock: dict[str, Any]
+    folder: Path,
+    model: nn.Module,
+    average: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    clock: dict[str, Any],
 ) -> None:
     """Writes everything that resuming needs to `folder/step_N.safetensors`; the last two are kept."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
@@ -122,7 +130,9 @@ def load_state(
                 optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
                 _match_layout(optimizer)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{path}: made with another model config ({str(error).splitlines()[0]}); use a new --out") from None
+            raise ValueError(
+                f"{path}: made with another model config ({str(error).splitlines()[0]}); use a new --out"
+            ) from None
         return clock, complaints
     raise ValueError(f"{folder}: no training state to resume from; leave out --resume to start anew")
 

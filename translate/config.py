@@ -17,9 +17,33 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"fold": 2, "levels": 1, "width": 32, "blocks": 1, "bottleneck": 1, "content_channels": 8, "style_dim": 16},
-    "small": {"fold": 2, "levels": 2, "width": 48, "blocks": 2, "bottleneck": 2, "content_channels": 8, "style_dim": 32},
-    "base": {"fold": 4, "levels": 2, "width": 96, "blocks": 2, "bottleneck": 4, "content_channels": 12, "style_dim": 64},
-    "large": {"fold": 4, "levels": 3, "width": 96, "blocks": 3, "bottleneck": 4, "content_channels": 16, "style_dim": 64},
+    "small": {
+        "fold": 2,
+        "levels": 2,
+        "width": 48,
+        "blocks": 2,
+        "bottleneck": 2,
+        "content_channels": 8,
+        "style_dim": 32,
+    },
+    "base": {
+        "fold": 4,
+        "levels": 2,
+        "width": 96,
+        "blocks": 2,
+        "bottleneck": 4,
+        "content_channels": 12,
+        "style_dim": 64,
+    },
+    "large": {
+        "fold": 4,
+        "levels": 3,
+        "width": 96,
+        "blocks": 3,
+        "bottleneck": 4,
+        "content_channels": 16,
+        "style_dim": 64,
+    },
 }
 
 
@@ -39,7 +63,9 @@ class DataConfig(_Section):
     """Where the pictures are and how they become (channels, size, size) arrays."""
 
     root: str | None = _f(None, "folder with trainA, trainB and, for evaluation, testA, testB")
-    domains: dict[str, str] | None = _f(None, "domain name -> training folder (relative to root); default A, B", min_length=2)
+    domains: dict[str, str] | None = _f(
+        None, "domain name -> training folder (relative to root); default A, B", min_length=2
+    )
     tests: dict[str, str] | None = _f(None, "domain name -> test folder (relative to root); default testA, testB")
     size: int = _f(32, "training size in pixels, a multiple of the model's stride", ge=8, le=2048)
     channels: Literal[1, 3] = _f(3, "1 for grayscale, 3 for colour")
@@ -72,7 +98,9 @@ class ModelConfig(_Section):
     bottleneck: int = Field(description="further decoder blocks on the content map", ge=0, le=32)
     content_channels: int = Field(description="Cc", ge=1, le=256)
     style_dim: int = Field(description="Ds", ge=1, le=1024)
-    warp: float = _f(0.3, "how far the decoder may move features, as a share of half the image; 0: not at all", ge=0, le=1)
+    warp: float = _f(
+        0.3, "how far the decoder may move features, as a share of half the image; 0: not at all", ge=0, le=1
+    )
     condition: int = _f(64, "size of the vector that modulates the blocks", ge=4, le=1024)
 
     @model_validator(mode="before")
@@ -218,7 +246,11 @@ def _describe(error: Mapping[str, Any]) -> str:
             break
         path.append(part)
     message = error["msg"].removeprefix("Value error, ")
-    return message if error["type"] == "value_error" else f"{'.'.join(path)}: {error['input']!r} is not allowed; {message[0].lower()}{message[1:]}"
+    return (
+        message
+        if error["type"] == "value_error"
+        else f"{'.'.join(path)}: {error['input']!r} is not allowed; {message[0].lower()}{message[1:]}"
+    )
 
 
 def from_dict(values: Any, source: str = "config") -> Config:

@@ -35,7 +35,9 @@ class Domain:
 
 def load_image(path: Path, config: DataConfig) -> np.ndarray:
     """Decodes a file to (h, w, C) uint8, shorter side `load_size` (default `size`). Raises ImageError."""
-    pixels = to_channels(flatten(read_image(path), (config.background[0], config.background[1], config.background[2])), config.channels)
+    pixels = to_channels(
+        flatten(read_image(path), (config.background[0], config.background[1], config.background[2])), config.channels
+    )
     return resize(pixels, shorter_side(pixels.shape[1], pixels.shape[0], config.load_size or config.size))
 
 
@@ -124,7 +126,7 @@ class UnpairedBatches:
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
     def fixed(self, domain: int, count: int) -> Tensor:
-        """`count` images spread over a domain, unaugmented, cut to size: what sample grids show. (count, C, S, S) uint8."""
+        """`count` images spread over a domain, unaugmented: what sample grids show. (count, C, S, S) uint8."""
         size = self.config.data.size
         images = self.domains[domain].images
         cut = [center_crop(images[i * len(images) // count], size) for i in range(count)]

@@ -1,8 +1,8 @@
 """The embedded data set: characters of two typefaces that ship inside matplotlib, drawn black on white.
 
-Domain A is DejaVu Sans (upright, even strokes), domain B DejaVu Serif Bold Italic (slanted, heavy, serifs). Train A, train B and
-test hold different characters, and no two characters that look alike in either face (Latin A, Greek Alpha, Cyrillic A)
-are both taken, so nothing of the test set can have been seen in training.
+Domain A is DejaVu Sans (upright, even strokes), domain B DejaVu Serif Bold Italic (slanted, heavy, serifs). Train A,
+train B and test hold different characters, and no two characters that look alike in either face (Latin A, Greek Alpha,
+Cyrillic A) are both taken, so nothing of the test set can have been seen in training.
 """
 
 from __future__ import annotations

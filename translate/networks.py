@@ -20,8 +20,8 @@ GROUP_CHANNELS = 8
 
 
 def _icnr_(weight: Tensor, factor: int) -> None:
-    """Gives the factor^2 sub-pixels of each output channel one kernel, so that pixel shuffle starts without checkerboard
-    (Aitken et al. 2017)."""
+    """Gives the factor^2 sub-pixels of each output channel one kernel, so that pixel shuffle starts without
+    checkerboard (Aitken et al. 2017)."""
     base = torch.empty(weight.shape[0] // factor**2, *weight.shape[1:])
     nn.init.kaiming_normal_(base, nonlinearity="linear")
     with torch.no_grad():
@@ -41,7 +41,7 @@ class AdaGroupNorm(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x (B, W, h, w), condition (B, K) -> (B, W, h, w)."""
         gain, bias = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
-        return F.group_norm(x, self.groups) * (1 + gain) + bias
+        return cast(Tensor, F.group_norm(x, self.groups) * (1 + gain) + bias)
 
 
 class Block(nn.Module):
@@ -54,7 +54,6 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
-        nn.init.zeros_(self.conv2.bias)
         with torch.no_grad():
             self.conv2.weight.mul_(0.3)  # the block starts close to its skip path
 
@@ -68,11 +67,11 @@ class Block(nn.Module):
         else:
             x = self.skip(x)
         h = self.conv2(F.silu(self.norm2(self.conv1(h), condition)))
-        return x + h
+        return cast(Tensor, x + h)
 
 
 class Trunk(nn.Module):
-    """Image (B, C, H, W) -> features (B, W * 2^levels, h, w); the first layer folds pixels, as full resolution is dear."""
+    """Image (B, C, H, W) -> features (B, W * 2^levels, h, w); pixels are folded first, as full resolution is dear."""
 
     def __init__(self, config: Config, condition: int, width: int, blocks: int, levels: int) -> None:
         super().__init__()
@@ -96,8 +95,8 @@ class Trunk(nn.Module):
 
 
 class Encoder(nn.Module):
-    """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style, each with its own trunk, so that a pass
-    whose result is not used is not run."""
+    """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style, each with its own trunk, so that a
+    pass whose result is not used is not run."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -142,7 +141,7 @@ class Warp(nn.Module):
         return self.reach * flow.permute(0, 2, 3, 1)
 
     @staticmethod
-    def apply(h: Tensor, flow: Tensor) -> Tensor:
+    def move(h: Tensor, flow: Tensor) -> Tensor:
         """Samples features h (B, W, H', W') at the places the flow names, in float32. -> like h."""
         height, width = h.shape[-2:]
         flow = F.interpolate(flow.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
@@ -187,7 +186,7 @@ class Decoder(nn.Module):
         for i, block in enumerate(self.blocks):
             h = block(h, condition)
             if i == 0 and flow is not None:  # after the first upsampling, so that blocks can sharpen what was moved
-                h = Warp.apply(h, flow)
+                h = Warp.move(h, flow)
         h = self.last(F.silu(self.norm(h, condition)))
         return torch.tanh(F.pixel_shuffle(h, self.fold).float())
 

@@ -1,7 +1,8 @@
 """The Soft-IntroVAE objective (Daniel & Tamar, CVPR 2021, equations 3 to 6), with one latent and with two.
 
-All terms are per sample, shape (B,). Legend: B batch, x (B, C, H, W) image in [-1, 1], y (B,) domain, c content (B, Cc, h, w),
-s style (B, Ds), t translation, f fake, `rec` L_r, `kl_c`, `kl_s` divergences in nats, `scale` 1 / (C H W).
+All terms are per sample, shape (B,). Legend: B batch, x (B, C, H, W) image in [-1, 1], y (B,) domain, c content
+(B, Cc, h, w), s style (B, Ds), t translation, f fake, `rec` L_r, `kl_c`, `kl_s`
+divergences in nats, `scale` s = 1 / (C H W).
 """
 
 from __future__ import annotations
@@ -35,7 +36,15 @@ def soft_energy(rec: Tensor, kl: Tensor, beta_rec: float, beta_neg: float, scale
 
 
 def one_latent_encoder_loss(
-    rec: Tensor, kl: Tensor, fake_rec: Tensor, fake_kl: Tensor, *, beta_rec: float, beta_kl: float, beta_neg: float, scale: float
+    rec: Tensor,
+    kl: Tensor,
+    fake_rec: Tensor,
+    fake_kl: Tensor,
+    *,
+    beta_rec: float,
+    beta_kl: float,
+    beta_neg: float,
+    scale: float,
 ) -> Tensor:
     """L_E of one latent; the energy is averaged over the kinds of fakes. Shapes: (B,), fakes (K, B) -> (B,)."""
     energy = soft_energy(fake_rec, fake_kl, beta_rec, beta_neg, scale).mean(0)
@@ -60,8 +69,8 @@ def equilibrium_kl(beta_neg: float, beta_kl: float, n: int) -> float:
 def auto_beta_neg(kl: float, style_dim: int, beta_kl: float, n: int) -> float:
     """The beta_neg whose equilibrium KL is the larger of `kl` (nats, KL_s of real images) and 2 nats a style dimension.
 
-    Where one image of a domain is as good as another's style, KL_s collapses in warm-up and gives no scale: the floor does.
-    The root taken is the largest; the equilibrium KL falls with beta_neg above e * beta_kl, which is the least returned.
+    Where a domain has one style only, KL_s collapses in warm-up and gives no scale: the floor does. The root taken is
+    the largest; the equilibrium KL falls with beta_neg above e * beta_kl, which is the least returned.
     """
     target = max(kl, KL_FLOOR * style_dim)
     low, high = math.log(math.e * beta_kl), math.log(math.e * beta_kl) + 40.0
@@ -72,7 +81,7 @@ def auto_beta_neg(kl: float, style_dim: int, beta_kl: float, n: int) -> float:
 
 
 class Losses(NamedTuple):
-    """L_E = both + encoder and L_D = both + decoder, each a scalar; `terms` are the named parts, detached, (B',) each."""
+    """L_E = both + encoder and L_D = both + decoder, each a scalar; `terms`: the named parts, detached, (B,) each."""
 
     both: Tensor
     encoder: Tensor | None
@@ -90,8 +99,8 @@ class Objective:
     def vae(self, model: Model, x: Tensor, y: Tensor) -> Losses:
         """The warm-up step, a plain VAE with two latents: s (beta_rec L_r(x) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)).
 
-        Content is taken from an augmented image and the image itself is asked for: the decoder learns to supply what the
-        domain alone determines (size, weight, slant), which is what translation needs.
+        Content is taken from an augmented image and the image itself is asked for: the decoder learns to supply what
+        the domain alone determines (size, weight, slant), which is what translation needs.
         """
         loss, terms, *_ = self._autoencode(model, self.content_augment(x), x, y)
         return Losses(loss.mean(), None, None, _detached(terms))
@@ -100,7 +109,11 @@ class Objective:
         w, scale = self.config, 1 / x[0].numel()
         q_c, q_s = model.encoder.content(x_c, y), model.encoder.style(self.energy_augment(x), y)
         s = q_s.sample()
-        terms = {"rec": reconstruction_error(x, model.decoder(q_c.sample(), s, y), w.rec), "kl_c": q_c.kl(), "kl_s": q_s.kl()}
+        terms = {
+            "rec": reconstruction_error(x, model.decoder(q_c.sample(), s, y), w.rec),
+            "kl_c": q_c.kl(),
+            "kl_s": q_s.kl(),
+        }
         loss = scale * (w.beta_rec * terms["rec"] + w.beta_kl_c * terms["kl_c"] + w.beta_kl_s * terms["kl_s"])
         return loss, terms, q_c, s
 
@@ -178,8 +191,8 @@ def _detached(terms: Terms) -> Terms:
 
 
 def backward(losses: Losses, model: Model) -> None:
-    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder: what is in both goes to both, the rest to its
-    player alone."""
+    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder: what is in both goes to both, the rest to
+    its player alone."""
     players = [(losses.encoder, model.encoder), (losses.decoder, model.decoder)]
     game = [(loss, list(player.parameters())) for loss, player in players if loss is not None]
     losses.both.backward(retain_graph=bool(game))

@@ -71,7 +71,9 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, there in found.items() if there))
     if not found.get(name.split(":")[0], False):
-        raise ValueError(f"--device {name}: not available here; use one of auto, {', '.join(k for k, t in found.items() if t)}")
+        raise ValueError(
+            f"--device {name}: not available here; use one of auto, {', '.join(k for k, t in found.items() if t)}"
+        )
     return torch.device(name)
 
 
@@ -107,11 +109,15 @@ class Trainer:
         self.players: tuple[nn.Module, nn.Module] = (self.model.encoder, self.model.decoder)
         train = config.train
         self.optimizers = [
-            torch.optim.Adam(player.parameters(), train.learning_rate, (train.beta1, train.beta2), fused=self.device.type != "mps")
+            torch.optim.Adam(
+                player.parameters(), train.learning_rate, (train.beta1, train.beta2), fused=self.device.type != "mps"
+            )
             for player in self.players
         ]
         self.objective = Objective(
-            config.objective, content_augmentation(config.augment), energy_augmentation(config.augment, config.data.size)
+            config.objective,
+            content_augmentation(config.augment),
+            energy_augmentation(config.augment, config.data.size),
         )
         self.clock = Clock()
         self.y = torch.arange(len(domains), device=self.device).repeat_interleave(train.batch_size)
@@ -167,7 +173,13 @@ class Trainer:
         """One update of both players from a batch (domains * B, C, S, S) uint8; returns the terms, on the device."""
         seed = np.random.SeedSequence([self.config.train.seed, 1, self.clock.step])  # 1: not the data's stream
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
-        x = x.to(self.device, non_blocking=True).float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+        x = (
+            x.to(self.device, non_blocking=True)
+            .float()
+            .div_(127.5)
+            .sub_(1)
+            .contiguous(memory_format=torch.channels_last)
+        )
         for optimizer in self.optimizers:
             optimizer.param_groups[0]["lr"] = self.learning_rate
             optimizer.zero_grad(set_to_none=True)
@@ -203,7 +215,7 @@ class Trainer:
         decay = min(self.config.train.ema_decay, (self.clock.step + 1) / (self.clock.step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
-    # -- what a run leaves behind ----------------------------------------------------------------------------------------
+    # -- what a run leaves behind --------------------------------------------------------------------------------------
 
     def _log(self, sums: dict[str, Tensor], since: tuple[int, float]) -> None:
         clock, steps = self.clock, self.clock.step - since[0]
@@ -211,7 +223,9 @@ class Trainer:
         terms = dict(zip(sums, values, strict=True))
         if not all(math.isfinite(value) for value in values):
             bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value))
-            raise Diverged(f"step {clock.step}: {bad} not finite; lower train.learning_rate and --resume from {self.out}")
+            raise Diverged(
+                f"step {clock.step}: {bad} not finite; lower train.learning_rate and --resume from {self.out}"
+            )
         rate = steps * len(self.y) / max(clock.seconds - since[1], 1e-9)
         line = {
             "step": clock.step, "seconds": round(clock.seconds, 2), "images_per_second": round(rate, 2),
