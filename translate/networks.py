@@ -147,6 +147,7 @@ class Warp(nn.Module):
         flow = F.interpolate(flow.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
         ys, xs = ((torch.arange(n, device=h.device) + 0.5) * 2 / n - 1 for n in (height, width))
         grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1) + flow.permute(0, 2, 3, 1)
+        grid = grid.nan_to_num()  # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
         return F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
 
 
