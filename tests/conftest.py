@@ -1,0 +1,79 @@
+"""Fixtures that several test files share: LPIPS weights or their absence, a tiny model file, folders of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from translate.checkpoint import save_model
+from translate.config import from_dict
+from translate.networks import Model
+from translate.perceptual import ENVIRONMENT
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def lpips_weights() -> Path:
+    """AlexNet's weights: the environment's, else the shared ones, else the test is skipped."""
+    path = Path(os.environ.get(ENVIRONMENT) or SHARED / "weights" / "alexnet_features.safetensors")
+    if not path.exists():
+        pytest.skip(f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with torchvision's AlexNet features.*")
+    return path
+
+
+@pytest.fixture
+def no_lpips_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without LPIPS weights and without a network."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a tiny random model; keyword arguments are the config's `data` section."""
+
+    def write(**data: Any) -> Path:
+        config = from_dict({"data": {"size": 16, **data}, "model": {"preset": "tiny", "width": 8}})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = Model(config)
+        save_model(tmp_path / "model.safetensors", model, config, {})
+        return tmp_path / "model.safetensors"
+
+    return write
+
+
+@pytest.fixture
+def pictures() -> Callable[..., Path]:
+    """Fills a folder with random pictures of the given names (with suffix); returns the folder."""
+
+    def write(folder: Path, names: Iterable[str], size: tuple[int, int] = (16, 16), seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            coarse = rng.integers(0, 256, (4, 4, 3), np.uint8)
+            Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(folder / name)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def data(tmp_path: Path, pictures: Callable[..., Path]) -> Path:
+    """A data folder with six pairs of test pictures, 000.png to 005.png."""
+    for seed, name in enumerate("AB"):
+        pictures(tmp_path / "data" / f"test{name}", [f"{i:03}.png" for i in range(6)], seed=seed)
+    return tmp_path / "data"
