@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import socket
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -43,17 +41,8 @@ def in_shared(*parts: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights() -> Path:
-    """AlexNet's weights: the environment's, else the shared ones, else the test is skipped."""
-    path = Path(os.environ.get(ENVIRONMENT) or SHARED / "weights" / "alexnet_features.safetensors")
-    if not path.exists():
-        pytest.skip(f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with torchvision's AlexNet features.*")
-    return path
-
-
-@pytest.fixture(scope="module")
-def alex(weights: Path) -> Perceptual:
-    return Perceptual.load("alex", weights)
+def alex(lpips_weights: Path) -> Perceptual:
+    return Perceptual.load("alex", lpips_weights)
 
 
 @pytest.fixture
@@ -76,15 +65,6 @@ def reference(tmp_path: Path) -> Callable[[Tensor, Tensor, str], dict[str, float
         return result
 
     return run
-
-
-@pytest.fixture
-def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise URLError("Name or service\nnot known")
-
-    monkeypatch.delenv(ENVIRONMENT, raising=False)
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
 
 
 @pytest.fixture(scope="module")
@@ -234,19 +214,19 @@ def test_perceptual_refuses_what_is_no_image(alex: Perceptual) -> None:
 
 
 def test_weights_by_argument_and_by_environment(
-    weights: Path, alex: Perceptual, monkeypatch: pytest.MonkeyPatch, no_download: None
+    lpips_weights: Path, alex: Perceptual, monkeypatch: pytest.MonkeyPatch, no_lpips_weights: None
 ) -> None:
-    monkeypatch.setenv(ENVIRONMENT, str(weights))
+    monkeypatch.setenv(ENVIRONMENT, str(lpips_weights))
     torch.manual_seed(0)
     before = torch.get_rng_state()
     named = Perceptual.load()
     assert torch.equal(torch.get_rng_state(), before)  # building the network draws no random numbers
     assert torch.equal(named.distance(images(2), images(2, seed=1)), alex.distance(images(2), images(2, seed=1)))
-    assert named.weights_sha256 == alex.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert named.weights_sha256 == alex.weights_sha256 == hashlib.sha256(lpips_weights.read_bytes()).hexdigest()
     assert named.net == "alex" and named.version
     with pytest.raises(ValueError, match="not those of vgg: features.0.weight is") as refused:
         Perceptual.load("vgg")
-    assert str(weights) in str(refused.value) and "\n" not in str(refused.value)
+    assert str(lpips_weights) in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_files_that_do_not_fit_are_refused(squeeze_state: dict[str, Tensor], tmp_path: Path) -> None:
@@ -272,7 +252,7 @@ def test_files_that_do_not_fit_are_refused(squeeze_state: dict[str, Tensor], tmp
     assert "all zeros or not finite" in refusal("nan.st", squeeze_state | {first: torch.full((64, 3, 3, 3), torch.nan)})
 
 
-def test_missing_weights_name_the_remedy(no_download: None) -> None:
+def test_missing_weights_name_the_remedy(no_lpips_weights: None) -> None:
     patience = socket.getdefaulttimeout()
     with pytest.raises(WeightsUnavailable) as missing:
         Perceptual.load("vgg")
@@ -320,7 +300,7 @@ def test_a_tensor_that_nothing_filled_is_found(
         Perceptual.load("squeeze", file)
 
 
-def test_unknown_networks_are_refused(no_download: None) -> None:
+def test_unknown_networks_are_refused(no_lpips_weights: None) -> None:
     with pytest.raises(ValueError, match="'resnet', expected one of alex, vgg, squeeze"):
         Perceptual.load("resnet")  # type: ignore[arg-type]
 
@@ -398,7 +378,7 @@ def test_bootstrap_refuses(arguments: dict[str, Any]) -> None:
 def test_every_metric_has_a_direction() -> None:
     paired = {"lpips_paired", "l1", "ssim"}
     assert set(DIRECTION) == paired | {f"lpips_{x}" for x in ("source", "reconstruction", "cycle", "diversity")} | {
-        "kernel_distance"
+        "kernel_distance", "reconstruction_l1"
     }
     assert {name for name, better in DIRECTION.items() if better == "higher"} == {"ssim", "lpips_diversity"}
     assert all(metric.meaning and metric.range for metric in METRICS.values())

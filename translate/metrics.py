@@ -39,6 +39,7 @@ METRICS: dict[str, Metric] = {
     "lpips_cycle": Metric("lower", "0 to about 1", "LPIPS between an image and its translation there and back"),
     "lpips_diversity": Metric("higher", "0 to about 1", "mean LPIPS between an input's translations in several styles"),
     "kernel_distance": Metric("lower", "about 0 upwards", "squared MMD of LPIPS-network features to the target domain"),
+    "reconstruction_l1": Metric("lower", "0 to 1", "l1 between an image and its reconstruction"),
 }
 DIRECTION: dict[str, Direction] = {name: metric.better for name, metric in METRICS.items()}
 

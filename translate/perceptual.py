@@ -117,7 +117,7 @@ def _from_torchvision(net: Net) -> tuple[dict[str, Tensor], str]:
     """torchvision's features.* tensors, from its cache or its server, and their SHA-256."""
     patience = socket.getdefaulttimeout()
     try:
-        from torchvision.models import get_weight  # type: ignore[import-untyped]
+        from torchvision.models import get_weight
 
         socket.setdefaulttimeout(TIMEOUT)  # torch.hub offers none of its own
         with contextlib.redirect_stdout(sys.stderr):  # where it says "Downloading"; stdout is for results
@@ -147,7 +147,7 @@ def _build(net: Net, features: Mapping[str, Tensor], origin: str) -> nn.Module:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision deprecates the `pretrained=` that lpips passes
-        import lpips  # type: ignore[import-untyped]
+        import lpips
 
         with torch.device("meta"):
             module: nn.Module = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
