@@ -7,10 +7,11 @@ Legend: N images, K samples of each, B rows of a batch, C channels, H W pixels o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Literal, TypeAlias, TypeVar, cast, overload
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 import torch
@@ -18,21 +19,23 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from translate import folder
+from translate import images as files
 from translate.checkpoint import ModelFile, load_model
 from translate.data import shorter_side
-from translate.folder import translate_folder as _translate_folder
-from translate.images import PathLike, Picture, UInt8, flatten, resize, to_channels, to_float, to_uint8
+from translate.folder import Floats, ahead
+from translate.images import PathLike, UInt8, flatten, resize, to_channels, to_float, to_uint8
 from translate.trainer import choose_device, choose_precision
 
 Exemplar: TypeAlias = Image.Image | UInt8
-Style: TypeAlias = Literal["mean", "random"] | Exemplar | Iterable[Exemplar]
-# (an image's relative path, or its place in a list; sample number) -> z_s (Ds,): never the order of the work.
-Styles: TypeAlias = Callable[[str | int, int], Tensor]
+Style: TypeAlias = PathLike | Exemplar | Iterable[Exemplar]  # "mean", "random", a file or folder, or in memory
+Styles: TypeAlias = Callable[[str | int], Tensor]  # an image's relative path, or place in a list -> z_s (K, Ds)
+T = TypeVar("T")
 ImageT = TypeVar("ImageT", Image.Image, UInt8)
 
-ASPECT_BOUND = 16  # longer over shorter side on the model's side; beyond it an image is squeezed, as memory is finite
 BATCH_SIZE = {"cpu": 8, "cuda": 32, "mps": 16}  # on a CPU larger batches gain nothing
 MODEL_THREADS = 16  # at most so many batches at once on a CPU
+WAITING = 8  # batches' worth of images that may wait for others of their size
 
 
 class RowLinear(nn.Linear):
@@ -44,7 +47,12 @@ class RowLinear(nn.Linear):
 
 
 class Translator:
-    """A model file ready for work; `config`, `sha256` and `summary` are the file's."""
+    """A model file ready for work; `config`, `sha256` and `summary` are the file's.
+
+    An image more than `aspect_bound` times as long as wide is squeezed on its way through the model: memory is finite.
+    """
+
+    aspect_bound = 16
 
     def __init__(self, file: ModelFile, device: str = "auto", precision: str = "32") -> None:
         if precision not in ("auto", "32", "bf16"):
@@ -52,7 +60,7 @@ class Translator:
         self.config, self.sha256, self.summary = file.config, file.sha256, file.summary
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
-        self.parallel = min(torch.get_num_threads(), MODEL_THREADS) if self.device.type == "cpu" else 1
+        self.identity = f"{self.sha256} {self.dtype}"
         self.batch_size = BATCH_SIZE.get(self.device.type, 8)
         self.background = cast(tuple[int, int, int], tuple(self.config.data.background))
         self.model = file.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,8 +73,6 @@ class Translator:
         """Loads a model file. Raises ValueError in one line for another file, a missing device or a wrong precision."""
         return cls(load_model(path), device, precision)  # type: ignore[arg-type]
 
-    # -- the interface for pictures in memory and in folders -------------------------------------------------------------
-
     @overload
     def translate(
         self, images: Tensor, to: str, source: str | None = None, style: Style = "mean", seed: int = 0, samples: int = 1
@@ -74,24 +80,14 @@ class Translator:
 
     @overload
     def translate(
-        self,
-        images: Sequence[ImageT],
-        to: str,
-        source: str | None = None,
-        style: Style = "mean",
-        seed: int = 0,
+        self, images: Sequence[ImageT], to: str, source: str | None = None, style: Style = "mean", seed: int = 0,
         samples: int = 1,
-    ) -> list[ImageT]: ...
+    ) -> list[ImageT]: ...  # fmt: skip
 
     def translate(
-        self,
-        images: Tensor | Sequence[Exemplar],
-        to: str,
-        source: str | None = None,
-        style: Style = "mean",
-        seed: int = 0,
-        samples: int = 1,
-    ) -> Tensor | list[Image.Image] | list[UInt8]:
+        self, images: Tensor | Sequence[Exemplar], to: str, source: str | None = None, style: Style = "mean",
+        seed: int = 0, samples: int = 1,
+    ) -> Tensor | list[Any]:  # fmt: skip
         """Images of domain `source` in domain `to`, each in its own size.
 
         Args:
@@ -107,49 +103,39 @@ class Translator:
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
         domains = self.domains(to, source)
-        styles = self.styles(style, to, seed)
+        styles = self.styles(style, to, seed, samples)
 
         def run(x: Tensor, places: Sequence[int]) -> Tensor:  # -> (B, K, C, H, W)
-            z_s = [torch.stack([styles(place, k) for place in places]) for k in range(samples)]
-            return self.run(x, *domains, torch.stack(z_s)).transpose(0, 1)
+            return self.run(x, *domains, torch.stack([styles(place) for place in places], dim=1)).transpose(0, 1)
 
         if isinstance(images, Tensor):
             return self._translate_tensor(images, run)
         if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
             raise ValueError("one image was given: put it in a list")
         pictures = [_to_picture(image) for image in images]
-        small = [self.prepare(flatten(picture, self.background)) for picture in pictures]
-        classes: dict[tuple[int, ...], list[int]] = {}
-        for i, pixels in enumerate(small):
-            classes.setdefault(pixels.shape, []).append(i)
         results: dict[int, list[Exemplar]] = {}
-        for shape, members in classes.items():
-            rows = self.rows((shape[1], shape[0]))
-            for places in (members[i : i + rows] for i in range(0, len(members), rows)):
-                y = run(torch.from_numpy(to_float(np.stack([small[i] for i in places]))), places).numpy()
-                for i, kinds in zip(places, y, strict=True):
-                    full = [resize(to_uint8(x), pictures[i].size) for x in kinds]
-                    results[i] = [_like(images[i], pixels, pictures[i].alpha) for pixels in full]
-        return cast("list[Image.Image] | list[UInt8]", [image for i in range(len(images)) for image in results[i]])
+        for batch in self._batches(enumerate(map(self.prepare, pictures)), self.batch_size):
+            x = torch.from_numpy(to_float(np.stack([pixels for _, pixels in batch])))
+            for (i, _), y in zip(batch, run(x, [i for i, _ in batch]).numpy(), strict=True):
+                full = [resize(to_uint8(kind), pictures[i].size) for kind in y]
+                results[i] = [_like(images[i], pixels, pictures[i].alpha) for pixels in full]
+        return [image for i in range(len(images)) for image in results[i]]
 
     def _translate_tensor(self, images: Tensor, run: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
         channels = self.config.data.channels
         if not images.is_floating_point() or images.ndim != 4 or images.shape[1] != channels:
-            raise ValueError(
-                f"a float tensor (N, {channels}, H, W) is expected, not {images.dtype} {tuple(images.shape)}"
-            )
+            found = f"{images.dtype} {tuple(images.shape)}"
+            raise ValueError(f"a float tensor (N, {channels}, H, W) is expected, not {found}")
         height, width = images.shape[2:]
         size = self.model_size(width, height)
         parts = []
-        for first in range(0, len(images), rows := self.rows(size)):
+        for first in range(0, len(images), rows := self.rows(images.shape[2:], self.batch_size)):
             x = _resize(images[first : first + rows].float().cpu(), size)
             y = run(x, range(first, first + len(x))).flatten(0, 1)
             parts.append(_resize(y, (width, height)))
         return torch.cat(parts).to(images) if parts else images.clone()
 
-    translate_folder = _translate_folder
-
-    # -- the pieces that both are made of ----------------------------------------------------------------------------------
+    translate_folder = folder.translate_folder
 
     def domains(self, to: str, source: str | None = None) -> tuple[int, int]:
         """Indices of the source and the target domain. Raises ValueError that names the valid ones."""
@@ -164,85 +150,115 @@ class Translator:
             raise ValueError(f"source and target domain are both {to}; the source may be {', '.join(others)}")
         return names.index(source or others[0]), names.index(to)
 
-    def styles(self, style: Style, to: str, seed: int = 0) -> Styles:
-        """Where the styles of domain `to` come from; exemplars are read one at a time and may be a generator."""
+    def styles(self, style: Style, to: str, seed: int = 0, samples: int = 1) -> Styles:
+        """Where the styles of domain `to` come from. Raises ValueError for an exemplar that cannot be used."""
         size = self.config.model.style_dim
-        if isinstance(style, str):
-            if style == "mean":
-                return lambda name, sample: torch.zeros(size)
-            if style == "random":
-                return lambda name, sample: torch.randn(
-                    size, generator=torch.Generator().manual_seed(_number(seed, name, sample))
-                )
-            raise ValueError(f"{style}: no style; use mean, random or exemplars")
-        if isinstance(style, Tensor):
-            raise ValueError("exemplars are PIL images or uint8 arrays, not tensors")
-        y = self.config.data.names.index(to)
-        means = [
-            self._style_mean(one, y) for one in ([style] if isinstance(style, Image.Image | np.ndarray) else style)
-        ]
+        if isinstance(style, str) and style == "mean":
+            return lambda name: torch.zeros(samples, size)
+        if isinstance(style, str) and style == "random":
+            return lambda name: torch.stack(
+                [torch.randn(size, generator=_generator(seed, name, k)) for k in range(samples)]
+            )
+        if isinstance(style, str | os.PathLike):
+            style = self._read(Path(style))
+        exemplars = [style] if isinstance(style, Image.Image | np.ndarray) else style
+        means = [self._style_mean(_to_picture(exemplar), to) for exemplar in exemplars]
         if not means:
-            raise ValueError("no exemplars were given")
+            raise ValueError("style: no exemplars were given")
 
-        def pick(name: str | int, sample: int) -> Tensor:
-            first = name if isinstance(name, int) else _number(seed, name)
-            return means[(first + sample) % len(means)]
+        def pick(name: str | int) -> Tensor:
+            first = name if isinstance(name, int) else _generator(seed, name).initial_seed()
+            return torch.stack([means[(first + k) % len(means)] for k in range(samples)])
 
         return pick
 
-    def _style_mean(self, exemplar: Exemplar, domain: int) -> Tensor:
+    def _read(self, path: Path) -> Iterator[Exemplar]:
+        """Exemplars from a file or a folder, one at a time."""
+        if not path.exists():
+            raise ValueError(f"style {path}: no such file or folder; use mean, random or a picture in the wanted style")
+        for one in [path / name for name in files.list_images(path)] if path.is_dir() else [path]:
+            try:
+                yield flatten(files.read_image(one), self.background)
+            except files.ImageError as error:
+                raise ValueError(f"style {one}: {error}") from None
+
+    def _style_mean(self, exemplar: files.Picture, domain: str) -> Tensor:
         """mu_s of one exemplar. Shape: (Ds,)."""
-        pixels = self.prepare(flatten(_to_picture(exemplar), self.background))
-        x = torch.from_numpy(to_float(pixels))[None].to(self.device)
+        x = torch.from_numpy(to_float(self.prepare(exemplar)))[None].to(self.device)
+        y = torch.tensor([self.config.data.names.index(domain)], device=self.device)
         with torch.inference_mode():
-            return self.model.encoder.style(x, torch.tensor([domain], device=self.device)).mu[0].cpu()
+            return cast(Tensor, self.model.encoder.style(x, y).mu[0].cpu())
 
     def model_size(self, width: int, height: int) -> tuple[int, int]:
         """The size that the model sees: shorter side `data.size`, both multiples of the stride, bounded in aspect."""
         side, stride = self.config.data.size, self.config.model.stride
-        longest = ASPECT_BOUND * side
+        longest = self.aspect_bound * side
         wide, high = (min(round(s / stride) * stride, longest) for s in shorter_side(width, height, side))
         return wide, high
 
-    def prepare(self, pixels: UInt8) -> UInt8:
-        """Any pixels (height, width, 1 or 3) -> pixels (H, W, C) as the model takes them."""
-        return resize(to_channels(pixels, self.config.data.channels), self.model_size(pixels.shape[1], pixels.shape[0]))
+    def prepare(self, picture: files.Picture) -> UInt8:
+        """Any picture as the model takes it. Shape: (H, W, C)."""
+        pixels = to_channels(flatten(picture, self.background), self.config.data.channels)
+        return resize(pixels, self.model_size(*picture.size))
 
-    def rows(self, size: tuple[int, int], batch_size: int | None = None) -> int:
-        """Images of `size` in one batch: `batch_size` squares, or fewer images that have as many pixels together."""
-        return max(1, (batch_size or self.batch_size) * self.config.data.size**2 // (size[0] * size[1]))
+    def rows(self, shape: tuple[int, ...], batch_size: int) -> int:
+        """Images (H, W, C) in one batch: `batch_size` squares, or fewer images that have as many pixels together."""
+        return max(1, batch_size * self.config.data.size**2 // (shape[0] * shape[1]))
 
     def run(self, x: Tensor, source: int, to: int, z_s: Tensor) -> Tensor:
         """x (B, C, H, W) in [-1, 1], z_s (K, B, Ds) -> (K, B, C, H, W), float32 on the CPU: content is encoded once."""
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16),
-        ):
+        bf16 = self.dtype == torch.bfloat16
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             x = x.to(self.device).contiguous(memory_format=torch.channels_last)
             y = torch.full((len(x),), source, device=self.device)
             content = self.model.encoder.content(x, y).mu
             samples = [self.model.decoder(content, z, torch.full_like(y, to)) for z in z_s.to(self.device)]
             return torch.stack(samples).float().cpu().contiguous()
 
-    @contextmanager
-    def threads(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads in which `run` computes a row to the same bits wherever it stands in a batch of one shape.
+    def _batches(self, items: Iterable[tuple[T, UInt8]], batch_size: int) -> Iterator[list[tuple[T, UInt8]]]:
+        """Images of one size: a batch when full, the longest one when too many images wait, all in the end."""
+        waiting: dict[tuple[int, ...], list[tuple[T, UInt8]]] = {}
+        for item in items:
+            shape = item[1].shape
+            waiting.setdefault(shape, []).append(item)
+            if len(waiting[shape]) == self.rows(shape, batch_size):
+                yield waiting.pop(shape)
+            elif sum(map(len, waiting.values())) >= WAITING * batch_size:
+                yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
+        yield from waiting.values()
 
-        On a CPU that is one core a batch, and several batches at once: a kernel that splits a batch among cores rounds
-        differently where it cuts. Torch's number of threads is changed meanwhile, in the whole process.
+    def stream(
+        self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int
+    ) -> Generator[tuple[T, Floats | Exception]]:
+        """Prepared pixels (H, W, C) and styles (K, Ds) -> (K, C, H, W), or why not, in no certain order.
+
+        No image feels what comes with it: batches of a size have one shape, filled up with their last image, and on a
+        CPU each keeps to one core, and several run at once, as kernels that split a batch among cores round differently
+        where they cut. Meanwhile torch's number of threads is changed for the process.
         """
-        before = torch.get_num_threads()
+
+        def forward(batch: list[tuple[T, UInt8]]) -> Floats:
+            full = batch + batch[-1:] * (self.rows(batch[0][1].shape, batch_size) - len(batch))
+            x = torch.from_numpy(to_float(np.stack([pixels for _, pixels in full])))
+            return self.run(x, *domains, torch.stack([z_s(item) for item, _ in full], dim=1)).numpy()
+
+        threads = torch.get_num_threads()
+        parallel = min(threads, MODEL_THREADS) if self.device.type == "cpu" else 1
+        pool = ThreadPoolExecutor(parallel, initializer=torch.set_num_threads, initargs=(1,))
         try:
-            with ThreadPoolExecutor(self.parallel, "model", torch.set_num_threads, (1,)) as pool:
-                yield pool
+            for batch, future in ahead(pool, forward, self._batches(items, batch_size), parallel):
+                error = future.exception()
+                for i, (item, _) in enumerate(batch):
+                    yield item, error if isinstance(error, Exception) else future.result()[:, i]
         finally:
-            torch.set_num_threads(before)
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
 
 
-def _number(*parts: str | int) -> int:
-    """A number that follows from the parts alone, in [0, 2^63)."""
+def _generator(*parts: str | int) -> torch.Generator:
+    """Random numbers that follow from the parts alone."""
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1)
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -252,7 +268,7 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, (size[1], size[0]), mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def _to_picture(image: Exemplar) -> Picture:
+def _to_picture(image: Exemplar) -> files.Picture:
     """A picture in memory in the form that a decoded file has."""
     if isinstance(image, Image.Image):
         if image.mode[0] in "IF":
@@ -267,7 +283,7 @@ def _to_picture(image: Exemplar) -> Picture:
         raise ValueError(f"an image's shape is (H, W) or (H, W, 1 to 4), not {image.shape}")
     colours = 3 if pixels.shape[2] >= 3 else 1
     alpha = np.ascontiguousarray(pixels[..., -1]) if pixels.shape[2] in (2, 4) else None
-    return Picture(to_channels(np.ascontiguousarray(pixels[..., :colours]), 3), alpha, "", "", ())
+    return files.Picture(to_channels(np.ascontiguousarray(pixels[..., :colours]), 3), alpha, "", "", ())
 
 
 def _like(image: Exemplar, pixels: UInt8, alpha: UInt8 | None) -> Exemplar:
