@@ -7,6 +7,7 @@ and draw from torch's default generator, which the trainer seeds at every step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import kornia.augmentation as K
 import torch
@@ -30,6 +31,31 @@ class Morph(nn.Module):
         changed = torch.stack(kinds, 1)[torch.arange(len(x), device=x.device), kind]
         amount = torch.rand(len(x), device=x.device) * (torch.rand(len(x), device=x.device) < self.p)
         return torch.lerp(x, changed, amount[:, None, None, None])
+
+
+class SmoothWarp(nn.Module):
+    """A thin-plate-spline warp that fills what comes in from outside with the frame's mean; kornia leaves it black."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.spline = K.RandomThinPlateSpline(scale=scale, p=0.8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x[:, :, [0, -1]].flatten(2), x[:, :, :, [0, -1]].flatten(2)
+        frame = torch.cat([rows, columns], dim=2).mean(2)[:, :, None, None]
+        return cast(Tensor, self.spline(x - frame)) + frame
+
+
+class Colour(nn.Module):
+    """Changes brightness, contrast, saturation and hue; gray images go through as gray colours."""
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        a = strength
+        self.jiggle = K.ColorJiggle(brightness=0.3 * a, contrast=0.3 * a, saturation=0.5 * a, hue=0.1 * a, p=0.8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.jiggle(x.expand(-1, 3, -1, -1)))[:, : x.shape[1]]
 
 
 def _in_unit_range(transform: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -61,15 +87,15 @@ def content_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
             )
         )
     if w > 0:
-        steps.append(K.RandomThinPlateSpline(scale=0.2 * w, p=0.8))
+        steps.append(SmoothWarp(0.2 * w))
     if config.content_morph > 0:
         steps.append(Morph(config.content_morph))
     if c > 0:
-        steps.append(K.ColorJiggle(brightness=0.3 * c, contrast=0.3 * c, saturation=0.5 * c, hue=0.1 * c, p=0.8))
+        steps.append(Colour(c))
     return _in_unit_range(nn.Sequential(*steps)) if steps else _identity
 
 
-def energy_augmentation(config: AugmentConfig, size: int) -> Callable[[Tensor], Tensor]:
+def energy_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
     """What is changed, differentiably and alike, on real and fake before the energy (Zhao et al. 2020, DiffAugment)."""
     steps: list[nn.Module] = []
     if config.energy_shift > 0:

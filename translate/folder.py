@@ -131,13 +131,16 @@ def translate_folder(
     plan = plan_outputs([job.source for job in jobs], SUFFIXES[format], suffix, samples)
     for job in jobs:
         job.outputs = plan[job.source]
-        with suppress(OSError):  # gone: it will fail
+        with suppress(OSError):  # it will fail
             file = (folder / job.source).stat()
             facts = json.dumps([translator.identity, domains, file.st_size, file.st_mtime_ns, job.outputs])
             job.key = hashlib.sha256(facts.encode() + styles(job.source).numpy().tobytes()).hexdigest()
     if skip_existing:
         mark_up_to_date(target, jobs)
-    prepare_out(target, entries)
+    write_manifest(target, entries)  # at once: a run that gets killed must leave no word of outputs it has replaced
+    for unfinished in target.rglob(f"{images.PART}*.part"):  # left by a run that was killed
+        with suppress(OSError):
+            unfinished.unlink()
     jobs = [job for job in jobs if job.reason == NOT_REACHED]
     numbers = count(len(entries) - len(jobs))
     progress(next(numbers), len(entries))
@@ -164,9 +167,8 @@ def scan(inputs: Path) -> tuple[Path, list[Entry]]:
     """The folder that sources are relative to, and an entry for each of them, sorted. Raises ValueError for none."""
     if inputs.is_file():
         return inputs.parent, [Entry(inputs.name)]
-    _check(
-        inputs.is_dir(), f"{inputs}: {'neither a file nor a folder' if inputs.exists() else 'no such file or folder'}"
-    )
+    found = "neither a file nor a folder" if inputs.exists() else "no such file or folder"
+    _check(inputs.is_dir(), f"{inputs}: {found}")
     entries: list[Entry] = []
 
     def unlisted(error: OSError) -> None:
@@ -174,12 +176,13 @@ def scan(inputs: Path) -> tuple[Path, list[Entry]]:
 
     for root, folders, names in os.walk(inputs, onerror=unlisted):
         for path in (Path(root, name) for name in chain(folders, names)):
-            with suppress(FileNotFoundError):  # removed since
+            mode = stat.S_IFREG
+            with suppress(OSError):  # it will fail
                 mode = path.lstat().st_mode
-                if not stat.S_ISDIR(mode):
-                    other = "symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
-                    reason = NOT_REACHED if stat.S_ISREG(mode) else other
-                    entries.append(Entry(path.relative_to(inputs).as_posix(), reason=reason))
+            if not stat.S_ISDIR(mode):
+                other = "symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
+                reason = NOT_REACHED if stat.S_ISREG(mode) else other
+                entries.append(Entry(path.relative_to(inputs).as_posix(), reason=reason))
     _check(entries, f"{inputs}: no files in it")
     _check(entries[0].source != ".", f"{inputs}: {entries[0].reason}")
     return inputs, sorted(entries, key=lambda entry: entry.source)
@@ -191,8 +194,8 @@ def check_out(inputs: Path, out: Path) -> Path:
     def holds(folder: Path, path: Path) -> bool:
         return any(os.path.exists(p) and os.path.samefile(p, folder) for p in (path, *path.parents))
 
-    source, target = Path(os.path.realpath(inputs)), Path(os.path.realpath(out))
-    apart = not holds(source, target) and not (os.path.exists(target) and holds(target, source))
+    target, places = Path(os.path.realpath(out)), [Path(os.path.realpath(inputs)), Path(os.path.abspath(inputs))]
+    apart = not any(holds(place, target) or (target.exists() and holds(target, place)) for place in places)
     _check(apart, f"{out}: outputs must lie neither in nor around the inputs {inputs}; choose another folder")
     return target
 
@@ -236,20 +239,12 @@ def mark_up_to_date(out: Path, jobs: Iterable[Entry]) -> None:
             job.reason, job.size, job.warnings = known[job.key]
 
 
-def prepare_out(out: Path, entries: Iterable[Entry]) -> None:
-    """Makes OUT, at once with a manifest: a run that gets killed must not leave word of outputs it has replaced."""
+def write_manifest(out: Path, entries: Iterable[Entry]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_manifest(out, entries)
+        images.write_text(out / MANIFEST, "".join(entry.line() + "\n" for entry in entries))
     except OSError as error:
         raise ValueError(f"{out}: cannot be written ({error.strerror}); choose another output folder") from None
-    for unfinished in out.rglob(f"{images.PART}*.part"):  # left by a run that was killed
-        with suppress(OSError):
-            unfinished.unlink()
-
-
-def write_manifest(out: Path, entries: Iterable[Entry]) -> None:
-    images.write_text(out / MANIFEST, "".join(entry.line() + "\n" for entry in entries))
 
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[tuple[T, Future[R]]]:

@@ -117,7 +117,7 @@ class Trainer:
         self.objective = Objective(
             config.objective,
             content_augmentation(config.augment),
-            energy_augmentation(config.augment, config.data.size),
+            energy_augmentation(config.augment),
         )
         self.clock = Clock()
         self.y = torch.arange(len(domains), device=self.device).repeat_interleave(train.batch_size)
