@@ -11,26 +11,9 @@ from typing import cast
 
 import kornia.augmentation as K
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.config import AugmentConfig
-
-
-class Morph(nn.Module):
-    """Thickens, thins or blurs a sample (3 px max, min or mean filter), mixed in by a random amount."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        kinds = [F.max_pool2d(padded, 3, 1), -F.max_pool2d(-padded, 3, 1), F.avg_pool2d(padded, 3, 1)]
-        kind = torch.randint(len(kinds), (len(x),), device=x.device)
-        changed = torch.stack(kinds, 1)[torch.arange(len(x), device=x.device), kind]
-        amount = torch.rand(len(x), device=x.device) * (torch.rand(len(x), device=x.device) < self.p)
-        return torch.lerp(x, changed, amount[:, None, None, None])
 
 
 class SmoothWarp(nn.Module):
@@ -88,8 +71,6 @@ def content_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
         )
     if w > 0:
         steps.append(SmoothWarp(0.2 * w))
-    if config.content_morph > 0:
-        steps.append(Morph(config.content_morph))
     if c > 0:
         steps.append(Colour(c))
     return _in_unit_range(nn.Sequential(*steps)) if steps else _identity

@@ -142,10 +142,9 @@ class ObjectiveConfig(_Section):
 class AugmentConfig(_Section):
     """Random changes on the device, in [0, 1] and float32."""
 
-    content_affine: float = _f(0.5, "strength of affine changes before c is taken (0 to 1)", ge=0, le=1)
-    content_warp: float = _f(0.0, "strength of smooth warps before c is taken (0 to 1)", ge=0, le=1)
-    content_morph: float = _f(0.0, "probability of thickening, thinning or blurring before c is taken", ge=0, le=1)
-    content_colour: float = _f(0.0, "strength of colour changes before c is taken", ge=0, le=1)
+    content_affine: float = _f(1.0, "strength of affine changes before c is taken in warm-up", ge=0, le=1)
+    content_warp: float = _f(1.0, "strength of smooth warps before c is taken in warm-up", ge=0, le=3)
+    content_colour: float = _f(0.0, "strength of colour changes before c is taken in warm-up", ge=0, le=1)
     energy_shift: float = _f(0.0, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5)
     energy_cutout: float = _f(0.0, "probability of a cutout on real and fake before the energy", ge=0, le=1)
 
@@ -154,7 +153,7 @@ class TrainConfig(_Section):
     """The order of steps."""
 
     steps: int = _f(20_000, "training steps", ge=1)
-    warmup: float = _f(0.3, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
+    warmup: float = _f(0.4, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
     batch_size: int = _f(16, "images per domain and step", ge=1)
     learning_rate: float = _f(1e-3, "Adam's learning rate, falling to 0 over the last part (cooldown)", gt=0, le=1)
     cooldown: float = _f(0.3, "share of the steps over which the learning rate falls to 0", ge=0, le=1)
@@ -163,7 +162,7 @@ class TrainConfig(_Section):
     clip: float = _f(0.0, "gradient norm bound for each player, 0: none", ge=0)
     ema_decay: float = _f(0.998, "decay of the averaged weights that the model file holds", ge=0, lt=1)
     seed: int = _f(0, "seed of every random stream", ge=0)
-    precision: Literal["auto", "32", "bf16"] = _f("auto", "auto: bf16 where the device computes it fast")
+    precision: Literal["auto", "32", "bf16"] = _f("auto", "auto: bf16 on GPUs that have it, else float32")
     max_minutes: float | None = _f(None, "stop after so many minutes; schedules then follow the clock", gt=0)
     log_every: int = _f(50, "steps between lines of stats.jsonl", ge=1)
     sample_every: int = _f(500, "steps between sample grids", ge=1)

@@ -71,7 +71,7 @@ class Translator:
     @classmethod
     def load(cls, path: PathLike, device: str = "auto", precision: str = "32") -> Translator:
         """Loads a model file. Raises ValueError in one line for another file, a missing device or a wrong precision."""
-        return cls(load_model(path), device, precision)  # type: ignore[arg-type]
+        return cls(load_model(Path(path)), device, precision)
 
     @overload
     def translate(
