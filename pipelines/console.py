@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,10 +67,14 @@ def count_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     if not console.is_terminal:
         yield lambda done, total: say(f"{what}: {done} of {total}") if done == total else None
         return
-    rate = TextColumn("{task.speed:.0f} images/s")
-    with Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), console=console
-    ) as bar:
-        task = bar.add_task(what, total=None)
-        bar.tasks[0].finished_speed = 0.0
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    start = time.perf_counter()
+    rate = TextColumn("{task.description}")
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(done: int, total: int) -> None:
+            speed = f"{done / (time.perf_counter() - start):.0f} images/s"
+            bar.update(task, completed=done, total=total, description=speed)
+
+        yield tell

@@ -155,7 +155,7 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
         (["train", config, "--set", "train.stesp=3"], "did you mean train.steps?"),
         (["train", config, "--set", "train.steps=many"], "train.steps: 'many' is not allowed"),
         (["train", config, "--set", "train.learning_rate=-1"], "train.learning_rate: -1 is not allowed"),
-        (["train", config, "--out", tmp_path / "file" / "run"], "file"),
+        (["train", config, "--out", tmp_path / "file" / "run"], "run: cannot be written"),
         (["train", config, "--out", tmp_path / "r", "--resume"], "no training state"),
         (["train", config, "--out", tmp_path / "r", "--device", "abacus"], "--device abacus"),
         (["translate", model, data / "testA", tmp_path / "o", "--to", "C"], "C"),
@@ -199,3 +199,35 @@ def test_the_demo_goes_the_whole_way(tmp_path: Path, call: Call) -> None:
     assert all(Path(path).exists() for path in done["paths"].values())
     assert len(list((tmp_path / "demo" / "A_to_B").glob("*.png"))) == 150
     assert {direction["name"] for direction in done["directions"]} == {"A-B", "B-A"}
+
+
+README = Path(__file__).parents[1] / "README.md"
+COMMANDS = [
+    line.split("#")[0].split()[2:] for line in README.read_text().splitlines() if line.startswith("$ introshift ")
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_readme_s_commands_exist_with_their_options(words: list[str], call: Call) -> None:
+    code, out, _ = call(words[0], "--help")
+    assert code == 0
+    assert all(word in out for word in words if word.startswith("-"))
+
+
+def test_bars_on_a_terminal_show_rate_and_terms(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipelines.console import count_progress, training_progress
+    from translate.trainer import Tick
+
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes stderr for a terminal
+    monkeypatch.setenv("COLUMNS", "150")
+    with count_progress("translating") as progress:
+        progress(0, 3)
+        progress(3, 3)
+    with training_progress() as tick:
+        tick(Tick(40, 1.0, 57.0, 61.0, {"rec": 12.3456, "kl_s": 2.0}))
+    shown = capsys.readouterr().err
+    assert all(
+        text in shown for text in ("3/3", "images/s", "step 40", "57 images/s", "1:01 left", "rec 12.3", "kl_s 2")
+    )

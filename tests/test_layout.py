@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
-    "__init__": 0, "config": 0, "gaussian": 0, "images": 0,
+    "__init__": 0, "config": 0, "device": 0, "gaussian": 0, "images": 0,
     "data": 1, "augment": 1, "networks": 1, "glyphs": 1, "survey": 1,
     "objective": 2, "checkpoint": 2,
     "trainer": 3, "folder": 3, "translator": 3,

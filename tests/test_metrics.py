@@ -378,7 +378,8 @@ def test_bootstrap_refuses(arguments: dict[str, Any]) -> None:
 def test_every_metric_has_a_direction() -> None:
     paired = {"lpips_paired", "l1", "ssim"}
     assert set(DIRECTION) == paired | {f"lpips_{x}" for x in ("source", "reconstruction", "cycle", "diversity")} | {
-        "kernel_distance", "reconstruction_l1"
+        "kernel_distance",
+        "reconstruction_l1",
     }
     assert {name for name, better in DIRECTION.items() if better == "higher"} == {"ssim", "lpips_diversity"}
     assert all(metric.meaning and metric.range for metric in METRICS.values())

@@ -15,8 +15,9 @@ import torch
 from translate.checkpoint import load_model, load_tensors
 from translate.config import PRESETS, Config, from_dict
 from translate.data import Domain
+from translate.device import choose_device, choose_precision
 from translate.images import read_image
-from translate.trainer import Diverged, Interrupted, Tick, Trainer, choose_device, choose_precision
+from translate.trainer import Diverged, Interrupted, Tick, Trainer
 
 
 def settings(**sections: dict[str, object]) -> Config:

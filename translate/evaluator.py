@@ -21,10 +21,10 @@ from torch import Tensor
 from translate import __version__, images
 from translate.checkpoint import load_model
 from translate.data import center_crop, load_image
+from translate.device import choose_device
 from translate.metrics import METRICS, SSIM_WINDOW, Direction, bootstrap_interval, kernel_distance, l1, ssim
 from translate.networks import Model
 from translate.perceptual import Net, Perceptual, WeightsUnavailable
-from translate.trainer import choose_device
 
 # Metric: its measure and the pictures compared. Against the truth, the source is measured as well: the identity.
 COMPARED = {

@@ -27,6 +27,7 @@ from translate.augment import content_augmentation, energy_augmentation
 from translate.checkpoint import load_state, save_model, save_state
 from translate.config import Config
 from translate.data import Domain, UnpairedBatches
+from translate.device import choose_device, choose_precision
 from translate.images import grid, to_uint8, write_image, write_text
 from translate.networks import Model
 from translate.objective import Losses, Objective, auto_beta_neg, backward
@@ -63,24 +64,6 @@ class Tick:
     images_per_second: float
     seconds_left: float
     terms: dict[str, float]
-
-
-def choose_device(name: str) -> torch.device:
-    """auto: cuda, then mps, then cpu. Raises ValueError for a device this machine lacks."""
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in found.items() if there))
-    if not found.get(name.split(":")[0], False):
-        raise ValueError(
-            f"--device {name}: not available here; use one of auto, {', '.join(k for k, t in found.items() if t)}"
-        )
-    return torch.device(name)
-
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The autocast type: auto takes bf16 on GPUs that compute it; on CPUs it was the slower one (README, speed)."""
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if name == "bf16" or (name == "auto" and fast) else torch.float32
 
 
 class Trainer:
@@ -122,8 +105,11 @@ class Trainer:
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """Trains to the end of `train.steps` or `train.max_minutes`. Raises Interrupted (state saved) and Diverged."""
-        (self.out / "samples").mkdir(parents=True, exist_ok=True)
-        write_text(self.out / "config.yaml", self.config.to_yaml())
+        try:
+            (self.out / "samples").mkdir(parents=True, exist_ok=True)
+            write_text(self.out / "config.yaml", self.config.to_yaml())
+        except OSError as error:
+            raise ValueError(f"{self.out}: cannot be written ({error.strerror}); choose another --out") from None
         if resume:
             self._resume()
         train, clock = self.config.train, self.clock

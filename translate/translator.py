@@ -23,9 +23,9 @@ from translate import folder
 from translate import images as files
 from translate.checkpoint import ModelFile, load_model
 from translate.data import shorter_side
+from translate.device import choose_device, choose_precision
 from translate.folder import Floats, ahead
 from translate.images import PathLike, UInt8, flatten, resize, to_channels, to_float, to_uint8
-from translate.trainer import choose_device, choose_precision
 
 Exemplar: TypeAlias = Image.Image | UInt8
 Style: TypeAlias = PathLike | Exemplar | Iterable[Exemplar]  # "mean", "random", a file or folder, or in memory

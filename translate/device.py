@@ -1,0 +1,23 @@
+"""Which device computes, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+
+def choose_device(name: str) -> torch.device:
+    """auto: cuda, then mps, then cpu. Raises ValueError for a device this machine lacks."""
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in found.items() if there))
+    if not found.get(name.split(":")[0], False):
+        raise ValueError(
+            f"--device {name}: not available here; use one of auto, {', '.join(k for k, t in found.items() if t)}"
+        )
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The autocast type: auto takes bf16 on GPUs that compute it; on CPUs it was the slower one (README, speed)."""
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if name == "bf16" or (name == "auto" and fast) else torch.float32
