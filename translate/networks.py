@@ -54,6 +54,7 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        nn.init.constant_(cast(Tensor, self.conv2.bias), 0.0)
         with torch.no_grad():
             self.conv2.weight.mul_(0.3)  # the block starts close to its skip path
 
@@ -148,7 +149,8 @@ class Warp(nn.Module):
         ys, xs = ((torch.arange(n, device=h.device) + 0.5) * 2 / n - 1 for n in (height, width))
         grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1) + flow.permute(0, 2, 3, 1)
         grid = grid.nan_to_num()  # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
-        return F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
+        moved = F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
+        return moved.contiguous(memory_format=torch.channels_last)  # the kernel forgets it, convolutions want it
 
 
 class Decoder(nn.Module):
