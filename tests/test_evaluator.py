@@ -318,3 +318,13 @@ def test_the_kernel_distances_interval(no_lpips_weights: None) -> None:
     widths = [estimate[2] - estimate[1] for estimate in found if estimate]
     assert len(widths) == 8 and all(estimate[1] < estimate[0] < estimate[2] for estimate in found if estimate)
     assert np.mean(widths) == pytest.approx(2 * 1.96 * drawn.std().item(), rel=0.3)  # 100 draws: the spread is 7 % off
+
+
+def test_relative_test_folders_of_the_config_count_only_where_data_has_them(
+    data: Path, model_file: Callable[..., Path], no_lpips_weights: None
+) -> None:
+    def rows(a: str, b: str) -> list[dict[str, str | float]]:
+        return evaluate(model_file(tests={"A": a, "B": b}), data, ["B"], device="cpu").directions[0].per_image
+
+    assert rows("testA", "testB") == rows("elsewhere/testA", "elsewhere/testB")
+    assert rows("testA", "testB") != rows("testB", "testA")

@@ -79,7 +79,7 @@ def test_a_grid_is_readable_whatever_the_sizes() -> None:
         height, width = np.nonzero((sheet == 80).all(2))
         if len({*sizes}) == 1:
             assert np.ptp(height) == np.ptp(width) == tile - 1
-        assert sheet.shape[1] >= 3 * tile and sheet.shape[0] >= len(sizes) * tile
+        assert sheet.shape[0] >= 3 * tile and sheet.shape[1] >= len(sizes) * tile
 
 
 def test_missing_pictures_leave_a_blank() -> None:
@@ -203,7 +203,7 @@ def test_a_real_evaluation(
     paths = write_report(evaluation, tmp_path / "out")
     assert len(paths["per_image"].read_text().splitlines()) == 41
     with Image.open(paths["grid_B_to_A"]) as sheet:
-        assert sheet.width >= 4 * 96 and sheet.height >= 16 * 96
+        assert sheet.height >= 4 * 96 and sheet.width >= 16 * 96
     assert "l1" in table(evaluation)
     (line, _) = missed(evaluation, [parse_threshold("lpips>0.3")])
     assert "--lpips-weights" in line

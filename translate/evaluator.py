@@ -99,7 +99,8 @@ def evaluate(
     file, notes = load_model(model_path), list[str]()
     config, names = file.config.data, file.config.data.names
     if data:  # decides alone, wherever the tests were when the model was trained
-        tests = {name: folder for name, folder in (config.tests or {}).items() if not Path(folder).is_absolute()}
+        given = (config.tests or {}).items()
+        tests = {name: path for name, path in given if not Path(path).is_absolute() and (data / path).is_dir()}
         config = config.model_copy(update={"root": str(data), "tests": tests})
     if unknown := sorted(set(directions or ()) - set(names)):
         raise ValueError(f"--to {', '.join(unknown)}: the model's domains are {', '.join(names)}")

@@ -72,12 +72,12 @@ def per_image_csv(evaluation: Evaluation) -> str:
 
 
 def picture_grid(result: Result) -> UInt8:
-    """The images kept for pictures, a row each, in columns that say what they show."""
-    columns = [what for what in COLUMNS if any(what in pictures for pictures in result.shown.values())]
+    """The images kept for pictures, a column each, in rows that say what they show."""
+    kinds = [what for what in COLUMNS if any(what in pictures for pictures in result.shown.values())]
     shapes = [pixels.shape for pictures in result.shown.values() for pixels in pictures.values()]
     height, width = (min(LARGEST, max(shape[axis] for shape in shapes)) for axis in range(2))
-    rows = [[_tile(pictures.get(what), height, width) for what in columns] for pictures in result.shown.values()]
-    return grid(rows, columns, list(result.shown), scale=math.ceil(TILE / max(height, width)))
+    rows = [[_tile(pictures.get(what), height, width) for pictures in result.shown.values()] for what in kinds]
+    return grid(rows, list(result.shown), kinds, scale=math.ceil(TILE / max(height, width)))
 
 
 def _tile(pixels: UInt8 | None, height: int, width: int) -> UInt8:
