@@ -38,6 +38,8 @@ def _report(error: Exception) -> int:
     code = getattr(error, "exit_code", 2 if isinstance(error, (ValueError, OSError)) else 1)
     if hasattr(error, "format_message"):  # a usage error of the command line parser
         text = error.format_message()
+    elif isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {str(error.strerror).lower()}; give another path or mend its permissions"
     elif isinstance(error, (ValueError, OSError)) or hasattr(error, "exit_code"):
         text = str(error)
     else:

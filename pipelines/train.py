@@ -9,6 +9,8 @@ import typer
 
 from pipelines.console import Device, Json, result, say, training_progress
 
+DIVERGED, INTERRUPTED = 4, 130  # exit codes
+
 
 def command(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config; introshift init writes one.")],
@@ -49,12 +51,16 @@ def train(config: Path, overrides: list[str], run: Path, resume: bool, device: s
         raise ValueError(f"{run}: no training state to resume from; leave out --resume to start anew")
 
     from translate.data import load_domains
-    from translate.trainer import Trainer
+    from translate.trainer import Diverged, Interrupted, Trainer
 
     domains = load_domains(loaded.data)
     for domain in domains:
         say(f"domain {domain.name}: {len(domain.images)} images")
         for path, reason in domain.failed.items():
             say(f"left out {path}: {reason}")
-    with training_progress() as tick:
-        return Trainer(loaded, domains, run, device, say, tick).run(resume)
+    try:
+        with training_progress() as tick:
+            return Trainer(loaded, domains, run, device, say, tick).run(resume)
+    except (Interrupted, Diverged) as end:
+        say(f"introshift: {end}")
+        raise typer.Exit(INTERRUPTED if isinstance(end, Interrupted) else DIVERGED) from None

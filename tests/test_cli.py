@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from translate.images import read_image
+from translate.trainer import Diverged, Interrupted
 
 pytestmark = pytest.mark.usefixtures("no_lpips_weights")
 Call = Callable[..., tuple[int, str, str]]
@@ -173,6 +174,7 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
         (["info", foreign], "not a readable safetensors"),
         (["demo", data], "not an empty folder"),
         (["data", "glyphs", tmp_path / "g", "--size", "4"], "--size"),
+        (["data", "glyphs", tmp_path / "file"], "file/trainA: not a directory; give another path"),
         (["trian"], "No such command"),
     ]  # fmt: skip
     before = sorted(tmp_path.rglob("*"))
@@ -185,6 +187,19 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
         assert message in lines[0], (arguments, err)
         assert not out
         assert sorted(tmp_path.rglob("*")) == before, f"{arguments} left something half-written"
+
+
+@pytest.mark.parametrize(("end", "expected"), [(Interrupted("saved"), 130), (Diverged("rec not finite"), 4)])
+def test_ends_of_training_have_their_exit_codes(
+    end: Exception, expected: int, trained: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object) -> None:
+        raise end
+
+    monkeypatch.setattr("translate.trainer.Trainer.run", run)
+    code, out, err = call("train", trained / "my.yaml", "--out", tmp_path / "r", *TINY)
+    assert (code, out) == (expected, "")
+    assert f"introshift: {end}" in err
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

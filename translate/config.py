@@ -142,8 +142,8 @@ class ObjectiveConfig(_Section):
 class AugmentConfig(_Section):
     """Random changes on the device, in [0, 1] and float32."""
 
-    content_affine: float = _f(1.0, "strength of affine changes before c is taken in warm-up", ge=0, le=1)
-    content_warp: float = _f(1.0, "strength of smooth warps before c is taken in warm-up", ge=0, le=3)
+    content_affine: float = _f(0.5, "strength of affine changes before c is taken in warm-up", ge=0, le=1)
+    content_warp: float = _f(0.5, "strength of smooth warps before c is taken in warm-up", ge=0, le=3)
     content_colour: float = _f(0.0, "strength of colour changes before c is taken in warm-up", ge=0, le=1)
     energy_shift: float = _f(0.0, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5)
     energy_cutout: float = _f(0.0, "probability of a cutout on real and fake before the energy", ge=0, le=1)
@@ -153,7 +153,7 @@ class TrainConfig(_Section):
     """The order of steps."""
 
     steps: int = _f(20_000, "training steps", ge=1)
-    warmup: float = _f(0.4, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
+    warmup: float = _f(0.3, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
     batch_size: int = _f(16, "images per domain and step", ge=1)
     learning_rate: float = _f(1e-3, "Adam's learning rate, falling to 0 over the last part (cooldown)", gt=0, le=1)
     cooldown: float = _f(0.3, "share of the steps over which the learning rate falls to 0", ge=0, le=1)
