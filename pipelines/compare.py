@@ -27,9 +27,8 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure how close one folder of pictures is to another."""
-    from translate.report import parse_threshold
-
     from translate.evaluator import compare
+    from translate.report import parse_threshold
 
     thresholds = [parse_threshold(text) for text in fail_if or []]
     evaluation = compare(results, truth, source, size, resize, lpips_net, lpips_weights, device, seed, allow_missing)

@@ -38,9 +38,8 @@ def command(
     summary = train(out / "demo.yaml", [f"train.max_minutes={minutes}"], out / "run", resume=False, device=device)
     model = out / "run" / "model.safetensors"
 
-    from translate.report import table, write_report
-
     from translate.evaluator import evaluate
+    from translate.report import table, write_report
     from translate.translator import Translator
 
     translator = Translator.load(model, device)

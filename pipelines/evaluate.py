@@ -11,6 +11,7 @@ from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, result
 
 if TYPE_CHECKING:
     from translate.evaluator import Evaluation
+    from translate.report import Threshold
 
 MISSED = 3  # exit code
 Out = Annotated[Path | None, typer.Option(help="Folder for metrics.json, per_image.csv and picture grids.")]
@@ -35,9 +36,8 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure how good translations are: against the truth where names pair, beside the input itself as the answer."""
-    from translate.report import parse_threshold
-
     from translate.evaluator import evaluate
+    from translate.report import parse_threshold
 
     thresholds = [parse_threshold(text) for text in fail_if or []]
     conclude(
@@ -48,7 +48,7 @@ def command(
     )
 
 
-def conclude(evaluation: Evaluation, out: Path | None, thresholds: list, as_json: bool) -> None:  # type: ignore[type-arg]
+def conclude(evaluation: Evaluation, out: Path | None, thresholds: list[Threshold], as_json: bool) -> None:
     """Writes and prints an evaluation; exits 3 when a threshold is missed."""
     from dataclasses import asdict
 

@@ -120,7 +120,8 @@ def verdict(figure: Figure) -> str:
     change = figure.value - figure.identity.value
     if change == 0:
         return "same"
-    share = f"{100 * change / figure.identity.value:+.0f} % " if figure.identity.value > 0 else ""
+    ratio = min(figure.value, figure.identity.value) > 0  # an unbiased kernel distance may fall below 0: no share then
+    share = f"{100 * change / figure.identity.value:+.0f} % " if ratio else ""
     return share + ("better" if (change < 0) == (figure.better == "lower") else "worse")
 
 
