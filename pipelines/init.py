@@ -33,7 +33,7 @@ def command(
     from_dict(values, str(out))
     write_text(
         out,
-        "# What differs from the defaults; all settings: introshift info --config\n"
+        "# What differs from the defaults; all settings, once trained: introshift info MODEL --config\n"
         + yaml.safe_dump(values, sort_keys=False),
     )
     for key, value in values["data"].items():
