@@ -74,9 +74,10 @@ class Block(nn.Module):
 class Trunk(nn.Module):
     """Image (B, C, H, W) -> features (B, W * 2^levels, h, w); pixels are folded first, as full resolution is dear."""
 
-    def __init__(self, config: Config, condition: int, width: int, blocks: int, levels: int) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         model = config.model
+        condition, width, blocks, levels = model.condition, model.width, model.blocks, model.levels
         self.fold = model.fold
         self.first = nn.Conv2d(config.data.channels * model.fold**2, width, 3, padding=1)
         layers: list[Block] = []
@@ -103,9 +104,9 @@ class Encoder(nn.Module):
         super().__init__()
         model, domains = config.model, len(config.data.names)
         self.domain = nn.Embedding(domains, model.condition)
-        self.content_trunk = Trunk(config, model.condition, model.width, model.blocks, model.levels)
+        self.content_trunk = Trunk(config)
         self.content_head = nn.Conv2d(self.content_trunk.channels, 2 * model.content_channels, 1)
-        self.style_trunk = Trunk(config, model.condition, model.width, model.blocks, model.levels)
+        self.style_trunk = Trunk(config)
         # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
         self.style_head = nn.Linear(2 * self.style_trunk.channels, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)
@@ -200,7 +201,6 @@ class Model(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.encoder, self.decoder = Encoder(config), Decoder(config)
-        self.stride = config.model.fold << config.model.levels
         self.style_dim = config.model.style_dim
 
     def translate(self, x: Tensor, source: int, to: int, z_s: Tensor | None = None) -> Tensor:
