@@ -8,8 +8,9 @@ import torch
 from translate.augment import content_augmentation, energy_augmentation
 from translate.config import AugmentConfig
 
-OFF = {name: 0.0 for name in AugmentConfig.model_fields}
-EACH = [{**OFF, name: 0.5} for name in OFF]
+STRENGTHS = [name for name in AugmentConfig.model_fields if name != "content_share"]
+OFF = {"content_share": 1.0} | dict.fromkeys(STRENGTHS, 0.0)
+EACH = [{**OFF, name: 0.5} for name in STRENGTHS]
 
 
 def apply(settings: dict[str, float], x: torch.Tensor) -> torch.Tensor:
@@ -18,7 +19,7 @@ def apply(settings: dict[str, float], x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("settings", EACH, ids=OFF.keys())
+@pytest.mark.parametrize("settings", EACH, ids=STRENGTHS)
 def test_each_changes_images_repeatably_within_range(settings: dict[str, float], channels: int) -> None:
     x = torch.rand(16, channels, 24, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.manual_seed(1)
@@ -32,6 +33,14 @@ def test_each_changes_images_repeatably_within_range(settings: dict[str, float],
     changed = (first - x).abs().flatten(1).amax(1) > 1e-3
     assert changed.any()
     assert not torch.equal(first, third)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_images_gives_content_from_a_changed_copy(share: float) -> None:
+    x = torch.rand(200, 1, 16, 16) * 2 - 1
+    torch.manual_seed(0)
+    changed = (apply({**OFF, "content_share": share, "content_affine": 1.0}, x) != x).flatten(1).any(1)
+    assert abs(changed.float().mean().item() - share) < 0.1
 
 
 def test_switched_off_is_the_identity() -> None:

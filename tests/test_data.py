@@ -40,6 +40,20 @@ def test_folders_become_arrays_and_broken_files_are_reported(tmp_path: Path) -> 
     assert not b.failed
 
 
+@pytest.mark.parametrize(("files", "share", "held"), [(40, 0.25, 10), (40, 0.05, 0), (20, 0.5, 10), (300, 0.5, 128)])
+def test_a_share_is_held_out_and_not_trained_on(tmp_path: Path, files: int, share: float, held: int) -> None:
+    for i in range(files):
+        picture(tmp_path / "trainA" / f"{i:03d}.png", value=i % 256)
+    domain = load_domain("A", tmp_path / "trainA", settings(tmp_path, held_out=share).data)
+    assert len(domain.held_out) == held
+    assert len(domain.images) == files - held
+    if files == 40:
+        values = [int(image[0, 0, 0]) for image in [*domain.images, *domain.held_out]]
+        assert sorted(values) == list(range(40)), "every image is in one of the two"
+    batches = UnpairedBatches([domain], settings())
+    assert len(batches.held_out(0)) == (held or files)
+
+
 @pytest.mark.parametrize(("files", "message"), [(0, "0 usable images"), (1, "1 usable image;")])
 def test_a_domain_needs_two_images(tmp_path: Path, files: int, message: str) -> None:
     (tmp_path / "trainA").mkdir()

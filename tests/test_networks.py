@@ -21,7 +21,12 @@ def test_every_preset_keeps_sizes_and_ranges(preset: str, channels: int) -> None
     model, stride = Model(config), config.model.stride
     x, y = torch.rand(2, channels, 64, 64 + stride) * 2 - 1, torch.tensor([0, 1])
     q_c, q_s = model.encoder.content(x, y), model.encoder.style(x, y)
-    assert q_c.mu.shape == (2, config.model.content_channels, 64 // stride, 64 // stride + 1)
+    assert q_c.mu.shape == (
+        2,
+        config.model.content_channels,
+        64 // config.model.fold,
+        (64 + stride) // config.model.fold,
+    )
     assert q_s.mu.shape == q_s.logvar.shape == (2, config.model.style_dim)
     again = model.decoder(q_c.mu, q_s.mu, y)
     assert again.shape == x.shape

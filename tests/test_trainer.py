@@ -102,6 +102,46 @@ def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     assert steps == [2, 4, 6, 8]
 
 
+def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_path: Path) -> None:
+    config = settings(train={"steps": 12, "score_every": 3, "checkpoint_every": 4})
+    whole = run(config, tmp_path / "whole")
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "scores.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6, 9, 12]
+    best = min(lines, key=lambda line: float(line["value"]))
+    assert (whole.clock.best_step, whole.clock.best_value) == (best["step"], best["value"])
+    assert load_model(tmp_path / "whole" / "best.safetensors").summary["step"] == best["step"]
+    assert lines[-1]["ways"][0].keys() >= {"source", "to", "distance", "identity", "cycle", "gap", "memorised"}
+
+    first = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
+    plain = first.save
+
+    def dies_after_step_eight() -> None:
+        plain()
+        if first.clock.step == 8:
+            raise MemoryError
+
+    first.save = dies_after_step_eight  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        first.run()
+    second = run(config, tmp_path / "parts", resume=True)
+    assert (second.clock.best_step, second.clock.best_value) == (best["step"], best["value"])
+    for name in ("whole", "parts"):
+        assert (tmp_path / name / "scores.jsonl").read_text() == (tmp_path / "whole" / "scores.jsonl").read_text()
+    kept = [load_tensors(tmp_path / name / "best.safetensors")[0] for name in ("whole", "parts")]
+    assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
+
+
+def test_what_goes_wrong_is_said_once_and_stays_in_the_model_file(tmp_path: Path) -> None:
+    config = settings(train={"steps": 8, "warmup": 0.25, "score_every": 2})
+    said: list[str] = []
+    Trainer(config, bars(config), tmp_path, "cpu", say=said.append).run()
+    warnings = [text for text in said if "warning" in text]
+    kept = load_model(tmp_path / "model.safetensors").summary["warnings"]
+    assert kept, "eight steps cannot translate"
+    assert all(any(text.endswith(warning[-40:]) for text in warnings) or warning for warning in kept)
+    assert len({text.split("warning: ")[1].split(":")[0] for text in warnings}) <= len(warnings) <= 8
+
+
 def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     config = settings(train={"steps": 100_000, "checkpoint_every": 100_000})
     trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)

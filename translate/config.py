@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, int]] = {
         "width": 96,
         "blocks": 2,
         "bottleneck": 4,
-        "content_channels": 12,
+        "content_channels": 8,
         "style_dim": 64,
     },
     "large": {
@@ -41,7 +41,7 @@ PRESETS: dict[str, dict[str, int]] = {
         "width": 96,
         "blocks": 3,
         "bottleneck": 4,
-        "content_channels": 16,
+        "content_channels": 8,
         "style_dim": 64,
     },
 }
@@ -72,6 +72,9 @@ class DataConfig(_Section):
     load_size: int | None = _f(None, "shorter side before cropping; default: size", ge=8, le=4096)
     crop: Literal["center", "random", "resized"] = _f("center", "how a square is cut: centre, anywhere, or resized")
     flip: float = _f(0.0, "probability of a left-right flip", ge=0, le=1)
+    held_out: float = _f(
+        0.05, "share of each domain that is not trained on but scores the model (at most 128 images)", ge=0, le=0.5
+    )
     background: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)] = _f(
         [255, 255, 255], "sRGB colour behind transparent pixels"
     )
@@ -92,10 +95,10 @@ class ModelConfig(_Section):
 
     preset: Literal["tiny", "small", "base", "large"] = _f("tiny", "tiny 32 px CPU, small 64, base 128, large 256 px")
     fold: Literal[1, 2, 4, 8] = Field(description="pixel-unshuffle factor of the first layer")
-    levels: int = Field(description="halvings after the fold", ge=0, le=5)
+    levels: int = Field(description="halvings after the fold, on the way down and up again", ge=0, le=5)
     width: int = Field(description="channels of the first level; doubles at each level", ge=8, le=1024, multiple_of=8)
     blocks: int = Field(description="residual blocks a level", ge=1, le=16)
-    bottleneck: int = Field(description="further decoder blocks on the content map", ge=0, le=32)
+    bottleneck: int = Field(description="decoder blocks on the lowest level", ge=0, le=32)
     content_channels: int = Field(description="Cc", ge=1, le=256)
     style_dim: int = Field(description="Ds", ge=1, le=1024)
     warp: float = _f(
@@ -113,7 +116,7 @@ class ModelConfig(_Section):
 
     @property
     def stride(self) -> int:
-        """Image pixels for each pixel of the content map."""
+        """Image pixels for each pixel of the lowest features: sizes are multiples of it."""
         return self.fold << self.levels
 
 
@@ -122,7 +125,7 @@ class ObjectiveConfig(_Section):
 
     rec: Literal["mse", "l1"] = _f("mse", "L_r: sum over pixels of the squared or absolute error")
     beta_rec: float = _f(1.0, "weight of L_r(x)", ge=0)
-    beta_kl_c: float = _f(0.05, "weight of KL_c(x)", ge=0)
+    beta_kl_c: float = _f(0.02, "weight of KL_c(x)", ge=0)
     beta_kl_s: float = _f(1.0, "weight of KL_s(x)", gt=0)
     beta_neg: float | Literal["auto"] = _f("auto", "weight of KL_s(f) in the energy; auto: see auto_beta_neg")
     beta_neg_c: float = _f(0.0, "weight of KL_c(f) in the energy", ge=0)
@@ -142,11 +145,14 @@ class ObjectiveConfig(_Section):
 class AugmentConfig(_Section):
     """Random changes on the device, in [0, 1] and float32."""
 
+    content_share: float = _f(
+        0.5, "share of the images whose content is taken from a changed copy in warm-up", ge=0, le=1
+    )
     content_affine: float = _f(0.5, "strength of affine changes before c is taken in warm-up", ge=0, le=1)
     content_warp: float = _f(0.5, "strength of smooth warps before c is taken in warm-up", ge=0, le=3)
     content_colour: float = _f(0.0, "strength of colour changes before c is taken in warm-up", ge=0, le=1)
-    energy_shift: float = _f(0.0, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5)
-    energy_cutout: float = _f(0.0, "probability of a cutout on real and fake before the energy", ge=0, le=1)
+    energy_shift: float = _f(0.125, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5)
+    energy_cutout: float = _f(0.5, "probability of a cutout on real and fake before the energy", ge=0, le=1)
 
 
 class TrainConfig(_Section):
@@ -165,6 +171,7 @@ class TrainConfig(_Section):
     precision: Literal["auto", "32", "bf16"] = _f("auto", "auto: bf16 on GPUs that have it, else float32")
     max_minutes: float | None = _f(None, "stop after so many minutes; schedules then follow the clock", gt=0)
     log_every: int = _f(50, "steps between lines of stats.jsonl", ge=1)
+    score_every: int = _f(1000, "steps between scores of the held-out images (scores.jsonl, best.safetensors)", ge=1)
     sample_every: int = _f(500, "steps between sample grids", ge=1)
     checkpoint_every: int = _f(500, "steps between training states", ge=1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,15 +22,20 @@ from translate.images import ImageError, flatten, list_images, read_image, resiz
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
 
 MIN_IMAGES = 2
+MIN_HELD_OUT, MAX_HELD_OUT = 8, 128
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain's images as (h, w, C) uint8 with the shorter side at load size, and what could not be read."""
+    """A domain's images as (h, w, C) uint8 with the shorter side at load size, and what could not be read.
+
+    `held_out` images are not trained on: the trainer scores the model with them.
+    """
 
     name: str
     images: list[np.ndarray]
     failed: dict[Path, str]
+    held_out: list[np.ndarray] = field(default_factory=list)
 
 
 def load_image(path: Path, config: DataConfig) -> np.ndarray:
@@ -69,7 +74,17 @@ def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
             f"{folder}: domain {name} has {len(images)} usable image{'s' * (len(images) != 1)}{unreadable}; "
             f"training needs at least {MIN_IMAGES} a domain"
         )
-    return Domain(name, images, failed)
+    trained, held_out = _split(images, config.held_out)
+    return Domain(name, trained, failed, held_out)
+
+
+def _split(images: list[np.ndarray], share: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(trained, held out), the latter spread evenly over the files' order; too few to say anything stay in training."""
+    count = min(MAX_HELD_OUT, int(share * len(images)))
+    if count < MIN_HELD_OUT:
+        return images, []
+    held = {(2 * i + 1) * len(images) // (2 * count) for i in range(count)}
+    return [x for i, x in enumerate(images) if i not in held], [images[i] for i in sorted(held)]
 
 
 def load_domains(config: DataConfig) -> list[Domain]:
@@ -126,11 +141,19 @@ class UnpairedBatches:
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
     def fixed(self, domain: int, count: int) -> Tensor:
-        """`count` images spread over a domain, unaugmented: what sample grids show. (count, C, S, S) uint8."""
-        size = self.config.data.size
+        """At most `count` trained images spread over a domain, unaugmented. (n, C, S, S) uint8."""
         images = self.domains[domain].images
-        cut = [center_crop(images[i * len(images) // count], size) for i in range(count)]
-        return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
+        count = min(count, len(images))
+        return self._squares([images[i * len(images) // count] for i in range(count)])
+
+    def held_out(self, domain: int) -> Tensor:
+        """The images that are not trained on or, where too few were there to spare any, trained ones. As `fixed`."""
+        images = self.domains[domain].held_out
+        return self._squares(images) if images else self.fixed(domain, MAX_HELD_OUT)
+
+    def _squares(self, images: list[np.ndarray]) -> Tensor:
+        size = self.config.data.size
+        return torch.from_numpy(np.stack([center_crop(image, size) for image in images])).permute(0, 3, 1, 2)
 
 
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:

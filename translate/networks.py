@@ -1,7 +1,7 @@
 """The encoder q(c, s | x, y) and the decoder D(c, s, y), fully convolutional.
 
-Legend: B batch, C image channels, H W image pixels, h w content map (H / `stride`), Cc content channels, Ds style
-dimensions, y (B,) int64 domain index, W width of a level.
+Legend: B batch, C image channels, H W image pixels, h w content map (H / `fold`), Cc content channels, Ds style
+dimensions, y (B,) int64 domain index, W width of the first level.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate.config import Config
+from translate.config import Config, ModelConfig
 from translate.gaussian import Gaussian
 
 # Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real and fake batches.
@@ -72,54 +72,73 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Image (B, C, H, W) -> features (B, W * 2^levels, h, w); pixels are folded first, as full resolution is dear."""
+    """Blocks down `levels` halvings and, with `climb`, up again with skips (U-Net, Ronneberger et al. 2015; the skips
+    are added): context comes from below, detail from beside."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, inputs: int, model: ModelConfig, bottom: int, climb: bool) -> None:
         super().__init__()
-        model = config.model
-        condition, width, blocks, levels = model.condition, model.width, model.blocks, model.levels
-        self.fold = model.fold
-        self.first = nn.Conv2d(config.data.channels * model.fold**2, width, 3, padding=1)
-        layers: list[Block] = []
-        for level in range(levels):
-            layers += [Block(width << level, width << level, condition) for _ in range(blocks - 1)]
-            layers += [Block(width << level, width << (level + 1), condition, 0.5)]
-        self.channels = width << levels
-        layers += [Block(self.channels, self.channels, condition) for _ in range(blocks)]
-        self.blocks = nn.ModuleList(layers)
-        self.norm = AdaGroupNorm(self.channels, condition)
+        width, condition = model.width, model.condition
+        widths = [width << level for level in range(model.levels + 1)]
+        self.first = nn.Conv2d(inputs, width, 3, padding=1)
+        self.beside = nn.ModuleList(
+            nn.ModuleList(Block(w, w, condition) for _ in range(model.blocks - 1)) for w in widths[:-1]
+        )
+        self.down = nn.ModuleList(Block(w, 2 * w, condition, 0.5) for w in widths[:-1])
+        self.bottom = nn.ModuleList(Block(widths[-1], widths[-1], condition) for _ in range(bottom))
+        self.up = nn.ModuleList(Block(2 * w, w, condition, 2.0) for w in reversed(widths[:-1]) if climb)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        h = self.first(F.pixel_unshuffle(x, self.fold))
-        for block in self.blocks:
+    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, inputs, h, w) -> features (B, W, h, w), without `climb` the lowest, and the lowest
+        (B, W * 2^levels, h / 2^levels, w / 2^levels)."""
+        h, skips = self.first(x), []
+        for beside, down in zip(self.beside, self.down, strict=True):
+            for block in cast(nn.ModuleList, beside):
+                h = block(h, condition)
+            skips.append(h)
+            h = down(h, condition)
+        for block in self.bottom:
             h = block(h, condition)
-        return F.silu(self.norm(h, condition))
+        lowest = h
+        for up in self.up:
+            h = up(h, condition) + skips.pop()
+        return h, lowest
 
 
 class Encoder(nn.Module):
     """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style, each with its own trunk, so that a
-    pass whose result is not used is not run."""
+    pass whose result is not used is not run. Pixels are folded first, as full resolution is dear."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         model, domains = config.model, len(config.data.names)
+        inputs, width, deep = config.data.channels * model.fold**2, model.width, model.width << model.levels
+        self.fold = model.fold
         self.domain = nn.Embedding(domains, model.condition)
-        self.content_trunk = Trunk(config)
-        self.content_head = nn.Conv2d(self.content_trunk.channels, 2 * model.content_channels, 1)
-        self.style_trunk = Trunk(config)
+        self.content_trunk = Trunk(inputs, model, model.blocks, climb=True)
+        self.content_norm = AdaGroupNorm(width, model.condition)
+        self.content_head = nn.Conv2d(width, 2 * model.content_channels, 1)
+        self.style_trunk = Trunk(inputs, model, model.blocks, climb=False)
+        self.style_norm = AdaGroupNorm(deep, model.condition)
         # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
-        self.style_head = nn.Linear(2 * self.style_trunk.channels, domains * 2 * model.style_dim)
+        self.style_head = nn.Linear(2 * deep, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)
 
     def content(self, x: Tensor, y: Tensor) -> Gaussian:
         """x (B, C, H, W) in [-1, 1], y (B,) -> q(c | x, y) with parameters (B, Cc, h, w)."""
-        return Gaussian.from_parameters(self.content_head(self.content_trunk(x, self.domain(y))))
+        condition = self.domain(y)
+        h, _ = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
+        return Gaussian.from_parameters(self.content_head(F.silu(self.content_norm(h, condition))))
+
+    def style_features(self, x: Tensor, y: Tensor) -> Tensor:
+        """What q(s | x, y) is read from: means and maxima over places. x (B, C, H, W), y (B,) -> (B, 2 W 2^levels)."""
+        condition = self.domain(y)
+        _, h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
+        h = F.silu(self.style_norm(h, condition))
+        return torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
 
     def style(self, x: Tensor, y: Tensor) -> Gaussian:
         """x (B, C, H, W) in [-1, 1], y (B,) -> q(s | x, y) with parameters (B, Ds)."""
-        h = self.style_trunk(x, self.domain(y))
-        pooled = torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
-        heads = self.style_head(pooled).unflatten(1, (self.domain.num_embeddings, -1))
+        heads = self.style_head(self.style_features(x, y)).unflatten(1, (self.domain.num_embeddings, -1))
         return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
 
 
@@ -159,22 +178,15 @@ class Decoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        model, condition = config.model, config.model.condition
-        width = model.width << model.levels
+        model, width, condition = config.model, config.model.width, config.model.condition
         self.fold = model.fold
         self.domain = nn.Embedding(len(config.data.names), condition)
         self.style = nn.Sequential(
             nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
-        self.first = nn.Conv2d(model.content_channels, width, 3, padding=1)
-        self.bottom = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks + model.bottleneck))
-        self.warp = Warp(width, condition, model.warp) if model.warp > 0 else None
-        layers = []
-        for _ in range(model.levels):
-            layers += [Block(width, width // 2, condition, 2.0)]
-            width //= 2
-            layers += [Block(width, width, condition) for _ in range(model.blocks)]
-        self.blocks = nn.ModuleList(layers)
+        self.trunk = Trunk(model.content_channels, model, model.bottleneck, climb=True)
+        self.warp = Warp(width << model.levels, condition, model.warp) if model.warp > 0 else None
+        self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
         self.norm = AdaGroupNorm(width, condition)
         self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
         _icnr_(self.last.weight, model.fold)
@@ -183,14 +195,11 @@ class Decoder(nn.Module):
     def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor) -> Tensor:
         """z_c (B, Cc, h, w), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1], float32."""
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
-        h = self.first(z_c)
-        for block in self.bottom:
+        h, lowest = self.trunk(z_c, condition)
+        if self.warp is not None:
+            h = Warp.move(h, self.warp(lowest, condition))
+        for block in self.top:  # sharpens what was moved
             h = block(h, condition)
-        flow = self.warp(h, condition) if self.warp is not None else None
-        for i, block in enumerate(self.blocks):
-            h = block(h, condition)
-            if i == 0 and flow is not None:  # after the first upsampling, so that blocks can sharpen what was moved
-                h = Warp.move(h, flow)
         h = self.last(F.silu(self.norm(h, condition)))
         return torch.tanh(F.pixel_shuffle(h, self.fold).float())
 

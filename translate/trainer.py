@@ -31,8 +31,10 @@ from translate.device import choose_device, choose_precision
 from translate.images import grid, to_uint8, write_image, write_text
 from translate.networks import Model
 from translate.objective import Losses, Objective, auto_beta_neg, backward
+from translate.selection import Judge, value
 
 GRID_IMAGES = 8
+JUDGED = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
 LEARNING_RATE_RAMP = 100  # steps over which the learning rate rises from 0
 
@@ -53,6 +55,8 @@ class Clock:
     seconds: float = 0.0
     kl_s: float = 0.0  # running mean of KL_s(x), nats: what beta_neg "auto" is made from
     beta_neg: float | None = None  # set once, when warm-up ends
+    best_value: float | None = None  # the best score so far, lower is better (selection.py), and its step
+    best_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,13 @@ class Trainer:
             content_augmentation(config.augment),
             energy_augmentation(config.augment),
         )
+        domain_indices = range(len(domains))
+        self.judge = Judge(
+            config.data.names,
+            [self.batches.held_out(d) for d in domain_indices],
+            [self.batches.fixed(d, JUDGED) for d in domain_indices],
+        )
+        self.warned: dict[str, str] = {}
         self.clock = Clock()
         self.y = torch.arange(len(domains), device=self.device).repeat_interleave(train.batch_size)
 
@@ -116,21 +127,25 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         since = (clock.step, clock.seconds)
         with interruption() as interrupted, ThreadPoolExecutor(1) as loader:
-            batch = loader.submit(self.batches.batch, clock.step)
+            batch, start = loader.submit(self.batches.batch, clock.step), time.perf_counter()
             while self.fraction < 1 and not interrupted.is_set():
-                start = time.perf_counter()
                 x, batch = batch.result(), loader.submit(self.batches.batch, clock.step + 1)
                 for name, value in self.step(x).items():
                     sums[name] = sums[name] + value.mean() if name in sums else value.mean()
                 clock.step += 1
-                clock.seconds += time.perf_counter() - start
+                start, before = time.perf_counter(), start
+                clock.seconds += start - before
                 if clock.step % train.log_every == 0:
                     self._log(sums, since)
                     sums, since = {}, (clock.step, clock.seconds)
                 if clock.step % train.sample_every == 0:
                     self.sample()
+                if clock.step % train.score_every == 0 and self.fraction < 1:
+                    self.score()
                 if clock.step % train.checkpoint_every == 0:
                     self.save()
+        if not interrupted.is_set():
+            self.score()
         self.sample()
         self.save()
         if interrupted.is_set():
@@ -234,10 +249,27 @@ class Trainer:
         sheet = grid([list(row) for row in zip(*columns, strict=True)], labels, scale=scale)
         write_image(self.out / "samples" / f"step_{self.clock.step:07d}.png", sheet)
 
+    def score(self) -> None:
+        """Judges the average on held-out images, keeps it as best.safetensors if it is that, and says what is wrong."""
+        clock = self.clock
+        ways = self.judge.score(self.average)
+        score = value(ways)
+        line = {"step": clock.step, "value": score, "ways": [asdict(way) for way in ways]}
+        with open(self.out / "scores.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        warnings = {kind: text for way in ways for kind, text in way.warnings(clock.beta_neg is not None).items()}
+        for kind in warnings.keys() - self.warned.keys():
+            self.say(f"step {clock.step}: warning: {warnings[kind]}")
+        self.warned = warnings
+        if clock.best_value is None or score < clock.best_value:
+            clock.best_value, clock.best_step = score, clock.step
+            save_model(self.out / "best.safetensors", self.average, self.config, self.summary())
+
     def summary(self) -> dict[str, Any]:
         """What the model file says of its training."""
         return {
             **asdict(self.clock),
+            "warnings": list(self.warned.values()),
             "images": {domain.name: len(domain.images) for domain in self.domains},
             "seed": self.config.train.seed,
             "versions": {"introshift": __version__, "torch": torch.__version__},
@@ -253,7 +285,8 @@ class Trainer:
         for complaint in complaints:
             self.say(complaint)
         self.clock = Clock(**values)
-        truncate_log(self.out / "stats.jsonl", self.clock.step)
+        for log in ("stats.jsonl", "scores.jsonl"):
+            truncate_log(self.out / log, self.clock.step)
         self.say(f"resumed at step {self.clock.step}")
 
 

@@ -1,0 +1,168 @@
+"""Which model of a run is the best, and did the run go well? Measured without pairs, on images held out from training.
+
+Legend: n held-out images of the source, m training images of the target, D features, C channels, S size. Images are
+float in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translate.metrics import kernel_distance
+from translate.networks import Model
+
+BATCH = 32
+CYCLE_WEIGHT = 2.0
+RARE = 0.1  # least deviation of a feature, as a share of the mean one: what hardly varies must not decide alone
+COLLAPSED = 0.3  # warned of: translations that vary less than this share of what images of the target do
+UNSEEN = 0.5 / 255  # warned of: random styles that change a pixel by less than half a gray level
+MEMORISED = 8.0  # nats; warned of: held-out images that the encoder finds so much stranger than trained ones
+
+
+class RandomFeatures(nn.Module):
+    """Means and deviations of three random convolution layers: features that need no training, are the same for every
+    run and do not move with the model, so that the scores of one run can be compared (as in Saxe et al. 2011)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        for i, (inputs, outputs, size) in enumerate(((channels, 64, 5), (64, 128, 3), (128, 128, 3))):
+            scale = (2 / (inputs * size**2)) ** 0.5
+            self.register_buffer(f"w{i}", scale * torch.randn(outputs, inputs, size, size, generator=draw))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (n, C, S, S) -> (n, 640)."""
+        found = []
+        for weight in self.buffers():
+            x = F.relu(F.conv2d(x, weight, stride=2, padding=weight.shape[-1] // 2))
+            found += [x.mean((2, 3)), x.std((2, 3))]
+        return torch.cat(found, dim=1)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Translation from `source` to `to`, measured on held-out images of `source`."""
+
+    source: str
+    to: str
+    distance: float  # kernel distance of the translations to training images of `to`, on `RandomFeatures`
+    identity: float  # the same for the images as they are: what doing nothing costs
+    cycle: float  # mean absolute error of a pixel, range [0, 1], there and back: what was lost of the content
+    spread: float  # how much translations vary, as a share of how much images of `to` do
+    diversity: float  # mean absolute change of a pixel, range [0, 1], between two random styles
+    gap: float  # KL_s of translations less that of held-out images of `to`, nats; below 0 the game is lost
+    memorised: float  # KL_s of held-out images of `to` less that of trained ones, nats
+
+    @property
+    def value(self) -> float:
+        """Lower is better: the distance as a share of the identity's, and what was lost of the content."""
+        return max(self.distance, 0.0) / max(self.identity, 1e-6) + CYCLE_WEIGHT * self.cycle
+
+    def warnings(self, introspective: bool) -> dict[str, str]:
+        """What went wrong, by kind, each with its number and a remedy. Before the game has begun little can be said."""
+        way, found = f"{self.source} to {self.to}", dict[str, str]()
+        if self.spread < COLLAPSED:
+            found[f"{way}, content"] = (
+                f"{way}: translations vary only {self.spread:.2f} times as much as images of {self.to}: content is "
+                "lost; raise objective.lambda_cyc or lower objective.beta_fake"
+            )
+        if not introspective:
+            return found
+        if self.distance >= self.identity:
+            found[f"{way}, identity"] = (
+                f"{way}: translations of held-out images are no nearer to {self.to} (kernel distance "
+                f"{self.distance:.3f}) than the images themselves ({self.identity:.3f}); train longer, look at samples/"
+            )
+        if self.gap < 0:
+            found[f"{way}, gap"] = (
+                f"{way}: the encoder takes translations for {self.to} rather than images of {self.to} (energy gap "
+                f"{self.gap:.1f} nats, should be above 0); lower objective.beta_fake"
+            )
+        if self.diversity < UNSEEN:
+            found[f"{way}, style"] = (
+                f"{way}: another random style changes a pixel by {255 * self.diversity:.2f} of 255 levels: style "
+                f"carries nothing, as it should where {self.to} has one look; else lower objective.beta_kl_s"
+            )
+        if self.memorised > MEMORISED:
+            found[f"{self.to}, memorised"] = (
+                f"{self.to}: the encoder knows the training images by heart (KL_s of held-out ones is "
+                f"{self.memorised:.1f} nats higher); use best.safetensors, more images or a shorter run"
+            )
+        return found
+
+
+class Judge:
+    """Scores the models of one run, always on the same images and random styles."""
+
+    def __init__(self, names: Sequence[str], held_out: Sequence[Tensor], trained: Sequence[Tensor]) -> None:
+        """held_out, trained: for each domain uint8 (n, C, S, S) and (m, C, S, S), n and m at least 2."""
+        self.names, self.held_out, self.trained = names, held_out, trained
+        self.features = RandomFeatures(trained[0].shape[1])
+
+    @torch.no_grad()
+    def score(self, model: Model) -> list[Way]:
+        """One `Way` for every ordered pair of domains. `model` computes in float32, on its own device."""
+        real = [self._over(self.features.to(_device(model)), x, model) for x in self.trained]
+        seen = [self._kl(model, x, d) for d, x in enumerate(self.trained)]
+        unseen = [self._kl(model, x, d) for d, x in enumerate(self.held_out)]
+        ways = []
+        for a, b in permutations(range(len(self.names)), 2):
+            features, (cycle, diversity, energy) = self._translations(model, a, b)
+            mean, std = real[b].mean(0), real[b].std(0)
+            std = std.clamp_min(RARE * std.mean().item())
+            source = self._over(self.features, self.held_out[a], model)
+            moved, target, source = ((f - mean) / std for f in (features, real[b], source))
+            ways.append(
+                Way(
+                    self.names[a],
+                    self.names[b],
+                    kernel_distance(moved, target),
+                    kernel_distance(source, target),
+                    cycle,
+                    moved.std(0).mean().item(),
+                    diversity,
+                    energy - unseen[b],
+                    unseen[b] - seen[b],
+                )  # fmt: skip
+            )
+        return ways
+
+    def _translations(self, model: Model, a: int, b: int) -> tuple[Tensor, list[float]]:
+        """Features of the held-out images of `a` in `b` (n, D), and the means of cycle, diversity and KL_s."""
+        draw = torch.Generator().manual_seed(0)
+
+        def measure(x: Tensor) -> Tensor:
+            first, second = torch.randn(2, len(x), model.style_dim, generator=draw).to(x)
+            t, t1, t2 = (model.translate(x, a, b, z) for z in (None, first, second))
+            pairs = ((model.translate(t, b, a), x), (t1, t2))
+            cycle, diversity = ((u - v).abs().flatten(1).mean(1) / 2 for u, v in pairs)
+            energy = model.encoder.style(t1, torch.full((len(x),), b, device=x.device)).kl()
+            return torch.cat([self.features(t), torch.stack([cycle, diversity, energy], dim=1)], dim=1)
+
+        found = self._over(measure, self.held_out[a], model)
+        return found[:, :-3], found[:, -3:].mean(0).tolist()
+
+    def _kl(self, model: Model, images: Tensor, domain: int) -> float:
+        def kl(x: Tensor) -> Tensor:
+            return model.encoder.style(x, torch.full((len(x),), domain, device=x.device)).kl()
+
+        return self._over(kl, images, model).mean().item()
+
+    def _over(self, measure: Callable[[Tensor], Tensor], images: Tensor, model: Model) -> Tensor:
+        batches = (x.to(_device(model)).float() / 127.5 - 1 for x in torch.split(images, BATCH))
+        return torch.cat([measure(x) for x in batches])
+
+
+def _device(model: Model) -> torch.device:
+    return next(model.parameters()).device
+
+
+def value(ways: Sequence[Way]) -> float:
+    """The score of a model: the mean over all ways, lower is better."""
+    return sum(way.value for way in ways) / len(ways)
