@@ -68,15 +68,18 @@ def test_a_fresh_decoder_shows_no_checkerboard() -> None:
     torch.testing.assert_close(cells, cells[:, :1].expand_as(cells))
 
 
-def test_a_warp_starts_as_the_identity_and_moves_by_the_stated_share() -> None:
+def test_a_warp_starts_as_the_identity_and_moves_by_pixels() -> None:
     h = torch.randn(2, 8, 6, 10)
-    warp = Warp(8, 4, reach=0.3)
+    warp = Warp(8, 4, reach=2.5)
     flow = warp(h, torch.randn(2, 4))
-    assert flow.shape == (2, 6, 10, 2)
+    assert flow.shape == (2, 2, 6, 10)
     assert flow.abs().max() == 0
     torch.testing.assert_close(Warp.move(h, flow), h, atol=1e-5, rtol=1e-5)
-    right = torch.zeros(2, 3, 5, 2)
-    right[..., 0] = 2 / 10  # one of ten columns, as half the image is 1
+    right = torch.zeros(2, 2, 3, 5)
+    right[:, 0] = 1
     torch.testing.assert_close(Warp.move(h, right)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5)
-    down = right.flip(-1) * 10 / 6
-    torch.testing.assert_close(Warp.move(h, down)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Warp.move(h, right.flip(1))[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        warp.flow.bias.fill_(1e3)
+    assert warp(h, torch.randn(2, 4)).unique().tolist() == [2.5]
+    assert tiny().decoder.warp.reach == 0.3 * 16 / 2  # type: ignore[union-attr]  # 0.3 of half of 32 px, folded by 2

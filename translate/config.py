@@ -102,7 +102,7 @@ class ModelConfig(_Section):
     content_channels: int = Field(description="Cc", ge=1, le=256)
     style_dim: int = Field(description="Ds", ge=1, le=1024)
     warp: float = _f(
-        0.3, "how far the decoder may move features, as a share of half the image; 0: not at all", ge=0, le=1
+        0.3, "how far the decoder may move features, as a share of half the training size; 0: not at all", ge=0, le=1
     )
     condition: int = _f(64, "size of the vector that modulates the blocks", ge=4, le=1024)
 

@@ -145,29 +145,31 @@ class Encoder(nn.Module):
 class Warp(nn.Module):
     """Moves features by a smooth flow that the content map, style and domain decide (after Jaderberg et al. 2015).
 
-    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder by inventing some.
+    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder by inventing some. The
+    flow is in pixels, so that it means the same in images of any size.
     """
 
     def __init__(self, channels: int, condition: int, reach: float) -> None:
         super().__init__()
-        self.reach = reach
+        self.reach = reach  # pixels of the moved features
         self.norm = AdaGroupNorm(channels, condition)
         self.flow = nn.Conv2d(channels, 2, 3, padding=1)
         nn.init.zeros_(self.flow.weight)  # starts as the identity
         nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """h (B, W, h, w) -> flow (B, h, w, 2), x before y, as a share of half the image, at most `reach`."""
-        flow = torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
-        return self.reach * flow.permute(0, 2, 3, 1)
+        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of the features to be moved, at most `reach`."""
+        return self.reach * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
 
     @staticmethod
     def move(h: Tensor, flow: Tensor) -> Tensor:
         """Samples features h (B, W, H', W') at the places the flow names, in float32. -> like h."""
         height, width = h.shape[-2:]
-        flow = F.interpolate(flow.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
-        ys, xs = ((torch.arange(n, device=h.device) + 0.5) * 2 / n - 1 for n in (height, width))
-        grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1) + flow.permute(0, 2, 3, 1)
+        flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
+        columns, rows = (torch.arange(n, device=h.device) + 0.5 for n in (width, height))
+        x = (columns + flow[:, 0]) * (2 / width) - 1
+        y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1
+        grid = torch.stack([x, y], dim=-1)
         grid = grid.nan_to_num()  # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
         moved = F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
         return moved.contiguous(memory_format=torch.channels_last)  # the kernel forgets it, convolutions want it
@@ -185,7 +187,8 @@ class Decoder(nn.Module):
             nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
         self.trunk = Trunk(model.content_channels, model, model.bottleneck, climb=True)
-        self.warp = Warp(width << model.levels, condition, model.warp) if model.warp > 0 else None
+        reach = model.warp * config.data.size / (2 * model.fold)
+        self.warp = Warp(width << model.levels, condition, reach) if reach > 0 else None
         self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
         self.norm = AdaGroupNorm(width, condition)
         self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
