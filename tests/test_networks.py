@@ -11,7 +11,7 @@ from translate.networks import Block, Model, Warp
 
 def tiny(channels: int = 1, **model: object) -> Model:
     torch.manual_seed(0)
-    return Model(from_dict({"data": {"size": 16, "channels": channels}, "model": {"width": 8, **model}}))
+    return Model(from_dict({"data": {"size": 16, "channels": channels}, "model": {"width": 8, **model}})).eval()
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -83,3 +83,12 @@ def test_a_warp_starts_as_the_identity_and_moves_by_pixels() -> None:
         warp.flow.bias.fill_(1e3)
     assert warp(h, torch.randn(2, 4)).unique().tolist() == [2.5]
     assert Model(from_dict({})).decoder.warp.reach == pytest.approx(0.3 * 16 / 2)  # type: ignore[union-attr]  # of half of 32 px, folded by 2
+
+
+def test_style_features_are_dropped_in_training_alone() -> None:
+    model, x, y = tiny(style_dropout=0.5), torch.rand(4, 1, 16, 16), torch.tensor([0, 0, 1, 1])
+    model.train()
+    assert not torch.equal(model.encoder.style(x, y).mu, model.encoder.style(x, y).mu)
+    assert torch.equal(model.encoder.content(x, y).mu, model.encoder.content(x, y).mu)
+    model.eval()
+    assert torch.equal(model.encoder.style(x, y).mu, model.encoder.style(x, y).mu)

@@ -57,9 +57,8 @@ def fixed_noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def setting() -> tuple[Model, Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
-    model = Model(
-        from_dict({"data": {"size": 16, "channels": 1}, "model": {"width": 8, "style_dim": 4, "condition": 8}})
-    )
+    sizes = {"width": 8, "style_dim": 4, "condition": 8, "style_dropout": 0.0}  # no draws of its own
+    model = Model(from_dict({"data": {"size": 16, "channels": 1}, "model": sizes}))
     x, y = torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 0, 1, 1])
     return model, x, y, 1 - y
 

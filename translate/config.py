@@ -104,6 +104,12 @@ class ModelConfig(_Section):
     warp: float = _f(
         0.3, "how far the decoder may move features, as a share of half the training size; 0: not at all", ge=0, le=1
     )
+    style_dropout: float = _f(
+        0.5,
+        "share of the style features dropped in training, so that the encoder cannot learn images by heart",
+        ge=0,
+        lt=1,
+    )
     condition: int = _f(64, "size of the vector that modulates the blocks", ge=4, le=1024)
 
     @model_validator(mode="before")

@@ -119,6 +119,7 @@ class Encoder(nn.Module):
         self.content_head = nn.Conv2d(width, 2 * model.content_channels, 1)
         self.style_trunk = Trunk(inputs, model, model.blocks, climb=False)
         self.style_norm = AdaGroupNorm(deep, model.condition)
+        self.dropout = nn.Dropout(model.style_dropout)
         # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
         self.style_head = nn.Linear(2 * deep, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)
@@ -129,16 +130,13 @@ class Encoder(nn.Module):
         h, _ = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
         return Gaussian.from_parameters(self.content_head(F.silu(self.content_norm(h, condition))))
 
-    def style_features(self, x: Tensor, y: Tensor) -> Tensor:
-        """What q(s | x, y) is read from: means and maxima over places. x (B, C, H, W), y (B,) -> (B, 2 W 2^levels)."""
+    def style(self, x: Tensor, y: Tensor) -> Gaussian:
+        """x (B, C, H, W) in [-1, 1], y (B,) -> q(s | x, y) with parameters (B, Ds)."""
         condition = self.domain(y)
         _, h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
         h = F.silu(self.style_norm(h, condition))
-        return torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
-
-    def style(self, x: Tensor, y: Tensor) -> Gaussian:
-        """x (B, C, H, W) in [-1, 1], y (B,) -> q(s | x, y) with parameters (B, Ds)."""
-        heads = self.style_head(self.style_features(x, y)).unflatten(1, (self.domain.num_embeddings, -1))
+        pooled = self.dropout(torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1))
+        heads = self.style_head(pooled).unflatten(1, (self.domain.num_embeddings, -1))
         return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
 
 

@@ -88,7 +88,7 @@ class Trainer:
         self.batches = UnpairedBatches(domains, config)
         torch.manual_seed(config.train.seed)
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.players: tuple[nn.Module, nn.Module] = (self.model.encoder, self.model.decoder)
         train = config.train
         self.optimizers = [
