@@ -11,12 +11,16 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from translate.checkpoint import save_model
 from translate.config import from_dict
 from translate.networks import Model
 from translate.perceptual import ENVIRONMENT
+
+settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+settings.load_profile("any machine")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

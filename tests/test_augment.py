@@ -8,14 +8,14 @@ import torch
 from translate.augment import content_augmentation, energy_augmentation
 from translate.config import AugmentConfig
 
-STRENGTHS = [name for name in AugmentConfig.model_fields if name != "content_share"]
-OFF = {"content_share": 1.0} | dict.fromkeys(STRENGTHS, 0.0)
+STRENGTHS = [name for name in AugmentConfig.model_fields if not name.endswith("_share")]
+OFF = dict.fromkeys(STRENGTHS, 0.0)
 EACH = [{**OFF, name: 0.5} for name in STRENGTHS]
 
 
-def apply(settings: dict[str, float], x: torch.Tensor) -> torch.Tensor:
+def apply(settings: dict[str, float], x: torch.Tensor, share: float = 1.0) -> torch.Tensor:
     config = AugmentConfig.model_validate(settings)
-    return energy_augmentation(config)(content_augmentation(config)(x))
+    return energy_augmentation(config)(content_augmentation(config, share)(x))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -39,7 +39,7 @@ def test_each_changes_images_repeatably_within_range(settings: dict[str, float],
 def test_a_share_of_the_images_gives_content_from_a_changed_copy(share: float) -> None:
     x = torch.rand(200, 1, 16, 16) * 2 - 1
     torch.manual_seed(0)
-    changed = (apply({**OFF, "content_share": share, "content_affine": 1.0}, x) != x).flatten(1).any(1)
+    changed = (apply({**OFF, "content_affine": 1.0}, x, share) != x).flatten(1).any(1)
     assert abs(changed.float().mean().item() - share) < 0.1
 
 

@@ -64,8 +64,17 @@ def setting() -> tuple[Model, Tensor, Tensor, Tensor]:
 
 
 def flip(x: Tensor) -> Tensor:
-    """A stand-in for augmentation that is easy to transcribe."""
+    """A stand-in for the energy's augmentation that is easy to transcribe."""
     return x.flip(3)
+
+
+def turn(x: Tensor) -> Tensor:
+    """A stand-in for the change of content once the game has begun."""
+    return x.flip(2)
+
+
+def untouched(x: Tensor) -> Tensor:
+    return x
 
 
 # -- an independent transcription of docs/objective.md, with nothing shared and nothing saved --------------------------
@@ -88,7 +97,7 @@ def error(w: ObjectiveConfig, a: Tensor, b: Tensor) -> Tensor:
 def shared(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
     """The terms that both players minimise."""
     E, D = model.encoder, model.decoder
-    q_c, q_s = E.content(x, y), E.style(flip(x), y)
+    q_c, q_s = E.content(turn(x), y), E.style(flip(x), y)
     loss = S * (w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y)) + w.beta_kl_c * kl(q_c) + w.beta_kl_s * kl(q_s))
     t = D(q_c.mu.detach(), noise((4, 4)), other)
     q_t = E.content(t if w.cycle_grad else t.detach(), other)
@@ -99,7 +108,7 @@ def shared(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor
 
 def fakes(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor) -> list[tuple[Tensor, Tensor]]:
     E, D = model.encoder, model.decoder
-    c, s = E.content(x, y).mu.detach(), draw(E.style(flip(x), y)).detach()
+    c, s = E.content(turn(x), y).mu.detach(), draw(E.style(flip(x), y)).detach()
     made = []
     if w.translation:
         made.append((D(c, noise((4, 4)), other), other))
@@ -142,7 +151,7 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
 ) -> None:
     model, x, y, other = setting
     w = ObjectiveConfig.model_validate(recipe)
-    losses = Objective(w, flip, flip).introspective(model, x, y, other, BETA_NEG)
+    losses = Objective(w, untouched, turn, flip).introspective(model, x, y, other, BETA_NEG)
     backward(losses, model)
     zero = torch.zeros(())
     plain = {
@@ -169,7 +178,7 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
 def test_the_warm_up_is_a_plain_vae_on_augmented_content(setting: tuple[Model, Tensor, Tensor, Tensor]) -> None:
     model, x, y, _ = setting
     w = ObjectiveConfig.model_validate({"beta_rec": 0.7, "beta_kl_c": 0.3})
-    losses = Objective(w, flip, lambda x: x).vae(model, x, y)
+    losses = Objective(w, flip, turn, untouched).vae(model, x, y)
     q_c, q_s = model.encoder.content(flip(x), y), model.encoder.style(x, y)
     rec = error(w, x, model.decoder(draw(q_c), draw(q_s), y))
     torch.testing.assert_close(losses.both, (S * (0.7 * rec + 0.3 * kl(q_c) + w.beta_kl_s * kl(q_s))).mean())
@@ -182,7 +191,7 @@ def test_each_player_s_part_leaves_no_gradient_in_the_other(
 ) -> None:
     """With the shared terms off, what the encoder's part moves is the encoder alone, and the reverse."""
     model, x, y, other = setting
-    losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), flip, flip).introspective(
+    losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), untouched, turn, flip).introspective(
         model, x, y, other, BETA_NEG
     )
     alone = losses._replace(both=0 * losses.both, **{"decoder" if player == "encoder" else "encoder": None})
@@ -194,12 +203,12 @@ def test_each_player_s_part_leaves_no_gradient_in_the_other(
 
 def test_terms_are_per_sample_named_and_independent_of_the_batch(setting: tuple[Model, Tensor, Tensor, Tensor]) -> None:
     model, x, y, other = setting
-    objective = Objective(ObjectiveConfig.model_validate({"lambda_c": 0.1}), flip, flip)
+    objective = Objective(ObjectiveConfig.model_validate({"lambda_c": 0.1}), untouched, turn, flip)
     terms = objective.introspective(model, x, y, other, BETA_NEG).terms
     names = {"rec", "kl_c", "kl_s", "consistency", "cyc", "kl_s_translation", "kl_s_wrong"}
     assert set(terms) == names
     assert all(value.shape == (4,) and not value.requires_grad for value in terms.values())
-    mean_only = Objective(ObjectiveConfig(), flip, flip)
+    mean_only = Objective(ObjectiveConfig(), untouched, turn, flip)
     first = mean_only.introspective(model, x[:1], y[:1], other[:1], BETA_NEG).terms["kl_s"]
     torch.testing.assert_close(first, terms["kl_s"][:1])
 

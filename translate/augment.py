@@ -54,10 +54,10 @@ def _identity(x: Tensor) -> Tensor:
     return x
 
 
-def content_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
+def content_augmentation(config: AugmentConfig, share: float) -> Callable[[Tensor], Tensor]:
     """What is changed before c is taken: c then cannot carry it, and the decoder learns to supply the domain's own.
 
-    A share of the images stays as it is: the decoder cannot know what was changed, and would learn to blur.
+    Only a `share` of the images is changed: the decoder cannot know what was, and would learn to blur.
     """
     a, w, c = config.content_affine, config.content_warp, config.content_colour
     steps: list[nn.Module] = []
@@ -76,9 +76,9 @@ def content_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
         steps.append(SmoothWarp(0.2 * w))
     if c > 0:
         steps.append(Colour(c))
-    if not steps or config.content_share == 0:
+    if not steps or share == 0:
         return _identity
-    change, share = _in_unit_range(nn.Sequential(*steps)), config.content_share
+    change = _in_unit_range(nn.Sequential(*steps))
 
     def apply(x: Tensor) -> Tensor:
         chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < share

@@ -105,7 +105,7 @@ class ModelConfig(_Section):
         0.3, "how far the decoder may move features, as a share of half the training size; 0: not at all", ge=0, le=1
     )
     style_dropout: float = _f(
-        0.5,
+        0.4,
         "share of the style features dropped in training, so that the encoder cannot learn images by heart",
         ge=0,
         lt=1,
@@ -151,12 +151,11 @@ class ObjectiveConfig(_Section):
 class AugmentConfig(_Section):
     """Random changes on the device, in [0, 1] and float32."""
 
-    content_share: float = _f(
-        0.5, "share of the images whose content is taken from a changed copy in warm-up", ge=0, le=1
-    )
-    content_affine: float = _f(0.5, "strength of affine changes before c is taken in warm-up", ge=0, le=1)
-    content_warp: float = _f(0.5, "strength of smooth warps before c is taken in warm-up", ge=0, le=3)
-    content_colour: float = _f(0.0, "strength of colour changes before c is taken in warm-up", ge=0, le=1)
+    content_share: float = _f(0.5, "share of the images whose content comes from a changed copy in warm-up", ge=0, le=1)
+    game_share: float = _f(0.25, "the same once the game has begun: keeps layout free", ge=0, le=1)
+    content_affine: float = _f(0.5, "strength of affine changes before c is taken", ge=0, le=1)
+    content_warp: float = _f(0.5, "strength of smooth warps before c is taken", ge=0, le=3)
+    content_colour: float = _f(0.0, "strength of colour changes before c is taken", ge=0, le=1)
     energy_shift: float = _f(0.125, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5)
     energy_cutout: float = _f(0.5, "probability of a cutout on real and fake before the energy", ge=0, le=1)
 

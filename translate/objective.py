@@ -92,9 +92,16 @@ class Losses(NamedTuple):
 class Objective:
     """The two-latent objective (docs/objective.md). It owns no parameters and no optimizer."""
 
-    def __init__(self, config: ObjectiveConfig, content_augment: Augmentation, energy_augment: Augmentation) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        warmup_augment: Augmentation,
+        game_augment: Augmentation,
+        energy_augment: Augmentation,
+    ) -> None:
+        """The first two change images before content is taken, the third before style is judged."""
         self.config = config
-        self.content_augment, self.energy_augment = content_augment, energy_augment
+        self.warmup_augment, self.game_augment, self.energy_augment = warmup_augment, game_augment, energy_augment
 
     def vae(self, model: Model, x: Tensor, y: Tensor) -> Losses:
         """The warm-up step, a plain VAE with two latents: s (beta_rec L_r(x) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)).
@@ -102,7 +109,7 @@ class Objective:
         Content is taken from an augmented image and the image itself is asked for: the decoder learns to supply what
         the domain alone determines (size, weight, slant), which is what translation needs.
         """
-        loss, terms, *_ = self._autoencode(model, self.content_augment(x), x, y)
+        loss, terms, *_ = self._autoencode(model, self.warmup_augment(x), x, y)
         return Losses(loss.mean(), None, None, _detached(terms))
 
     def _autoencode(self, model: Model, x_c: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Terms, Gaussian, Tensor]:
@@ -126,7 +133,7 @@ class Objective:
         `other` (B,): the domain that each sample is translated to, never its own.
         """
         w, scale = self.config, 1 / x[0].numel()
-        loss, terms, q_c, s = self._autoencode(model, x, x, y)
+        loss, terms, q_c, s = self._autoencode(model, self.game_augment(x), x, y)
 
         # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's doing.
         t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other)

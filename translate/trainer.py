@@ -99,7 +99,8 @@ class Trainer:
         ]
         self.objective = Objective(
             config.objective,
-            content_augmentation(config.augment),
+            content_augmentation(config.augment, config.augment.content_share),
+            content_augmentation(config.augment, config.augment.game_share),
             energy_augmentation(config.augment),
         )
         domain_indices = range(len(domains))
