@@ -94,7 +94,7 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
     unseen, seen = (kl(z, torch.ones(len(z))).mean().item() for z in (held_out, b))
     assert way.memorised == pytest.approx(unseen - seen, abs=1e-5)
     assert 0 < way.diversity < 0.05
-    assert value([way]) == pytest.approx(max(way.distance, 0) / way.identity + 2 * way.cycle)
+    assert value([way]) == pytest.approx(max(way.distance, 0) / way.identity + way.cycle / 2)
 
 
 def test_better_translators_score_lower() -> None:

@@ -18,7 +18,7 @@ from translate.metrics import kernel_distance
 from translate.networks import Model
 
 BATCH = 32
-CYCLE_WEIGHT = 2.0
+CYCLE_WEIGHT = 0.5  # small: where layout moves, the way back is longer, and the result better
 RARE = 0.1  # least deviation of a feature, as a share of the mean one: what hardly varies must not decide alone
 COLLAPSED = 0.3  # warned of: translations that vary less than this share of what images of the target do
 UNSEEN = 0.5 / 255  # warned of: random styles that change a pixel by less than half a gray level
@@ -64,15 +64,16 @@ class Way:
         """Lower is better: the distance as a share of the identity's, and what was lost of the content."""
         return max(self.distance, 0.0) / max(self.identity, 1e-6) + CYCLE_WEIGHT * self.cycle
 
-    def warnings(self, introspective: bool) -> dict[str, str]:
-        """What went wrong, by kind, each with its number and a remedy. Before the game has begun little can be said."""
+    def warnings(self, played: bool) -> dict[str, str]:
+        """What went wrong, by kind, each with its number and a remedy. Little can be said before the game was `played`
+        for a while."""
         way, found = f"{self.source} to {self.to}", dict[str, str]()
         if self.spread < COLLAPSED:
             found[f"{way}, content"] = (
                 f"{way}: translations vary only {self.spread:.2f} times as much as images of {self.to}: content is "
                 "lost; raise objective.lambda_cyc or lower objective.beta_fake"
             )
-        if not introspective:
+        if not played:
             return found
         if self.distance >= self.identity:
             found[f"{way}, identity"] = (

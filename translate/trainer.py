@@ -34,6 +34,7 @@ from translate.objective import Losses, Objective, auto_beta_neg, backward
 from translate.selection import Judge, value
 
 GRID_IMAGES = 8
+WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 JUDGED = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
 LEARNING_RATE_RAMP = 100  # steps over which the learning rate rises from 0
@@ -258,7 +259,8 @@ class Trainer:
         line = {"step": clock.step, "value": score, "ways": [asdict(way) for way in ways]}
         with open(self.out / "scores.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        warnings = {kind: text for way in ways for kind, text in way.warnings(clock.beta_neg is not None).items()}
+        played = clock.beta_neg is not None and self.fraction >= WARN_FROM
+        warnings = {kind: text for way in ways for kind, text in way.warnings(played).items()}
         for kind in warnings.keys() - self.warned.keys():
             self.say(f"step {clock.step}: warning: {warnings[kind]}")
         self.warned = warnings
