@@ -22,7 +22,7 @@ CONFIG = from_dict({"data": {"size": 16, "channels": 1}, "model": {"width": 8}})
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, Model]:
     torch.manual_seed(0)
-    model = Model(CONFIG)
+    model = Model(CONFIG).eval()
     save_model(tmp_path / "model.safetensors", model, CONFIG, {"step": 3})
     return tmp_path / "model.safetensors", model
 
