@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations
 
 import torch
@@ -106,10 +107,17 @@ class Judge:
         self.names, self.held_out, self.trained = names, held_out, trained
         self.features = RandomFeatures(trained[0].shape[1])
 
+    @cached_property
+    def _fixed(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Features of the held-out and of the trained images: they stay as they are while the model changes."""
+        held_out, trained = ([self._over(self.features, x) for x in images] for images in (self.held_out, self.trained))
+        return held_out, trained
+
     @torch.no_grad()
     def score(self, model: Model) -> list[Way]:
         """One `Way` for every ordered pair of domains. `model` computes in float32, on its own device."""
-        real = [self._over(self.features.to(_device(model)), x, model) for x in self.trained]
+        self.features.to(next(model.parameters()).device)
+        sources, real = self._fixed
         seen = [self._kl(model, x, d) for d, x in enumerate(self.trained)]
         unseen = [self._kl(model, x, d) for d, x in enumerate(self.held_out)]
         ways = []
@@ -117,20 +125,19 @@ class Judge:
             features, (cycle, diversity, energy) = self._translations(model, a, b)
             mean, std = real[b].mean(0), real[b].std(0)
             std = std.clamp_min(RARE * std.mean().item())
-            source = self._over(self.features, self.held_out[a], model)
-            moved, target, source = ((f - mean) / std for f in (features, real[b], source))
+            moved, target, source = ((f - mean) / std for f in (features, real[b], sources[a]))
             ways.append(
                 Way(
-                    self.names[a],
-                    self.names[b],
-                    kernel_distance(moved, target),
-                    kernel_distance(source, target),
-                    cycle,
-                    moved.std(0).mean().item(),
-                    diversity,
-                    energy - unseen[b],
-                    unseen[b] - seen[b],
-                )  # fmt: skip
+                    source=self.names[a],
+                    to=self.names[b],
+                    distance=kernel_distance(moved, target),
+                    identity=kernel_distance(source, target),
+                    cycle=cycle,
+                    spread=moved.std(0).mean().item(),
+                    diversity=diversity,
+                    gap=energy - unseen[b],
+                    memorised=unseen[b] - seen[b],
+                )
             )
         return ways
 
@@ -146,22 +153,18 @@ class Judge:
             energy = model.encoder.style(t1, torch.full((len(x),), b, device=x.device)).kl()
             return torch.cat([self.features(t), torch.stack([cycle, diversity, energy], dim=1)], dim=1)
 
-        found = self._over(measure, self.held_out[a], model)
+        found = self._over(measure, self.held_out[a])
         return found[:, :-3], found[:, -3:].mean(0).tolist()
 
     def _kl(self, model: Model, images: Tensor, domain: int) -> float:
         def kl(x: Tensor) -> Tensor:
             return model.encoder.style(x, torch.full((len(x),), domain, device=x.device)).kl()
 
-        return self._over(kl, images, model).mean().item()
+        return self._over(kl, images).mean().item()
 
-    def _over(self, measure: Callable[[Tensor], Tensor], images: Tensor, model: Model) -> Tensor:
-        batches = (x.to(_device(model)).float() / 127.5 - 1 for x in torch.split(images, BATCH))
-        return torch.cat([measure(x) for x in batches])
-
-
-def _device(model: Model) -> torch.device:
-    return next(model.parameters()).device
+    def _over(self, measure: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        device = next(self.features.buffers()).device
+        return torch.cat([measure(x.to(device).float() / 127.5 - 1) for x in torch.split(images, BATCH)])
 
 
 def value(ways: Sequence[Way]) -> float:
