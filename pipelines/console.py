@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,16 @@ def say(text: str) -> None:
 def result(data: dict[str, Any], text: str, as_json: bool) -> None:
     """The command's result, on stdout."""
     print(json.dumps(data) if as_json else text, flush=True)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Being told to terminate ends the work as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

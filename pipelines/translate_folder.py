@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.console import Device, Json, Seed, count_progress, result, say
+from pipelines.console import Device, Json, Seed, count_progress, result, say, terminable
 
 MOST_LISTED = 20  # failures named at the terminal; the manifest has them all
 
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
-    inputs: Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")],
+    inputs: Annotated[
+        Path, typer.Argument(metavar="IN", help="Folder of pictures, one picture, or - for a list on standard input.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")],
     to: Annotated[str, typer.Option("--to", help="Domain to translate to.")],
     source: Annotated[
@@ -27,12 +31,25 @@ def command(
     samples: Annotated[int, typer.Option(min=1, help="Translations of each picture.")] = 1,
     seed: Seed = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")] = None,
+    scale: Annotated[
+        str, typer.Option(help="model: through the training size and back; native: at the picture's own resolution.")
+    ] = "model",
+    tile: Annotated[
+        int, typer.Option(min=1, metavar="PX", help="With --scale native: in strips beyond so many pixels squared.")
+    ] = 512,
+    background: Annotated[
+        str | None,
+        typer.Option(metavar="COLOUR", help="Behind transparency: R,G,B, a name or #hex; default: as trained."),
+    ] = None,
     format: Annotated[str, typer.Option(help="keep, png, jpg or webp.")] = "keep",
     suffix: Annotated[str, typer.Option(help="Text appended to output names.")] = "",
     on_error: Annotated[str, typer.Option(help="continue or stop.")] = "continue",
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")
     ] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares; default: by torchrun's RANK, else all.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and write pictures.")] = 4,
     max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger pictures.")] = 178_000_000,
     device: Device = "auto",
@@ -40,14 +57,20 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Translate every picture of a folder; OUT/manifest.jsonl has a line for each file."""
+    share, colour = _share(shard), None if background is None else _colour(background)
+
+    import torch
+
     from translate.translator import Translator
 
-    translator = Translator.load(model, device, precision)
-    with count_progress("translating") as progress:
+    if shard is None and share[1] > 1 and torch.cuda.is_available():  # under torchrun: a device each
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    translator = Translator.load(model, device, precision, background=colour, scale=scale, tile=tile)
+    with terminable(), count_progress("translating") as progress:
         done = translator.translate_folder(
-            inputs, out, to, source=source, style=style, seed=seed, samples=samples, batch_size=batch_size,
-            format=format, suffix=suffix, on_error=on_error, skip_existing=skip_existing, workers=workers,
-            max_pixels=max_pixels, progress=progress,
+            _listed() if str(inputs) == "-" else inputs, out, to, source=source, style=style, seed=seed,
+            samples=samples, batch_size=batch_size, format=format, suffix=suffix, on_error=on_error,
+            skip_existing=skip_existing, workers=workers, max_pixels=max_pixels, shard=share, progress=progress,
         )  # fmt: skip
     for name, reason in done.failures[:MOST_LISTED]:
         say(f"failed {name}: {reason}")
@@ -57,3 +80,30 @@ def command(
     result({"out": str(out), **asdict(done)}, text, as_json)
     if done.failed:
         raise typer.Exit(1)
+
+
+def _listed() -> list[str]:
+    """Paths from standard input, one a line."""
+    return [os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines() if line.strip()]
+
+
+def _share(text: str | None) -> tuple[int, int]:
+    """What --shard asks for, or what torchrun says."""
+    if text is None:
+        return int(os.environ.get("RANK", 0)) + 1, int(os.environ.get("WORLD_SIZE", 1))
+    first, slash, last = text.partition("/")
+    if not (slash and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise ValueError(f"--shard {text}: use I/N, 1/N to N/N for N shares")
+    return int(first), int(last)
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(f"rgb({text})" if "," in text else text)[:3]
+        if max(red, green, blue) > 255:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"--background {text}: no colour; use R,G,B from 0 to 255, a name or #rrggbb") from None
+    return red, green, blue

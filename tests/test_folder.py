@@ -22,8 +22,9 @@ from translate import folder as module
 from translate import images
 from translate.checkpoint import save_model
 from translate.config import from_dict
-from translate.folder import Entry, Result, ahead, plan_outputs
+from translate.folder import Result, ahead
 from translate.images import UInt8
+from translate.manifest import Entry, plan_outputs
 from translate.networks import Model
 from translate.translator import Translator
 
@@ -478,14 +479,14 @@ def test_an_output_that_cannot_be_written_fails_alone(
 
     def full(path: Path, *rest: Any) -> None:
         if path.name == "c.png":
-            raise OSError(28, "No space left on device")
+            raise OSError(5, "Input/output error")
         write(path, *rest)
 
     monkeypatch.setattr(images, "write_image", full)
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     reasons = dict(result.failures)
     assert reasons.keys() == {"b.png", "c.png", "d/x.png", "long.webp"} and result.ok == 2
-    assert reasons["c.png"] == "cannot be written: no space left on device"
+    assert reasons["c.png"] == "cannot be written: input/output error"
     assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
 
 

@@ -1,7 +1,6 @@
-"""Folder in, folder out: what each file becomes is planned before the work and told in OUT/manifest.jsonl.
+"""Folder in, folder out: the work between the plan and the manifest (manifest.py).
 
-Decoding, the model and encoding overlap, each with bounded look-ahead. The manifest has a line for every file below IN,
-links and sockets (skipped) and folders that cannot be listed (failed) included; its paths are relative and POSIX.
+Decoding, the model and encoding overlap, each with bounded look-ahead.
 Legend: K samples, C channels, H W pixels; pixels are uint8 (H, W, C); Ds style dimensions.
 """
 
@@ -9,85 +8,73 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
 import time
-import unicodedata
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import chain, count
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeAlias, TypeVar
+from itertools import count
+from pathlib import Path
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from translate import images
 from translate.images import PathLike, UInt8
+from translate.manifest import (
+    ALL,
+    ELSEWHERE,
+    NO_SPACE,
+    NOT_REACHED,
+    STOPPED,
+    DiskFull,
+    Entry,
+    Inputs,
+    Shard,
+    belongs,
+    check,
+    check_out,
+    is_full,
+    mark_up_to_date,
+    plan_outputs,
+    remove_unfinished,
+    scan,
+    write_last_manifest,
+    write_manifest,
+)
 
-MANIFEST = "manifest.jsonl"
 SUFFIXES = {"keep": "", "png": ".png", "jpg": ".jpg", "webp": ".webp"}
 ALPHA_FORMATS = ("PNG", "WEBP", "TIFF")
-NOT_REACHED, STOPPED, UP_TO_DATE = "interrupted", "not reached: stopped at a failure", "up to date"
 
 T = TypeVar("T")
 R = TypeVar("R")
-Floats: TypeAlias = NDArray[np.float32]
+Translated: TypeAlias = tuple[T, UInt8 | Exception, tuple[str, ...]]  # (K, H, W, C) or why not, and warnings
 
 
 class Engine(Protocol):
     """What a folder needs of a Translator, whose module imports this one."""
 
-    identity: str
     batch_size: int
-    aspect_bound: int
+    scale: str
 
+    @property
+    def identity(self) -> str: ...
     def domains(self, to: str, source: str | None) -> tuple[int, int]: ...
     def styles(self, style: PathLike, to: str, seed: int, samples: int) -> Callable[[str], Tensor]: ...
+    def squeezes(self, size: tuple[int, int]) -> bool: ...
     def prepare(self, picture: images.Picture) -> UInt8: ...
+    def finish(self, pixels: UInt8, size: tuple[int, int]) -> UInt8: ...
     def stream(
         self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int
-    ) -> Generator[tuple[T, Floats | Exception]]: ...
-
-
-@dataclass
-class Entry:
-    """A file below IN and what became of it. `size` is the source's and the outputs' (width, height); `key` stands for
-    all that the outputs follow from; `alpha`, the one thing of full size that waits for the model, is compressed."""
-
-    source: str
-    status: str = "skipped"
-    reason: str | None = NOT_REACHED
-    outputs: tuple[str, ...] = ()
-    key: str | None = None
-    size: tuple[int, int] | None = None
-    warnings: Sequence[str] = ()
-    alpha: bytes | None = None
-
-    def line(self) -> str:
-        """The manifest's line: `output` is a list where samples were asked for; no outputs, no key."""
-        done = self.status == "ok" or self.reason == UP_TO_DATE
-        output = (self.outputs[0] if len(self.outputs) == 1 else self.outputs) if done else None
-        width, height = self.size or (None, None)
-        line = {"source": self.source, "output": output, "status": self.status, "reason": self.reason}
-        sizes = {"width": width, "height": height}
-        return json.dumps(line | sizes | {"warnings": self.warnings, "key": self.key if done else None})
-
-    def fail(self, error: Exception, doing: str = "") -> Entry:
-        text = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        self.status, self.reason = "failed", doing + (" ".join(text.split()) or type(error).__name__)
-        self.alpha = None
-        return self
+    ) -> Generator[Translated[T]]: ...
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a folder; `failures` are (source, reason), sorted."""
+    """What became of a folder, or of a shard's share; `failures` are (source, reason), sorted."""
 
     ok: int
     skipped: int
@@ -97,38 +84,47 @@ class Result:
 
 
 def translate_folder(
-    translator: Engine, inputs: PathLike, out: PathLike, to: str, source: str | None = None, style: PathLike = "mean",
+    translator: Engine, inputs: Inputs, out: PathLike, to: str, source: str | None = None, style: PathLike = "mean",
     seed: int = 0, samples: int = 1, *, batch_size: int | None = None, format: str = "keep", suffix: str = "",
     on_error: str = "continue", skip_existing: bool = False, workers: int = 4, max_pixels: int = 178_000_000,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    shard: Shard = ALL, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:  # fmt: skip
-    """Translates a file, or all files below a folder, into the folder `out`, each in its own size.
+    """Translates a file, all files below a folder, or a list of files, into the folder `out`, each in its own size.
 
     Args:
+        inputs: of a list, files below the current folder keep their place, others are put below `out` by their absolute
+            path.
         style: "mean", "random" (drawn from seed, relative path and sample), or a file or folder of exemplars of domain
             `to`: of a folder, an input takes one by seed and relative path, and its sample k the k-th after that.
         samples: outputs for each file; above 1 they are numbered: name_1, with `suffix` name<suffix>_1.
         on_error: "continue", or "stop": finish what comes before the first failure, and no more.
         skip_existing: leave out what the previous manifest says was made from the same file (size and time), model and
             options, if the outputs are still there.
+        shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one `out`, each in its process.
         progress: told (done, total) from the calling thread.
 
     Raises:
         ValueError: before any work, in one line, when what was asked for cannot be done.
+        DiskFull: after the manifest is written.
         KeyboardInterrupt: after the manifest is written; what was not reached is in it as skipped, "interrupted".
     """
     start, size = time.perf_counter(), translator.batch_size if batch_size is None else batch_size
-    _check(format in SUFFIXES, f"format {format}: use {', '.join(SUFFIXES)}")
-    _check(on_error in ("continue", "stop"), f"on_error {on_error}: use continue or stop")
-    _check(not set(suffix) & set("/\\\0"), f"suffix {suffix!r}: is part of a name, a path separator cannot be in it")
+    check(format in SUFFIXES, f"format {format}: use {', '.join(SUFFIXES)}")
+    check(on_error in ("continue", "stop"), f"on_error {on_error}: use continue or stop")
+    check(not set(suffix) & set("/\\\0"), f"suffix {suffix!r}: is part of a name, a path separator cannot be in it")
+    check(1 <= shard[0] <= shard[1], f"shard {shard[0]}/{shard[1]}: use 1/N to N/N for N shards")
     for name, number in {"samples": samples, "batch_size": size, "workers": workers}.items():
-        _check(number > 0, f"{name} {number}: must be at least 1")
+        check(number > 0, f"{name} {number}: must be at least 1")
     domains = translator.domains(to, source)
-    folder, entries = scan(Path(inputs))
-    target = check_out(Path(inputs), Path(out))
+    folder, entries = scan(inputs)
+    target = check_out(inputs, Path(out))
     styles = translator.styles(style, to, seed, samples)
-    jobs = [entry for entry in entries if entry.reason == NOT_REACHED]
-    plan = plan_outputs([job.source for job in jobs], SUFFIXES[format], suffix, samples)
+    plan = plan_outputs([e.source for e in entries if e.reason == NOT_REACHED], SUFFIXES[format], suffix, samples)
+    for entry in entries:
+        if entry.source in plan and not belongs(entry.source, shard):
+            entry.reason = ELSEWHERE
+    own = [entry for entry in entries if belongs(entry.source, shard)]
+    jobs = [entry for entry in own if entry.reason == NOT_REACHED]
     for job in jobs:
         job.outputs = plan[job.source]
         with suppress(OSError):  # it will fail
@@ -137,114 +133,24 @@ def translate_folder(
             job.key = hashlib.sha256(facts.encode() + styles(job.source).numpy().tobytes()).hexdigest()
     if skip_existing:
         mark_up_to_date(target, jobs)
-    write_manifest(target, entries)  # at once: a run that gets killed must leave no word of outputs it has replaced
-    for unfinished in target.rglob(f"{images.PART}*.part"):  # left by a run that was killed
-        with suppress(OSError):
-            unfinished.unlink()
+    # At once: a run that gets killed must leave no word of outputs it has replaced.
+    write_manifest(target, entries, shard)
+    remove_unfinished(target, jobs, shard)
     jobs = [job for job in jobs if job.reason == NOT_REACHED]
-    numbers = count(len(entries) - len(jobs))
-    progress(next(numbers), len(entries))
+    numbers = count(len(own) - len(jobs))
+    progress(next(numbers), len(own))
 
     def ended(job: Entry) -> bool:  # whether to stop
-        progress(next(numbers), len(entries))
+        progress(next(numbers), len(own))
         return on_error == "stop" and job.status == "failed"
 
     try:
         _work(translator, folder, target, jobs, max_pixels, workers, size, domains, styles, ended)
     finally:
-        write_manifest(target, entries)
-    counts = Counter(entry.status for entry in entries)
-    failures = [(entry.source, str(entry.reason)) for entry in entries if entry.status == "failed"]
+        write_last_manifest(target, entries, shard)
+    counts = Counter(entry.status for entry in own)
+    failures = [(entry.source, str(entry.reason)) for entry in own if entry.status == "failed"]
     return Result(counts["ok"], counts["skipped"], counts["failed"], failures, time.perf_counter() - start)
-
-
-def _check(valid: object, message: str) -> None:
-    if not valid:
-        raise ValueError(message)
-
-
-def scan(inputs: Path) -> tuple[Path, list[Entry]]:
-    """The folder that sources are relative to, and an entry for each of them, sorted. Raises ValueError for none."""
-    if inputs.is_file():
-        return inputs.parent, [Entry(inputs.name)]
-    found = "neither a file nor a folder" if inputs.exists() else "no such file or folder"
-    _check(inputs.is_dir(), f"{inputs}: {found}")
-    entries: list[Entry] = []
-
-    def unlisted(error: OSError) -> None:
-        entries.append(Entry(Path(error.filename).relative_to(inputs).as_posix()).fail(error, "cannot be listed: "))
-
-    for root, folders, names in os.walk(inputs, onerror=unlisted):
-        for path in (Path(root, name) for name in chain(folders, names)):
-            mode = stat.S_IFREG
-            with suppress(OSError):  # it will fail
-                mode = path.lstat().st_mode
-            if not stat.S_ISDIR(mode):
-                other = "symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
-                reason = NOT_REACHED if stat.S_ISREG(mode) else other
-                entries.append(Entry(path.relative_to(inputs).as_posix(), reason=reason))
-    _check(entries, f"{inputs}: no files in it")
-    _check(entries[0].source != ".", f"{inputs}: {entries[0].reason}")
-    return inputs, sorted(entries, key=lambda entry: entry.source)
-
-
-def check_out(inputs: Path, out: Path) -> Path:
-    """`out` without links. Raises ValueError when it is, holds or lies in the input, under whatever name."""
-
-    def holds(folder: Path, path: Path) -> bool:
-        return any(os.path.exists(p) and os.path.samefile(p, folder) for p in (path, *path.parents))
-
-    target, places = Path(os.path.realpath(out)), [Path(os.path.realpath(inputs)), Path(os.path.abspath(inputs))]
-    apart = not any(holds(place, target) or (target.exists() and holds(target, place)) for place in places)
-    _check(apart, f"{out}: outputs must lie neither in nor around the inputs {inputs}; choose another folder")
-    return target
-
-
-def plan_outputs(sources: Iterable[str], extension: str, suffix: str, samples: int) -> dict[str, tuple[str, ...]]:
-    """The outputs of each source, by the names alone, different even where case and Unicode forms are not told apart.
-
-    Of two that would share one, that keeps it which has the output's suffix, else the first in order; the other's whole
-    name goes before the suffix: a.jpg and a.png become a.jpg.png and a.png.
-    """
-
-    def fold(name: object) -> str:
-        return unicodedata.normalize("NFC", str(name)).casefold()
-
-    def ending(path: PurePosixPath) -> str:
-        return extension or (path.suffix if path.suffix.lower() in images.SUFFIXES else ".png")
-
-    paths = [PurePosixPath(source) for source in sources]
-    taken = {fold(folder) for path in paths for folder in path.parents}
-    numbers = [""] if samples == 1 else [f"_{k + 1}" for k in range(samples)]
-    plan: dict[str, tuple[str, ...]] = {}
-    for path in sorted(paths, key=lambda path: (path.suffix.lower() != ending(path).lower(), str(path))):
-        for stem in chain((path.stem, path.name), (f"{path.name}-{n}" for n in count(2))):
-            outputs = tuple(str(path.with_name(f"{stem}{suffix}{number}{ending(path)}")) for number in numbers)
-            if taken.isdisjoint(map(fold, outputs)):
-                break
-        taken.update(map(fold, outputs))
-        plan[str(path)] = outputs
-    return plan
-
-
-def mark_up_to_date(out: Path, jobs: Iterable[Entry]) -> None:
-    """Takes for done what has its key in the previous manifest and its outputs in their place."""
-    known: dict[str | None, Any] = {}
-    with suppress(OSError, ValueError, TypeError, KeyError):  # of a manifest that is not ours, what makes sense
-        for text in (out / MANIFEST).read_text(encoding="utf-8").splitlines():
-            line = json.loads(text)
-            known[line["key"]] = UP_TO_DATE, (line["width"], line["height"]), line["warnings"]
-    for job in jobs:
-        if job.key and job.key in known and all((out / output).is_file() for output in job.outputs):
-            job.reason, job.size, job.warnings = known[job.key]
-
-
-def write_manifest(out: Path, entries: Iterable[Entry]) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        images.write_text(out / MANIFEST, "".join(entry.line() + "\n" for entry in entries))
-    except OSError as error:
-        raise ValueError(f"{out}: cannot be written ({error.strerror}); choose another output folder") from None
 
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[tuple[T, Future[R]]]:
@@ -262,15 +168,16 @@ def _work(
     domains: tuple[int, int], styles: Callable[[str], Tensor], ended: Callable[[Entry], bool],
 ) -> None:  # fmt: skip
     """Takes the jobs through all stages until `ended` says to stop; an exception leaves in them what was done."""
-    stop, look, pool = False, batch_size + 2 * workers, ThreadPoolExecutor(workers)
+    stop, full, pool = False, False, ThreadPoolExecutor(workers)
+    look = batch_size + 2 * workers if translator.scale == "model" else workers  # native: images of full size wait
 
     def decode(job: Entry) -> UInt8 | None:
         try:
             parent = (out / job.outputs[0]).parent
-            _check(parent.resolve() == parent, f"not written through a symbolic link: {parent}")
+            check(parent.resolve() == parent, f"not written through a symbolic link: {parent}")
             picture = images.read_image(folder / job.source, max_pixels)
-            job.size, job.warnings = picture.size, picture.warnings
-            if max(picture.size) > translator.aspect_bound * min(picture.size):
+            job.size, job.warnings = picture.size, (*job.warnings, *picture.warnings)
+            if translator.squeezes(picture.size):
                 job.warnings = (*job.warnings, "too long for the model: squeezed on its way through")
             if picture.alpha is not None and images.SUFFIXES[Path(job.outputs[0]).suffix.lower()] in ALPHA_FORMATS:
                 job.alpha = zlib.compress(picture.alpha.tobytes(), 1)
@@ -289,27 +196,36 @@ def _work(
             if stop:
                 return
 
-    def encode(translated: tuple[Entry, Floats | Exception]) -> None:
-        job, y = translated
+    def encode(translated: Translated[Entry]) -> None:
+        nonlocal full
+        job, pixels, warnings = translated
+        if full:
+            return
         try:
-            if isinstance(y, Exception):
-                raise y
+            if isinstance(pixels, Exception):
+                raise pixels
             size = job.size or (0, 0)
             alpha = None if job.alpha is None else np.frombuffer(zlib.decompress(job.alpha), np.uint8)
-            samples = [images.resize(images.to_uint8(x), size) for x in y]
             (out / job.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
-            for output, pixels in zip(job.outputs, samples, strict=True):
-                images.write_image(out / output, pixels, None if alpha is None else alpha.reshape(size[::-1]))
-            job.status, job.reason, job.alpha = "ok", None, None
+            for output, sample in zip(job.outputs, pixels, strict=True):
+                alphas = None if alpha is None else alpha.reshape(size[::-1])
+                images.write_image(out / output, translator.finish(sample, size), alphas)
+            job.status, job.reason, job.alpha, job.warnings = "ok", None, None, (*job.warnings, *warnings)
         except Exception as error:  # encoders raise many things
+            full |= is_full(error) and error is not pixels
             job.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
 
     try:
         with closing(translator.stream(decoded(), domains, lambda job: styles(job.source), batch_size)) as translated:
-            for (job, _), encoding in ahead(pool, encode, translated, look):
+            for (job, *_), encoding in ahead(pool, encode, translated, look):
                 encoding.result()
-                stop |= ended(job)
+                stop |= ended(job) or full
     finally:
         pool.shutdown(cancel_futures=True)
+        for job in jobs if full else []:
+            job.reason = NO_SPACE if job.reason == NOT_REACHED else job.reason
+    if full:
+        done = sum(job.status == "ok" for job in jobs)
+        raise DiskFull(f"{out}: no space left on device after {done} files; make room, run again with --skip-existing")
     for job in jobs:
         job.reason = STOPPED if job.reason == NOT_REACHED else job.reason

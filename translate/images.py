@@ -5,6 +5,7 @@ Legend: H, W height and width; C channels, 1 (gray) or 3 (sRGB); pixels uint8 (H
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import warnings
@@ -217,10 +218,15 @@ def to_uint8(x: NDArray[np.floating[Any]]) -> UInt8:
     return np.ascontiguousarray(np.moveaxis(scaled.astype(np.uint8), -3, -1))
 
 
+def part_tag(path: PathLike) -> str:
+    """How the names of the unfinished files of `path` begin after PART: it tells whose they are."""
+    return hashlib.sha256(os.fsencode(Path(path).name)).hexdigest()[:16]
+
+
 @contextmanager
 def atomic(path: PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed when it fails."""
-    temporary = Path(path).with_name(f"{PART}{os.urandom(8).hex()}.part")  # mkstemp's files would be private
+    temporary = Path(path).with_name(f"{PART}{part_tag(path)}-{os.urandom(8).hex()}.part")  # mkstemp's are private
     try:
         yield temporary
         os.replace(temporary, path)

@@ -11,6 +11,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function
 
 from translate.config import Config, ModelConfig
 from translate.gaussian import Gaussian
@@ -162,6 +163,8 @@ class Warp(nn.Module):
     @staticmethod
     def move(h: Tensor, flow: Tensor) -> Tensor:
         """Samples features h (B, W, H', W') at the places the flow names, in float32. -> like h."""
+        if has_torch_function((h, flow)):  # maps that are read in strips (tiles.py)
+            return handle_torch_function(Warp.move, (h, flow), h, flow)
         height, width = h.shape[-2:]
         flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
         columns, rows = (torch.arange(n, device=h.device) + 0.5 for n in (width, height))

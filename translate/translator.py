@@ -1,4 +1,4 @@
-"""Content times style -> images: one loaded model and its Python API.
+"""Content times style -> images: the Python API of one loaded model.
 
 Legend: N images, K samples of each, B rows of a batch, C channels, H W pixels on the model's side, Ds style dimensions;
 `size` is (width, height); pixels are uint8 (H, W, C).
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
@@ -17,61 +16,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from translate import folder
 from translate import images as files
-from translate.checkpoint import ModelFile, load_model
-from translate.data import shorter_side
-from translate.device import choose_device, choose_precision
-from translate.folder import Floats, ahead
-from translate.images import PathLike, UInt8, flatten, resize, to_channels, to_float, to_uint8
+from translate.images import PathLike, UInt8, flatten, to_channels, to_float
+from translate.painter import Painter, padded
 
 Exemplar: TypeAlias = Image.Image | UInt8
 Style: TypeAlias = PathLike | Exemplar | Iterable[Exemplar]  # "mean", "random", a file or folder, or in memory
 Styles: TypeAlias = Callable[[str | int], Tensor]  # an image's relative path, or place in a list -> z_s (K, Ds)
-T = TypeVar("T")
 ImageT = TypeVar("ImageT", Image.Image, UInt8)
 
-BATCH_SIZE = {"cpu": 8, "cuda": 32, "mps": 16}  # on a CPU larger batches gain nothing
-MODEL_THREADS = 16  # at most so many batches at once on a CPU
-WAITING = 8  # batches' worth of images that may wait for others of their size
 
-
-class RowLinear(nn.Linear):
-    """A linear layer whose rows do not know each other: in BLAS a row's last bit depends on its place in the batch."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """input (B, inputs) -> (B, outputs)."""
-        return (input[:, None] * self.weight).sum(-1) + self.bias
-
-
-class Translator:
-    """A model file ready for work; `config`, `sha256` and `summary` are the file's.
-
-    An image more than `aspect_bound` times as long as wide is squeezed on its way through the model: memory is finite.
-    """
-
-    aspect_bound = 16
-
-    def __init__(self, file: ModelFile, device: str = "auto", precision: str = "32") -> None:
-        if precision not in ("auto", "32", "bf16"):
-            raise ValueError(f"--precision {precision}: unknown; use auto, 32 or bf16")
-        self.config, self.sha256, self.summary = file.config, file.sha256, file.summary
-        self.device = choose_device(device)
-        self.dtype = choose_precision(precision, self.device)
-        self.identity = f"{self.sha256} {self.dtype}"
-        self.batch_size = BATCH_SIZE.get(self.device.type, 8)
-        self.background = cast(tuple[int, int, int], tuple(self.config.data.background))
-        self.model = file.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for module in self.model.modules():
-            if isinstance(module, nn.Linear):
-                module.__class__ = RowLinear
-
-    @classmethod
-    def load(cls, path: PathLike, device: str = "auto", precision: str = "32") -> Translator:
-        """Loads a model file. Raises ValueError in one line for another file, a missing device or a wrong precision."""
-        return cls(load_model(Path(path)), device, precision)
+class Translator(Painter):
+    """A model file ready for work on images in memory and on folders; see Painter for its options."""
 
     @overload
     def translate(
@@ -105,34 +64,35 @@ class Translator:
         domains = self.domains(to, source)
         styles = self.styles(style, to, seed, samples)
 
-        def run(x: Tensor, places: Sequence[int]) -> Tensor:  # -> (B, K, C, H, W)
-            return self.run(x, *domains, torch.stack([styles(place) for place in places], dim=1)).transpose(0, 1)
-
         if isinstance(images, Tensor):
-            return self._translate_tensor(images, run)
+            return self._translate_tensor(images, domains, styles)
         if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
             raise ValueError("one image was given: put it in a list")
         pictures = [_to_picture(image) for image in images]
         results: dict[int, list[Exemplar]] = {}
         for batch in self._batches(enumerate(map(self.prepare, pictures)), self.batch_size):
-            x = torch.from_numpy(to_float(np.stack([pixels for _, pixels in batch])))
-            for (i, _), y in zip(batch, run(x, [i for i, _ in batch]).numpy(), strict=True):
-                full = [resize(to_uint8(kind), pictures[i].size) for kind in y]
+            z_s = torch.stack([styles(i) for i, _ in batch], dim=1)
+            for (i, _), (made, _) in zip(batch, self.paint([x for _, x in batch], domains, z_s), strict=True):
+                if isinstance(made, Exception):
+                    raise made
+                full = [self.finish(pixels, pictures[i].size) for pixels in made]
                 results[i] = [_like(images[i], pixels, pictures[i].alpha) for pixels in full]
         return [image for i in range(len(images)) for image in results[i]]
 
-    def _translate_tensor(self, images: Tensor, run: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
-        channels = self.config.data.channels
+    def _translate_tensor(self, images: Tensor, domains: tuple[int, int], styles: Styles) -> Tensor:
+        channels, stride = self.config.data.channels, self.config.model.stride
         if not images.is_floating_point() or images.ndim != 4 or images.shape[1] != channels:
             found = f"{images.dtype} {tuple(images.shape)}"
             raise ValueError(f"a float tensor (N, {channels}, H, W) is expected, not {found}")
         height, width = images.shape[2:]
-        size = self.model_size(width, height)
+        size, native = self.model_size(width, height), self.scale == "native"
         parts = []
         for first in range(0, len(images), rows := self.rows(images.shape[2:], self.batch_size)):
-            x = _resize(images[first : first + rows].float().cpu(), size)
-            y = run(x, range(first, first + len(x))).flatten(0, 1)
-            parts.append(_resize(y, (width, height)))
+            x = images[first : first + rows].float().cpu()
+            x = x[:, :, padded(height, stride)][..., padded(width, stride)] if native else _resize(x, size)
+            z_s = torch.stack([styles(i) for i in range(first, first + len(x))], dim=1)
+            y = self.run(x, *domains, z_s).cpu().transpose(0, 1).flatten(0, 1)
+            parts.append(y[..., :height, :width] if native else _resize(y, (width, height)))
         return torch.cat(parts).to(images) if parts else images.clone()
 
     translate_folder = folder.translate_folder
@@ -188,71 +148,6 @@ class Translator:
         y = torch.tensor([self.config.data.names.index(domain)], device=self.device)
         with torch.inference_mode():
             return cast(Tensor, self.model.encoder.style(x, y).mu[0].cpu())
-
-    def model_size(self, width: int, height: int) -> tuple[int, int]:
-        """The size that the model sees: shorter side `data.size`, both multiples of the stride, bounded in aspect."""
-        side, stride = self.config.data.size, self.config.model.stride
-        longest = self.aspect_bound * side
-        wide, high = (min(round(s / stride) * stride, longest) for s in shorter_side(width, height, side))
-        return wide, high
-
-    def prepare(self, picture: files.Picture) -> UInt8:
-        """Any picture as the model takes it. Shape: (H, W, C)."""
-        pixels = to_channels(flatten(picture, self.background), self.config.data.channels)
-        return resize(pixels, self.model_size(*picture.size))
-
-    def rows(self, shape: tuple[int, ...], batch_size: int) -> int:
-        """Images (H, W, C) in one batch: `batch_size` squares, or fewer images that have as many pixels together."""
-        return max(1, batch_size * self.config.data.size**2 // (shape[0] * shape[1]))
-
-    def run(self, x: Tensor, source: int, to: int, z_s: Tensor) -> Tensor:
-        """x (B, C, H, W) in [-1, 1], z_s (K, B, Ds) -> (K, B, C, H, W), float32 on the CPU: content is encoded once."""
-        bf16 = self.dtype == torch.bfloat16
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            x = x.to(self.device).contiguous(memory_format=torch.channels_last)
-            y = torch.full((len(x),), source, device=self.device)
-            content = self.model.encoder.content(x, y).mu
-            samples = [self.model.decoder(content, z, torch.full_like(y, to)) for z in z_s.to(self.device)]
-            return torch.stack(samples).float().cpu().contiguous()
-
-    def _batches(self, items: Iterable[tuple[T, UInt8]], batch_size: int) -> Iterator[list[tuple[T, UInt8]]]:
-        """Images of one size: a batch when full, the longest one when too many images wait, all in the end."""
-        waiting: dict[tuple[int, ...], list[tuple[T, UInt8]]] = {}
-        for item in items:
-            shape = item[1].shape
-            waiting.setdefault(shape, []).append(item)
-            if len(waiting[shape]) == self.rows(shape, batch_size):
-                yield waiting.pop(shape)
-            elif sum(map(len, waiting.values())) >= WAITING * batch_size:
-                yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
-        yield from waiting.values()
-
-    def stream(
-        self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int
-    ) -> Generator[tuple[T, Floats | Exception]]:
-        """Prepared pixels (H, W, C) and styles (K, Ds) -> (K, C, H, W), or why not, in no certain order.
-
-        No image feels what comes with it: batches of a size have one shape, filled up with their last image, and on a
-        CPU each keeps to one core, and several run at once, as kernels that split a batch among cores round differently
-        where they cut. Meanwhile torch's number of threads is changed for the process.
-        """
-
-        def forward(batch: list[tuple[T, UInt8]]) -> Floats:
-            full = batch + batch[-1:] * (self.rows(batch[0][1].shape, batch_size) - len(batch))
-            x = torch.from_numpy(to_float(np.stack([pixels for _, pixels in full])))
-            return self.run(x, *domains, torch.stack([z_s(item) for item, _ in full], dim=1)).numpy()
-
-        threads = torch.get_num_threads()
-        parallel = min(threads, MODEL_THREADS) if self.device.type == "cpu" else 1
-        pool = ThreadPoolExecutor(parallel, initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            for batch, future in ahead(pool, forward, self._batches(items, batch_size), parallel):
-                error = future.exception()
-                for i, (item, _) in enumerate(batch):
-                    yield item, error if isinstance(error, Exception) else future.result()[:, i]
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
 
 
 def _generator(*parts: str | int) -> torch.Generator:
