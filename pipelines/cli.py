@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import compare, demo, evaluate, glyphs, info, init, train, translate_folder
+from pipelines import bench, compare, demo, evaluate, glyphs, info, init, train, translate_folder
 
 
 class OneLineErrors(TyperGroup):
@@ -88,6 +88,7 @@ app.command("translate")(translate_folder.command)
 app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("info")(info.command)
+app.add_typer(bench.app, name="bench")
 
 if __name__ == "__main__":
     app()

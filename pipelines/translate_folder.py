@@ -66,12 +66,16 @@ def command(
     if shard is None and share[1] > 1 and torch.cuda.is_available():  # under torchrun: a device each
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     translator = Translator.load(model, device, precision, background=colour, scale=scale, tile=tile)
-    with terminable(), count_progress("translating") as progress:
-        done = translator.translate_folder(
-            _listed() if str(inputs) == "-" else inputs, out, to, source=source, style=style, seed=seed,
-            samples=samples, batch_size=batch_size, format=format, suffix=suffix, on_error=on_error,
-            skip_existing=skip_existing, workers=workers, max_pixels=max_pixels, shard=share, progress=progress,
-        )  # fmt: skip
+    try:
+        with terminable(), count_progress("translating") as progress:
+            done = translator.translate_folder(
+                _listed() if str(inputs) == "-" else inputs, out, to, source=source, style=style, seed=seed,
+                samples=samples, batch_size=batch_size, format=format, suffix=suffix, on_error=on_error,
+                skip_existing=skip_existing, workers=workers, max_pixels=max_pixels, shard=share, progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        say(f"introshift: interrupted; the same command with --skip-existing does the rest of {out}")
+        raise
     for name, reason in done.failures[:MOST_LISTED]:
         say(f"failed {name}: {reason}")
     if len(done.failures) > MOST_LISTED:
