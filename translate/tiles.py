@@ -70,8 +70,12 @@ class Map:
                 variance, mean = torch.var_mean(strip, dim=(0, 2, 3), correction=0)
                 pieces.append(torch.stack([torch.full_like(mean, (b - a) * width), mean, variance]).double())
                 values = strip[0].permute(1, 2, 0).contiguous().cpu().numpy()
-                if file.write(values.data.cast("B")) != values.nbytes:
-                    raise OSError(28, "No space left on device")
+                try:
+                    whole = file.write(values.data.cast("B")) == values.nbytes
+                except OSError:
+                    whole = False
+                if not whole:
+                    raise ValueError(f"its features need more room than {tempfile.gettempdir()} has; set TMPDIR")
             device = strip.device
 
             def rows(a: int, b: int) -> Tensor:

@@ -1,0 +1,67 @@
+"""What tests of folder translation share: a small model, files of noise, and what lies in a folder afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from translate import images
+from translate.checkpoint import save_model
+from translate.config import from_dict
+from translate.images import UInt8
+from translate.networks import Model
+from translate.translator import Translator
+
+SIDE = 16
+
+
+def build(
+    where: Path, channels: int = 3, seed: int = 3, background: tuple[int, ...] = (255, 255, 255), **options: Any
+) -> Translator:
+    """A small model with random weights, its output depends on image, domain and style; options are load's."""
+    data = {"size": SIDE, "channels": channels, "background": list(background)}
+    config = from_dict({"data": data, "model": {"width": 8, "style_dim": 4, "condition": 8}})
+    torch.manual_seed(seed)
+    model = Model(config)
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=0.5)
+    save_model(where / "model.safetensors", model, config, {})
+    return Translator.load(where / "model.safetensors", "cpu", **options)
+
+
+def draw(path: Path, width: int = 16, height: int = 16, mode: str = "RGB", seed: int = 0) -> Path:
+    """A file of noise, the same for the same arguments."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng([seed, width, height]).integers(0, 256, (height, width, 4), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, images.SUFFIXES.get(path.suffix.lower(), "PNG"))
+    return path
+
+
+def manifest(out: Path) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+    sources = [line["source"] for line in lines]
+    assert sources == sorted(set(sources))
+    return dict(zip(sources, lines, strict=True))
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Bytes of all files below a folder but the manifest."""
+    found = [path for path in root.rglob("*") if path.is_file() and path.name != "manifest.jsonl"]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in found}
+
+
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
+    return image
+
+
+def pixels(path: Path) -> UInt8:
+    return np.asarray(opened(path).convert("RGBA"))
