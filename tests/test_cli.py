@@ -135,6 +135,53 @@ def test_exemplar_styles_and_samples(trained: Path, tmp_path: Path, call: Call) 
     assert len(list((tmp_path / "o").glob("*.png"))) == 4
 
 
+def test_translate_takes_a_list_a_shard_a_background_and_a_scale(
+    trained: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = trained / "run/model.safetensors", fill(tmp_path / "in", 4)
+    monkeypatch.chdir(folder)
+    arguments = ["translate", str(model), "-", str(tmp_path / "o"), "--to", "B", "--background", "tomato"]
+    done = CliRunner().invoke(app, arguments, input="0.png\n\nsub/../1.png\nnone.png\n")
+    assert done.exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["0.png", "1.png", "manifest.jsonl"]
+    assert "none.png" in done.stderr
+    counts = []
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "3")
+        code, out, _ = call("translate", model, folder, tmp_path / "s", "--to", "B", "--scale", "native", "--json")
+        assert code == 0
+        counts.append(json.loads(out)["ok"])
+    assert sum(counts) == 4
+    assert max(counts) < 4
+    code, out, _ = call("translate", model, folder, tmp_path / "t", "--to", "B", "--shard", "1/1", "--json")
+    assert (code, json.loads(out)["ok"]) == (0, 4), "what is asked for goes before the environment"
+
+
+def test_a_full_disk_is_one_line_and_exit_1(
+    trained: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("translate.images.write_image", full)
+    code, out, err = call(
+        "translate", trained / "run/model.safetensors", fill(tmp_path / "in"), tmp_path / "o", "--to", "B"
+    )
+    assert (code, out) == (1, "")
+    (line,) = (line for line in err.splitlines() if not line.startswith("translating"))
+    assert "o: no space left on device" in line
+
+
+def test_bench_compares_translation_with_its_parts(trained: Path, call: Call) -> None:
+    few = ("--images", 4, "--size", 16, "--photos", 1, "--json")
+    code, out, err = call("bench", "translate", trained / "run/model.safetensors", *few)
+    assert code == 0, err
+    done = json.loads(out)
+    assert done["png"]["share"] > 0
+    assert done["jpeg"]["times_its_parts"] > 0
+
+
 def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path: Path, call: Call) -> None:
     model, config, data = trained / "run/model.safetensors", trained / "my.yaml", trained / "data"
     (tmp_path / "empty").mkdir()
@@ -168,6 +215,9 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
         (["translate", tmp_path / "nowhere", data / "testA", tmp_path / "o", "--to", "B"], "no such file"),
         (["translate", foreign, data / "testA", tmp_path / "o", "--to", "B"], "not a readable safetensors"),
         (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--style", tmp_path / "nowhere"], "nowhere"),
+        (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--shard", "4/3"], "--shard 4/3"),
+        (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--scale", "big"], "--scale big"),
+        (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--background", "1,2"], "--background 1,2"),
         (["evaluate", model, tmp_path / "empty"], "testA"),
         (["evaluate", model, data, "--fail-if", "beauty<1"], "beauty"),
         (["compare", tmp_path / "nowhere", data / "testA"], "nowhere"),
