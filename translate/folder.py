@@ -225,7 +225,6 @@ def _work(
         for job in jobs if full else []:
             job.reason = NO_SPACE if job.reason == NOT_REACHED else job.reason
     if full:
-        done = sum(job.status == "ok" for job in jobs)
-        raise DiskFull(f"{out}: no space left on device after {done} files; make room, run again with --skip-existing")
+        raise DiskFull(f"{out}: no space left on device; make room, then run again with --skip-existing")
     for job in jobs:
         job.reason = STOPPED if job.reason == NOT_REACHED else job.reason

@@ -240,10 +240,10 @@ def write_last_manifest(out: Path, entries: Sequence[Entry], shard: Shard) -> No
     while True:
         try:
             return write_manifest(out, entries, shard)
-        except DiskFull as error:
+        except DiskFull:
             if not done:
                 raise
-            last = done.pop().fail(error)
+            last = done.pop().fail(ValueError("given up to make room for the manifest: no space left on device"))
             for output in last.outputs:
                 (out / output).unlink(missing_ok=True)
 
