@@ -7,12 +7,13 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from translate.checkpoint import FORMAT, load_model, load_state, save_model, save_state
+from translate.checkpoint import FORMAT, KEY, load_model, load_state, save_model, save_state
 from translate.config import Config, from_dict
 from translate.networks import Model
 
@@ -51,9 +52,16 @@ def test_the_bytes_hold_no_pickle(saved: tuple[Path, Model]) -> None:
     assert 8 + int.from_bytes(data[:8], "little") + spans[-1][1] == len(data), "header, tensors, nothing else"
 
 
-def change(path: Path, tensors: dict[str, torch.Tensor] | None = None, **metadata: str) -> None:
-    base = {"format": FORMAT, "config": CONFIG.model_dump_json(), "summary": "{}"}
-    save_file(load_file(path) if tensors is None else tensors, path, {**base, **metadata})
+def test_equal_models_are_equal_files(saved: tuple[Path, Model], tmp_path: Path) -> None:
+    path, model = saved
+    for _ in range(5):
+        save_model(tmp_path / "again.safetensors", model, CONFIG, {"step": 3})
+        assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def change(path: Path, tensors: dict[str, torch.Tensor] | None = None, **changed: Any) -> None:
+    about = {"format": FORMAT, "config": CONFIG.model_dump(mode="json"), "summary": {}, **changed}
+    save_file(load_file(path) if tensors is None else tensors, path, {KEY: json.dumps(about)})
 
 
 def test_damaged_and_foreign_files_are_refused_in_one_line(saved: tuple[Path, Model], tmp_path: Path) -> None:
@@ -76,10 +84,18 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(saved: tuple[Path, Mo
     change(path, {"features.0.weight": torch.zeros(1)}, format="something")
     assert "not an introshift model" in refused()
     path.write_bytes(good)
-    change(path, config='{"model": {"width": "wide"}}')
-    assert "damaged model metadata" in refused()
+    for config in ({"model": {"width": "wide"}}, [], 3):
+        change(path, config=config)
+        assert "damaged model metadata" in refused()
+        path.write_bytes(good)
+    for text in ("{", "[]", "3", "null"):
+        save_file(load_file(path), path, {KEY: text})
+        assert "damaged model metadata" in refused()
+        path.write_bytes(good)
     path.write_bytes(good)
-    change(path, config=from_dict({"data": {"size": 16}, "model": {"width": 1024, "levels": 2}}).model_dump_json())
+    change(
+        path, config=from_dict({"data": {"size": 16}, "model": {"width": 1024, "levels": 2}}).model_dump(mode="json")
+    )
     assert "do not fit" in refused()
     path.write_bytes(good)
     tensors = load_file(path)

@@ -22,7 +22,7 @@ from translate.config import Config, ConfigError, from_dict
 from translate.images import atomic
 from translate.networks import Model
 
-FORMAT = "introshift-1"
+KEY, FORMAT = "introshift", "introshift-1"
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,26 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, Any]) -> None:
-    """Writes the model file: weights of `model` (the average), config and summary as JSON metadata."""
-    metadata = {"format": FORMAT, "config": config.model_dump_json(), "summary": json.dumps(summary)}
-    save_tensors(path, model.state_dict(), metadata)
+    """Writes the model file: weights of `model` (the average), config and summary as JSON metadata.
+
+    All under one key: safetensors keeps several in random order, and equal models should be equal files.
+    """
+    about = {"format": FORMAT, "config": config.model_dump(mode="json"), "summary": summary}
+    save_tensors(path, model.state_dict(), {KEY: json.dumps(about)})
 
 
 def load_model(path: Path) -> ModelFile:
     """Rebuilds a model from its file alone. Raises ValueError in one line for a corrupted or foreign file."""
     tensors, metadata = load_tensors(path)
-    if metadata.get("format") != FORMAT:
-        found = metadata.get("format", "none")
-        raise ValueError(
-            f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); give a model.safetensors"
-        )
     try:
-        config = from_dict(json.loads(metadata["config"]))
-        summary = json.loads(metadata["summary"])
-    except (KeyError, json.JSONDecodeError, ConfigError) as error:
+        about = json.loads(metadata.get(KEY, "{}"))
+        found = about.get("format")
+        if found != FORMAT:
+            raise ValueError(
+                f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); give a model.safetensors"
+            )
+        config, summary = from_dict(about["config"]), dict(about["summary"])
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, ConfigError) as error:
         raise ValueError(f"{path}: damaged model metadata ({str(error).splitlines()[0]})") from None
     with torch.device("meta"):  # no memory for a stranger's sizes before the tensors have been seen to fit them
         model = Model(config)
