@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -30,24 +29,24 @@ def translate(
     images: Annotated[int, typer.Option(min=1, help="Square PNGs to translate.")] = 2000,
     size: Annotated[int, typer.Option(min=1, metavar="PX", help="Their side.")] = 64,
     photos: Annotated[int, typer.Option(min=1, help="JPEGs of 1024x768 to translate.")] = 100,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read and write pictures.")] = 4,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "32",
     as_json: Json = False,
 ) -> None:
     """Compare folder translation with the bare model, and with the sum of its parts."""
+    from translate.device import usable_cores
     from translate.translator import Translator
 
     translator = Translator.load(model, device, precision)
     with TemporaryDirectory() as folder, count_progress("drawing") as progress:
-        made: dict[str, Any] = {"model": str(model), "device": str(translator.device), "cores": _cores()}
+        made: dict[str, Any] = {"model": str(model), "device": str(translator.device), "cores": usable_cores()}
         total, root = images + photos, Path(folder)
         for i in range(total):
             small = i < images
             _draw(root / ("png" if small else "jpg"), i, (size, size) if small else PHOTO)
             progress(i + 1, total)
-        made["png"] = _against_the_model(translator, root / "png", size, workers)
-        made["jpeg"] = _against_its_parts(translator, root / "jpg", workers)
+        made["png"] = _against_the_model(translator, root / "png", size)
+        made["jpeg"] = _against_its_parts(translator, root / "jpg")
     png, jpeg = made["png"], made["jpeg"]
     text = (
         f"{images} PNGs of {size} px: {png['images_per_second']:.0f} images/s, the bare model "
@@ -57,10 +56,6 @@ def translate(
         f"{jpeg['times_its_parts']:.2f} times its parts"
     )
     result(made, text, as_json)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _draw(folder: Path, seed: int, size: tuple[int, int]) -> None:
@@ -76,22 +71,22 @@ def _draw(folder: Path, seed: int, size: tuple[int, int]) -> None:
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{seed:05}.{kind}", quality=90)
 
 
-def _translated(translator: Translator, folder: Path, workers: int) -> float:
+def _translated(translator: Translator, folder: Path) -> float:
     """Seconds that a folder takes, from looking for files to the manifest, once the code is warm."""
     target = translator.config.data.names[-1]
     source = translator.config.data.names[0]
     first = min(folder.iterdir())
-    translator.translate_folder(first, folder.parent / "warm", target, source, workers=workers)
+    translator.translate_folder(first, folder.parent / "warm", target, source)
     with count_progress(f"translating {folder.name}") as progress:
         out = folder.parent / f"{folder.name} out"
-        return translator.translate_folder(folder, out, target, source, workers=workers, progress=progress).seconds
+        return translator.translate_folder(folder, out, target, source, progress=progress).seconds
 
 
-def _against_the_model(translator: Translator, folder: Path, size: int, workers: int) -> dict[str, float]:
+def _against_the_model(translator: Translator, folder: Path, size: int) -> dict[str, float]:
     import torch
 
     count = len(list(folder.iterdir()))
-    seconds = _translated(translator, folder, workers)
+    seconds = _translated(translator, folder)
     width, height = translator.model_size(size, size)
     rates = {}
     for batch in BATCHES:
@@ -112,12 +107,13 @@ def _against_the_model(translator: Translator, folder: Path, size: int, workers:
     }
 
 
-def _against_its_parts(translator: Translator, folder: Path, workers: int) -> dict[str, float]:
+def _against_its_parts(translator: Translator, folder: Path) -> dict[str, float]:
     import torch
 
+    from translate.device import usable_cores
     from translate.images import read_image, write_image
 
-    seconds = _translated(translator, folder, workers)
+    seconds = _translated(translator, folder)
     spent = dict.fromkeys(("decode", "resize", "model", "encode"), 0.0)
 
     def timed(part: str, work: Callable[[], Any]) -> Any:
@@ -142,4 +138,4 @@ def _against_its_parts(translator: Translator, folder: Path, workers: int) -> di
             full = timed("resize", partial(translator.finish, pixels[0], PHOTO))
             timed("encode", partial(write_image, folder.parent / file.name, full))
     torch.set_num_threads(threads)
-    return {"seconds": seconds, **spent, "times_its_parts": seconds * _cores() / sum(spent.values())}
+    return {"seconds": seconds, **spent, "times_its_parts": seconds * usable_cores() / sum(spent.values())}

@@ -50,7 +50,9 @@ def command(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares; default: by torchrun's RANK, else all.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read and write pictures.")] = 4,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read and write pictures; default: by cores.")
+    ] = None,
     max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger pictures.")] = 178_000_000,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "32",

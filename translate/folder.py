@@ -23,6 +23,7 @@ import numpy as np
 from torch import Tensor
 
 from translate import images
+from translate.device import usable_cores
 from translate.images import PathLike, UInt8
 from translate.manifest import (
     ALL,
@@ -48,6 +49,7 @@ from translate.manifest import (
 
 SUFFIXES = {"keep": "", "png": ".png", "jpg": ".jpg", "webp": ".webp"}
 ALPHA_FORMATS = ("PNG", "WEBP", "TIFF")
+MOST_WORKERS = 8  # unless more are asked for: each holds an image of full size
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,7 +88,7 @@ class Result:
 def translate_folder(
     translator: Engine, inputs: Inputs, out: PathLike, to: str, source: str | None = None, style: PathLike = "mean",
     seed: int = 0, samples: int = 1, *, batch_size: int | None = None, format: str = "keep", suffix: str = "",
-    on_error: str = "continue", skip_existing: bool = False, workers: int = 4, max_pixels: int = 178_000_000,
+    on_error: str = "continue", skip_existing: bool = False, workers: int | None = None, max_pixels: int = 178_000_000,
     shard: Shard = ALL, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:  # fmt: skip
     """Translates a file, all files below a folder, or a list of files, into the folder `out`, each in its own size.
@@ -101,6 +103,7 @@ def translate_folder(
         skip_existing: leave out what the previous manifest says was made from the same file (size and time), model and
             options, if the outputs are still there.
         shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one `out`, each in its process.
+        workers: threads that read and write pictures, default one a core, at most 8.
         progress: told (done, total) from the calling thread.
 
     Raises:
@@ -109,6 +112,7 @@ def translate_folder(
         KeyboardInterrupt: after the manifest is written; what was not reached is in it as skipped, "interrupted".
     """
     start, size = time.perf_counter(), translator.batch_size if batch_size is None else batch_size
+    workers = min(usable_cores(), MOST_WORKERS) if workers is None else workers
     check(format in SUFFIXES, f"format {format}: use {', '.join(SUFFIXES)}")
     check(on_error in ("continue", "stop"), f"on_error {on_error}: use continue or stop")
     check(not set(suffix) & set("/\\\0"), f"suffix {suffix!r}: is part of a name, a path separator cannot be in it")
