@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from translate.device import free_memory, usable_cores
 from translate.images import ImageError, flatten, list_images, read_image, resize, to_channels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+
+Share: TypeAlias = Callable[[Sequence[tuple[int, int]]], Sequence[tuple[int, int]]]
 
 MIN_IMAGES = 2
 MIN_HELD_OUT, MAX_HELD_OUT = 8, 128
@@ -144,9 +147,14 @@ def host_augmentation(config: DataConfig) -> Callable[[np.ndarray, int], np.ndar
 class UnpairedBatches:
     """Batches of all domains. `batch(step)` is a pure function of (seed, step), so a resumed run sees the same data."""
 
-    def __init__(self, domains: list[Domain], config: Config, device: torch.device | None = None) -> None:
-        """What needs no change on the host waits on the device, where it fits into half of the free memory."""
-        self.domains, self.config = domains, config
+    def __init__(
+        self, domains: list[Domain], config: Config, device: torch.device | None = None, share: Share = lambda all: all
+    ) -> None:
+        """What needs no change on the host waits on the device, where it fits into half of the free memory.
+
+        `share`: this process's part of a domain's images of a step.
+        """
+        self.domains, self.config, self.share = domains, config, share
         data = config.data
         fixed = (data.size, data.size, data.channels)
         plain = data.flip == 0 and data.crop != "resized"
@@ -166,11 +174,11 @@ class UnpairedBatches:
     def batch(self, step: int) -> Tensor:
         """(domains * B, C, S, S) uint8 for a step."""
         if self.resident:
-            chosen = [[index for index, _ in self.indices(d, step)] for d in range(len(self.domains))]
+            chosen = [[index for index, _ in self.share(self.indices(d, step))] for d in range(len(self.domains))]
             return torch.cat([x[torch.tensor(i, device=x.device)] for x, i in zip(self.resident, chosen, strict=True)])
         images = []
         for d, domain in enumerate(self.domains):
-            for index, draw in self.indices(d, step):
+            for index, draw in self.share(self.indices(d, step)):
                 image = domain.images[index]
                 if self.augment is not None:
                     seed = np.random.SeedSequence([self.config.train.seed, d, draw]).generate_state(1)[0]

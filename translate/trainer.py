@@ -6,12 +6,10 @@ Every random number of a step follows from (seed, step), so a resumed run contin
 from __future__ import annotations
 
 import copy
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from translate.device import choose_device, choose_precision
 from translate.images import UInt8, to_uint8
 from translate.networks import Model
 from translate.objective import Losses, Objective, auto_beta_neg, backward
+from translate.processes import Processes, interruption
 from translate.run_folder import RunFolder
 from translate.schedule import Clock
 from translate.selection import Judge, value
@@ -74,9 +73,15 @@ class Trainer:
     ) -> None:
         self.config, self.domains, self.say, self.tick = config, domains, say, tick
         self.out, self.files = Path(out), RunFolder(out)
-        self.device = choose_device(device)
+        self.processes = Processes(choose_device(device))
+        self.device = self.processes.device
         self.dtype = choose_precision(config.train.precision, self.device)
-        self.batches = UnpairedBatches(domains, config, self.device)
+        per_process, rest = divmod(config.train.batch_size, self.processes.count)
+        if rest:
+            raise ValueError(
+                f"train.batch_size: {config.train.batch_size} cannot be shared by {self.processes.count} processes"
+            )
+        self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
         torch.manual_seed(config.train.seed)
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
@@ -95,28 +100,31 @@ class Trainer:
             [self.batches.held_out(d) for d in domain_indices],
             [self.batches.fixed(d, JUDGED) for d in domain_indices],
         )
+        self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}
         self.bad = torch.zeros((), dtype=torch.bool, device=self.device)  # whether a step was not finite
         self.clock = Clock(config.train)
-        self.y = torch.arange(len(domains), device=self.device).repeat_interleave(train.batch_size)
+        self.y = torch.arange(len(domains), device=self.device).repeat_interleave(per_process)
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """Trains to the end of `train.steps` or `train.max_minutes`. Raises Interrupted (state saved) and Diverged."""
-        self.files.open(self.config)
         if resume:
             self._restore()
             self.say(f"resumed at step {self.clock.step}")
-        else:
-            self._save_state()  # where a run that diverges at once goes back to
+        if self.writes:
+            self.files.open(self.config)
+            if not resume:
+                self._save_state()  # where a run that diverges at once goes back to
         with interruption() as interrupted:
             while not self._run_until(interrupted):
                 self._recover()
-        if not interrupted.is_set():
-            self.score()
-        self.sample()
-        self.save()
+        if self.writes:
+            if not interrupted.is_set():
+                self.score()
+            self.sample()
+            self.save()
         if interrupted.is_set():
             raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
         return self.summary()
@@ -134,18 +142,20 @@ class Trainer:
                     sums[name] = sums[name] + value.mean() if name in sums else value.mean()
                 clock.step += 1
                 start, before = time.perf_counter(), start
-                clock.seconds += start - before
+                clock.seconds, stop = self.processes.agree(clock.seconds + start - before, interrupted.is_set())
+                if stop:
+                    interrupted.set()
                 due = {every for every in INTERVALS if clock.step % getattr(train, every) == 0}
                 if (due or self.device.type == "cpu") and self.bad.item():  # a GPU is not waited for at each step
                     return False
                 if "log_every" in due:
                     self._log(sums, since)
                     sums, since = {}, (clock.step, clock.seconds)
-                if "sample_every" in due:
+                if "sample_every" in due and self.writes:
                     self.sample()
-                if "score_every" in due and self.clock.fraction < 1:
+                if "score_every" in due and self.writes and clock.fraction < 1:
                     self.score()
-                if "checkpoint_every" in due:
+                if "checkpoint_every" in due and self.writes:
                     self.save()
         return True
 
@@ -167,7 +177,9 @@ class Trainer:
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
         """One update of both players from a batch (domains * B, C, S, S) uint8; returns the terms, on the device."""
-        seed = np.random.SeedSequence([self.config.train.seed, 1, self.clock.step])  # 1: not the data's stream
+        seed = np.random.SeedSequence(
+            [self.config.train.seed, 1, self.processes.rank, self.clock.step]
+        )  # 1: not the data's stream
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
         x = (
             x.to(self.device, non_blocking=True)
@@ -182,7 +194,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             losses = self._losses(x)
         backward(losses, self.model)
-        self.bad |= ~losses.both.detach().isfinite()
+        self.processes.average_gradients(self.model)
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
             parameters = list(player.parameters())
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -198,7 +210,7 @@ class Trainer:
         if clock.warming_up:
             losses = self.objective.vae(self.model, x, self.y)
             if clock.step % KL_EVERY == 0:  # the one read from the device outside logging, rare and in warm-up only
-                kl = losses.terms["kl_s"].mean().item()
+                kl = self.processes.mean(losses.terms["kl_s"].mean()).item()
                 clock.kl_s = kl if clock.kl_s == 0 else 0.9 * clock.kl_s + 0.1 * kl
             return losses
         if clock.beta_neg is None:
@@ -219,13 +231,17 @@ class Trainer:
 
     def _log(self, sums: dict[str, Tensor], since: tuple[int, float]) -> None:
         clock, steps = self.clock, self.clock.step - since[0]
-        values = (torch.stack(list(sums.values())) / steps).tolist()  # the log interval's one read from the device
+        values = (
+            self.processes.mean(torch.stack(list(sums.values()))) / steps
+        ).tolist()  # the log interval's one read from the device
         terms = dict(zip(sums, values, strict=True))
-        rate = steps * len(self.y) / max(clock.seconds - since[1], 1e-9)
+        rate = steps * len(self.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
         line = {
             "step": clock.step, "seconds": round(clock.seconds, 2), "images_per_second": round(rate, 2),
             "learning_rate": self.clock.learning_rate, "beta_neg": clock.beta_neg, **terms,
         }  # fmt: skip
+        if not self.writes:
+            return
         self.files.log("stats", line)
         left = clock.seconds * (1 / max(self.clock.fraction, 1e-9) - 1)
         self.tick(Tick(clock.step, self.clock.fraction, rate, left, terms))
@@ -284,20 +300,5 @@ class Trainer:
         for complaint in complaints:
             self.say(complaint)
         self.clock = Clock(self.config.train, **values)
-        self.files.rewind(self.clock.step)
-
-
-@contextmanager
-def interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a step is never left half done."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, lambda *_: event.set()) for kind in kinds]
-    try:
-        yield event
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler)
+        if self.writes:
+            self.files.rewind(self.clock.step)
