@@ -60,6 +60,7 @@ def setting() -> tuple[Model, Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
     sizes = {"width": 8, "style_dim": 4, "condition": 8, "style_dropout": 0.0}  # no draws of its own
     model = Model(from_dict({"data": {"size": 16, "channels": 1}, "model": sizes}))
+    model.decoder.frames[1] *= 1.2  # so that it matters where content comes from
     x, y = torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 0, 1, 1])
     return model, x, y, 1 - y
 
@@ -108,10 +109,10 @@ def shared(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor
     E, D = model.encoder, model.decoder
     q_c, q_s = E.content(turn(x), y), E.style(flip(x), y)
     loss = S * (w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y)) + w.beta_kl_c * kl(q_c) + w.beta_kl_s * kl(q_s))
-    t = D(q_c.mu.detach(), noise((4, 4)), other)
+    t = D(q_c.mu.detach(), noise((4, 4)), other, y)
     t = t if w.cycle_grad else t.detach()
     loss = loss + w.lambda_c * (E.content(t, other).mu - q_c.mu.detach()).abs().mean((1, 2, 3))
-    loss = loss + S * w.lambda_cyc * error(w, x, D(draw(E.content(swap(t), other)), draw(q_s), y))
+    loss = loss + S * w.lambda_cyc * error(w, x, D(draw(E.content(swap(t), other)), draw(q_s), y, other))
     return loss.mean()
 
 
@@ -120,7 +121,7 @@ def fakes(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor)
     c, s = E.content(turn(x), y).mu.detach(), draw(E.style(flip(x), y)).detach()
     made = []
     if w.translation:
-        made.append((D(c, noise((4, 4)), other), other))
+        made.append((D(c, noise((4, 4)), other, y), other))
     if w.reconstruction:
         made.append((D(c, s, y), y))
     if w.prior:

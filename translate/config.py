@@ -105,6 +105,7 @@ class ModelConfig(_Section):
     warp: float = _f(
         0.3, "how far the decoder may move features, as a share of half the training size; 0: not at all", ge=0, le=1
     )
+    align: bool = _f(True, "start translations at the target domain's mean place, size and slant (needs warp > 0)")
     style_dropout: float = _f(
         0.4,
         "share of the style features dropped in training, so that the encoder cannot learn images by heart",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from translate.config import Config, ModelConfig
+from translate.frames import PLAIN, between, displacement
 from translate.gaussian import Gaussian
 
 # Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real and fake batches.
@@ -76,7 +77,7 @@ class Warp(nn.Module):
     """Moves features by a smooth flow that content, style and domain decide (after Jaderberg et al. 2015).
 
     Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder by inventing some. The
-    flow is in pixels, so that it means the same in images of any size.
+    flow is in pixels, so that it means the same in images of any size, and counts from where the domains' frames say.
     """
 
     def __init__(self, channels: int, condition: int, reach: float) -> None:
@@ -92,13 +93,15 @@ class Warp(nn.Module):
         return self.reach * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
 
     @staticmethod
-    def move(h: Tensor, flow: Tensor) -> Tensor:
-        """Samples features h (B, W, H', W') at the places the flow (B, 2, h, w) names, in float32. -> like h."""
+    def move(h: Tensor, flow: Tensor, place: Tensor) -> Tensor:
+        """Samples features h (B, W, H', W') where `place` (B, 2, 3), see frames.py, says and the flow (B, 2, h, w) from
+        there, in float32. -> like h."""
         if has_torch_function((h, flow)):  # maps that are read in strips (tiles.py)
-            return handle_torch_function(Warp.move, (h, flow), h, flow)
+            return handle_torch_function(Warp.move, (h, flow), h, flow, place)
         height, width = h.shape[-2:]
         factor = height / flow.shape[-2]  # a pixel of the flow's map in pixels of h
         flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False) * factor
+        flow = flow + displacement(place, height, width)
         columns, rows = (torch.arange(n, device=h.device) + 0.5 for n in (width, height))
         x = (columns + flow[:, 0]) * (2 / width) - 1
         y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1
@@ -125,8 +128,8 @@ class Trunk(nn.Module):
         self.warp = Warp(widths[-1], condition, reach) if reach > 0 else None
         self.up = nn.ModuleList(Block(2 * w, w, condition, 2.0) for w in reversed(widths[:-1]) if climb)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x (B, inputs, h, w) -> features (B, W, h, w) or, without `climb`, the lowest,
+    def forward(self, x: Tensor, condition: Tensor, place: Tensor | None = None) -> Tensor:
+        """x (B, inputs, h, w), place (B, 2, 3) -> features (B, W, h, w) or, without `climb`, the lowest,
         (B, W * 2^levels, h / 2^levels, w / 2^levels)."""
         h, skips = self.first(x), []
         for beside, down in zip(self.beside, self.down, strict=True):
@@ -136,9 +139,9 @@ class Trunk(nn.Module):
             h = down(h, condition)
         for block in self.bottom:
             h = block(h, condition)
-        if self.warp is not None:
+        if self.warp is not None and place is not None:
             flow = self.warp(h, condition)
-            h, skips = Warp.move(h, flow), [Warp.move(skip, flow) for skip in skips]
+            h, skips = Warp.move(h, flow, place), [Warp.move(skip, flow, place) for skip in skips]
         for up in self.up:
             h = up(h, condition) + skips.pop()
         return cast(Tensor, h)
@@ -187,7 +190,10 @@ class Decoder(nn.Module):
         super().__init__()
         model, width, condition = config.model, config.model.width, config.model.condition
         self.fold = model.fold
-        self.domain = nn.Embedding(len(config.data.names), condition)
+        domains = len(config.data.names)
+        self.domain = nn.Embedding(domains, condition)
+        self.frames: Tensor
+        self.register_buffer("frames", torch.tensor(PLAIN).repeat(domains, 1, 1))  # (domains, 2, 3), set from the data
         self.style = nn.Sequential(
             nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
@@ -199,10 +205,12 @@ class Decoder(nn.Module):
         _icnr_(self.last.weight, model.fold)
         nn.init.constant_(cast(Tensor, self.last.bias), 0.0)
 
-    def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor) -> Tensor:
-        """z_c (B, Cc, h, w), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1], float32."""
+    def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor, source: Tensor | None = None) -> Tensor:
+        """z_c (B, Cc, h, w) from an image of domain `source` (B,), default y; z_s (B, Ds), y (B,) -> x (B, C, H, W) in
+        [-1, 1], float32."""
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
-        h = self.trunk(z_c, condition)
+        place = between(self.frames[y if source is None else source], self.frames[y])
+        h = self.trunk(z_c, condition, place)
         for block in self.top:
             h = block(h, condition)
         h = self.last(F.silu(self.norm(h, condition)))
@@ -221,7 +229,7 @@ class Model(nn.Module):
         """x (B, C, H, W) of domain `source` in domain `to`; style z_s (B, Ds), default the prior's mean. -> like x."""
         y = torch.full((len(x),), source, device=x.device)
         z_s = x.new_zeros(len(x), self.style_dim) if z_s is None else z_s
-        return cast(Tensor, self.decoder(self.encoder.content(x, y).mu, z_s, torch.full_like(y, to)))
+        return cast(Tensor, self.decoder(self.encoder.content(x, y).mu, z_s, torch.full_like(y, to), y))
 
     def reconstruct(self, x: Tensor, domain: int) -> Tensor:
         """D(E(x)) from the posterior means. -> like x."""

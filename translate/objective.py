@@ -128,14 +128,14 @@ class Objective:
         loss, terms, q_c, s = self._autoencode(model, self.augment.game(x), x, y)
 
         # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's doing.
-        t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other)
+        t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y)
         t_in = t if w.cycle_grad else t.detach()
         if w.lambda_c > 0:
             terms["consistency"] = (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)
             loss = loss + w.lambda_c * terms["consistency"]
         if w.lambda_cyc > 0:  # T changes t as T' changes x: the way back has to put right what the way there got wrong
             z_ct = model.encoder.content(self.augment.cycle(t_in), other).sample()
-            terms["cyc"] = reconstruction_error(x, model.decoder(z_ct, s, y), w.rec)
+            terms["cyc"] = reconstruction_error(x, model.decoder(z_ct, s, y, other), w.rec)
             loss = loss + scale * w.lambda_cyc * terms["cyc"]
 
         fakes = {"translation": self._judge(model, t, other)} if w.translation else {}

@@ -133,7 +133,7 @@ class Painter:
         """A translation (B, C, H, W) for each of z_s (K, B, Ds): content is encoded once."""
         y = torch.full((z_s.shape[1],), source, device=self.device)
         content = self.model.encoder.content(x, y).mu
-        return (self.model.decoder(content, z, torch.full_like(y, to)) for z in z_s.to(self.device))
+        return (self.model.decoder(content, z, torch.full_like(y, to), y) for z in z_s.to(self.device))
 
     def paint(self, pixels: Sequence[UInt8], domains: tuple[int, int], z_s: Tensor) -> Iterator[Painted]:
         """Prepared pixels (H, W, C) of one size, z_s (K, B, Ds) -> for each (K, H, W, C) or why not, and warnings.

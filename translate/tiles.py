@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from translate.frames import displacement
 from translate.images import UInt8, to_float
 from translate.networks import Warp
 
@@ -174,18 +175,18 @@ def _interpolate(x: Map, size: None, scale_factor: float, mode: str, **options: 
     return _grown(x, int(scale_factor), x.shape[1], lambda part: F.interpolate(part, scale_factor=scale_factor))
 
 
-def _move(h: Map, flow: Map) -> Map:
+def _move(h: Map, flow: Map, place: Tensor) -> Map:
     height, width = h.shape[2:]
-    factor = height // flow.shape[2]
+    factor, identity = height // flow.shape[2], torch.eye(2, 3, device=place.device)[None]
 
     def rows(a: int, b: int) -> Tensor:
         first, last = max(a // factor - 1, 0), min(math.ceil(b / factor) + 1, flow.shape[2])
         size = ((last - first) * factor, width)
         fine = F.interpolate(flow.read(first, last), size, mode="bilinear", align_corners=False)
-        part = fine[:, :, a - first * factor : b - first * factor] * factor
+        part = fine[:, :, a - first * factor : b - first * factor] * factor + displacement(place, height, width, a, b)
         reach = int(part[:, 1].nan_to_num().abs().max().clamp(max=height)) + 2
         top, bottom = max(a - reach, 0), min(b + reach, height)
-        moved = Warp.move(h.read(top, bottom), F.pad(part, (0, 0, a - top, bottom - b)))
+        moved = Warp.move(h.read(top, bottom), F.pad(part, (0, 0, a - top, bottom - b)), identity)
         return moved[:, :, a - top : b - top]
 
     return Map(h.shape[1:], rows, h.strips)

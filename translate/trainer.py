@@ -24,6 +24,7 @@ from translate.checkpoint import load_state, save_model, save_state
 from translate.config import Config
 from translate.data import Domain, UnpairedBatches
 from translate.device import choose_device, choose_precision
+from translate.frames import frame
 from translate.gallery import GRID_IMAGES, Gallery
 from translate.images import DiskFull, is_full
 from translate.networks import Model
@@ -34,6 +35,7 @@ from translate.schedule import Clock
 from translate.selection import Judge, value
 
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
+FRAMED = 1024  # images of a domain that its frame is taken from
 JUDGED = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
 INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
@@ -82,8 +84,11 @@ class Trainer:
                 f"train.batch_size: {config.train.batch_size} cannot be shared by {self.processes.count} processes"
             )
         self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
+        domain_indices = range(len(domains))
         torch.manual_seed(config.train.seed)
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.model.align:
+            self.model.decoder.frames.copy_(torch.stack([frame(self.batches.fixed(d, FRAMED)) for d in domain_indices]))
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.players: tuple[nn.Module, nn.Module] = (self.model.encoder, self.model.decoder)
         train = config.train
@@ -94,7 +99,6 @@ class Trainer:
             for player in self.players
         ]
         self.objective = Objective(config.objective, augmentations(config.augment))
-        domain_indices = range(len(domains))
         self.judge = Judge(
             config.data.names,
             [self.batches.held_out(d) for d in domain_indices],
@@ -121,6 +125,8 @@ class Trainer:
             if is_full(error):
                 raise DiskFull(f"{self.out}: no space left on device; make room, then --resume") from None
             raise
+        finally:
+            self.processes.close()
 
     def _run(self, resume: bool) -> dict[str, Any]:
         if resume:

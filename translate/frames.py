@@ -1,0 +1,56 @@
+"""Where the domains put things: mean place and spread, so that a translation starts in the right place and size.
+
+A frame is a 2x3 matrix [U | m]: m is the mean place (x, y) of what differs from an image's border, as shares of width
+and height, and U U' the covariance about it, U upper triangular. So p = U q + m takes a place q that means the same in
+all domains to the place p where a domain has it: moved, scaled and slanted, but not turned.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+PLAIN = ((1 / math.sqrt(12), 0.0, 0.5), (0.0, 1 / math.sqrt(12), 0.5))  # of an image that is the same everywhere
+
+
+def frame(images: Tensor) -> Tensor:
+    """The frame of a domain's images (n, C, H, W), of any range; blank ones have the plain frame. Shape: (2, 3)."""
+    x = images.float()
+    border = torch.cat([x[:, :, [0, -1]].flatten(2), x[:, :, :, [0, -1]].flatten(2)], dim=2)
+    weight = (x - border.median(dim=2).values[:, :, None, None]).abs().mean((0, 1)).double()
+    if weight.sum() == 0:
+        return torch.tensor(PLAIN)
+    weight /= weight.sum()
+    rows, columns = ((torch.arange(n, dtype=torch.float64) + 0.5) / n for n in weight.shape)
+    places = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).flatten(1)
+    mean = places @ weight.flatten()
+    centred = places - mean[:, None]
+    covariance = (centred * weight.flatten()) @ centred.T + 1e-6 * torch.eye(2, dtype=torch.float64)
+    upper = torch.linalg.cholesky(covariance.flip(0, 1)).flip(0, 1)
+    return torch.cat([upper, mean[:, None]], dim=1).float()
+
+
+def between(source: Tensor, target: Tensor) -> Tensor:
+    """Where an image of the target's frame finds its contents in one of the source's: frames (B, 2, 3) -> (B, 2, 3)."""
+    turn = _product(source[..., :2], torch.linalg.inv(target[..., :2]))
+    return torch.cat([turn, source[..., 2:] - _product(turn, target[..., 2:])], dim=-1)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Of matrices, in float32 also under autocast."""
+    return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
+
+
+def displacement(place: Tensor, height: int, width: int, first: int = 0, last: int | None = None) -> Tensor:
+    """How far from each pixel `place` (B, 2, 3) finds its contents, for rows [first, last) of an image.
+
+    -> (B, 2, last - first, width), x before y, in pixels.
+    """
+    size = torch.tensor([width, height], device=place.device, dtype=torch.float32)
+    columns, rows = (torch.arange(n, device=place.device) + 0.5 for n in (width, height))
+    at = torch.stack(torch.meshgrid(columns, rows[first:last], indexing="xy"))  # (2, h, W)
+    shares = at / size[:, None, None]
+    found = (place[:, :, :2, None, None] * shares).sum(2) + place[:, :, 2:, None]
+    return (found - shares) * size[:, None, None]
