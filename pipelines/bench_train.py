@@ -129,7 +129,7 @@ def _flops(trainer: Trainer) -> dict[str, int]:
         flops = {}
         for name in ("content", "style", "decoder"):
             with FlopCounterMode(display=False) as counter:
-                model.decoder(z_c, z_s, y) if name == "decoder" else getattr(model.encoder, name)(x, y)
+                model.decoder(z_c, z_s, y, y) if name == "decoder" else getattr(model.encoder, name)(x, y)
             flops[name] = counter.get_total_flops()
     return flops
 

@@ -28,7 +28,7 @@ def test_every_preset_keeps_sizes_and_ranges(preset: str, channels: int) -> None
         (64 + stride) // config.model.fold,
     )
     assert q_s.mu.shape == q_s.logvar.shape == (2, config.model.style_dim)
-    again = model.decoder(q_c.mu, q_s.mu, y)
+    again = model.decoder(q_c.mu, q_s.mu, y, y)
     assert again.shape == x.shape
     assert again.abs().max() <= 1
 
@@ -36,9 +36,9 @@ def test_every_preset_keeps_sizes_and_ranges(preset: str, channels: int) -> None
 def test_samples_of_a_batch_do_not_touch_each_other() -> None:
     model, x, y = tiny(), torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 1, 1, 0])
     with torch.no_grad():
-        together = model.decoder(model.encoder.content(x, y).mu, model.encoder.style(x, y).mu, y)
+        together = model.decoder(model.encoder.content(x, y).mu, model.encoder.style(x, y).mu, y, y)
         alone = [
-            model.decoder(model.encoder.content(i, j).mu, model.encoder.style(i, j).mu, j)
+            model.decoder(model.encoder.content(i, j).mu, model.encoder.style(i, j).mu, j, j)
             for i, j in zip(x.split(1), y.split(1), strict=True)
         ]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
@@ -63,7 +63,7 @@ def test_a_fresh_decoder_shows_no_checkerboard() -> None:
     """The four sub-pixels of a folded pixel start equal, whatever the content."""
     model = tiny()
     with torch.no_grad():
-        image = model.decoder(torch.randn(2, 8, 4, 4), torch.zeros(2, 16), torch.tensor([0, 1]))
+        image = model.decoder(torch.randn(2, 8, 4, 4), torch.zeros(2, 16), *2 * [torch.tensor([0, 1])])
     cells = torch.nn.functional.pixel_unshuffle(image, 2)
     torch.testing.assert_close(cells, cells[:, :1].expand_as(cells))
 
@@ -95,9 +95,11 @@ def test_a_translation_starts_at_the_place_of_the_other_domain() -> None:
     x, y = torch.rand(1, 1, 16, 16), torch.tensor([0])
     z_c, z_s = model.encoder.content(x, y).mu, torch.zeros(1, 16)
     plain = model.decoder(z_c, z_s, 1 - y, y)
-    assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y)), "frames are alike until they are set from the data"
+    assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), (
+        "frames are alike until they are set from the data"
+    )
     model.decoder.frames[0, :, 2] += 0.25
-    assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y)), "nothing moves within a domain"
+    assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), "nothing moves within a domain"
     moved = model.decoder(z_c, z_s, 1 - y, y)
     assert not torch.allclose(plain, moved)
 

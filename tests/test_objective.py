@@ -108,7 +108,7 @@ def shared(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor
     """The terms that both players minimise."""
     E, D = model.encoder, model.decoder
     q_c, q_s = E.content(turn(x), y), E.style(flip(x), y)
-    loss = S * (w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y)) + w.beta_kl_c * kl(q_c) + w.beta_kl_s * kl(q_s))
+    loss = S * (w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y, y)) + w.beta_kl_c * kl(q_c) + w.beta_kl_s * kl(q_s))
     t = D(q_c.mu.detach(), noise((4, 4)), other, y)
     t = t if w.cycle_grad else t.detach()
     loss = loss + w.lambda_c * (E.content(t, other).mu - q_c.mu.detach()).abs().mean((1, 2, 3))
@@ -123,9 +123,9 @@ def fakes(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor)
     if w.translation:
         made.append((D(c, noise((4, 4)), other, y), other))
     if w.reconstruction:
-        made.append((D(c, s, y), y))
+        made.append((D(c, s, y, y), y))
     if w.prior:
-        made.append((D(noise(tuple(c.shape)), noise((4, 4)), y), y))
+        made.append((D(noise(tuple(c.shape)), noise((4, 4)), y, y), y))
     return made
 
 
@@ -137,7 +137,7 @@ def encoder_loss(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: 
     energies = []
     for f, to in negatives:
         q_c, q_s = E.content(f, to), E.style(flip(f), to)
-        rec = error(w, f, D(draw(q_c), draw(q_s), to))
+        rec = error(w, f, D(draw(q_c), draw(q_s), to, to))
         energies.append(torch.exp(-2 * S * (w.beta_rec_neg * rec + BETA_NEG * kl(q_s) + w.beta_neg_c * kl(q_c))))
     return shared(w, model, x, y, other) + 0.5 * torch.stack(energies).mean()
 
@@ -147,7 +147,7 @@ def decoder_loss(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: 
     pulls = [torch.zeros(4)]
     for f, to in (made := fakes(w, model, x, y, other)):
         q_c, q_s = E.content(f, to), E.style(flip(f), to)
-        rec = error(w, f, D(draw(q_c), draw(q_s), to))
+        rec = error(w, f, D(draw(q_c), draw(q_s), to, to))
         pulls.append(S * (w.beta_fake * kl(q_s) + w.beta_fake_c * kl(q_c) + w.gamma_r * w.beta_rec * rec))
     return shared(w, model, x, y, other) + torch.stack(pulls).sum(0).mean() / max(1, len(made))
 
@@ -190,7 +190,7 @@ def test_the_warm_up_is_a_plain_vae_on_augmented_content(setting: tuple[Model, T
     w = ObjectiveConfig.model_validate({"beta_rec": 0.7, "beta_kl_c": 0.3})
     losses = Objective(w, Augmentations(flip, turn, untouched, untouched)).vae(model, x, y)
     q_c, q_s = model.encoder.content(flip(x), y), model.encoder.style(x, y)
-    rec = error(w, x, model.decoder(draw(q_c), draw(q_s), y))
+    rec = error(w, x, model.decoder(draw(q_c), draw(q_s), y, y))
     torch.testing.assert_close(losses.both, (S * (0.7 * rec + 0.3 * kl(q_c) + w.beta_kl_s * kl(q_s))).mean())
     assert losses.encoder is losses.decoder is None
 

@@ -184,7 +184,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """D(c, s, y): the content map painted in the style s of domain y."""
+    """D(c, s, y): the content map painted in the style s of domain y; where it comes from says how it is moved."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -205,11 +205,11 @@ class Decoder(nn.Module):
         _icnr_(self.last.weight, model.fold)
         nn.init.constant_(cast(Tensor, self.last.bias), 0.0)
 
-    def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor, source: Tensor | None = None) -> Tensor:
-        """z_c (B, Cc, h, w) from an image of domain `source` (B,), default y; z_s (B, Ds), y (B,) -> x (B, C, H, W) in
-        [-1, 1], float32."""
+    def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor, source: Tensor) -> Tensor:
+        """z_c (B, Cc, h, w) from an image of domain `source` (B,), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1],
+        float32."""
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
-        place = between(self.frames[y if source is None else source], self.frames[y])
+        place = between(self.frames[source], self.frames[y])
         h = self.trunk(z_c, condition, place)
         for block in self.top:
             h = block(h, condition)

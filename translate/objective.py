@@ -109,7 +109,7 @@ class Objective:
         q_c, q_s = model.encoder.content(x_c, y), model.encoder.style(self.augment.energy(x), y)
         s = q_s.sample()
         terms = {
-            "rec": reconstruction_error(x, model.decoder(q_c.sample(), s, y), w.rec),
+            "rec": reconstruction_error(x, model.decoder(q_c.sample(), s, y, y), w.rec),
             "kl_c": q_c.kl(),
             "kl_s": q_s.kl(),
         }
@@ -140,11 +140,11 @@ class Objective:
 
         fakes = {"translation": self._judge(model, t, other)} if w.translation else {}
         if w.reconstruction:
-            x_rec = model.decoder(q_c.mu.detach(), s.detach(), y)
+            x_rec = model.decoder(q_c.mu.detach(), s.detach(), y, y)
             fakes["reconstruction"] = self._judge(model, x_rec, y)
         if w.prior:
             z_c = torch.randn_like(q_c.mu)
-            fakes["prior"] = self._judge(model, model.decoder(z_c, torch.randn_like(s), y), y)
+            fakes["prior"] = self._judge(model, model.decoder(z_c, torch.randn_like(s), y, y), y)
         negatives = dict(fakes)
         if w.wrong_domain:  # a real image presented as another domain: a negative that costs no decoding
             negatives["wrong"] = self._judge(model, x, other)
@@ -165,7 +165,7 @@ class Objective:
             q_c = model.encoder.content(f, y)
             fake["kl_c"] = q_c.kl()
             if w.beta_rec_neg > 0 or w.gamma_r > 0:
-                fake["rec"] = reconstruction_error(f, model.decoder(q_c.sample(), q_s.sample(), y), w.rec)
+                fake["rec"] = reconstruction_error(f, model.decoder(q_c.sample(), q_s.sample(), y, y), w.rec)
         return fake
 
     def _energy(self, f: Terms, beta_neg: float, scale: float) -> Tensor:
