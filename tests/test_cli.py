@@ -182,6 +182,19 @@ def test_bench_compares_translation_with_its_parts(trained: Path, call: Call) ->
     assert done["jpeg"]["times_its_parts"] > 0
 
 
+def test_bench_train_counts_passes_and_time(call: Call) -> None:
+    small = [f"--set={key}" for key in ("model.width=8", "data.size=16", "train.batch_size=2")]
+    code, out, err = call("bench", "train", "--steps", 2, "--json", *small)
+    assert code == 0, err
+    done = json.loads(out)
+    assert done["warm-up"]["passes"] == {"content": 1, "style": 1, "decoder": 1}
+    # The game: content of x and t; style of x, of t and of x taken for the other domain; x again, t, x by way of t.
+    assert done["game"]["passes"] == {"content": 2, "style": 3, "decoder": 3}
+    for phase in ("warm-up", "game"):
+        assert sum(done[phase]["share"].values()) == pytest.approx(1)
+        assert 0 < done[phase]["gflops"] < 3 * done["matrix_gflops"]
+
+
 def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path: Path, call: Call) -> None:
     model, config, data = trained / "run/model.safetensors", trained / "my.yaml", trained / "data"
     (tmp_path / "empty").mkdir()
