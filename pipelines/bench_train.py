@@ -123,7 +123,9 @@ def _flops(trainer: Trainer) -> dict[str, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    model, x, y = trainer.average, trainer.batches.batch(0).to(trainer.device) / 127.5 - 1, trainer.y
+    from translate.data import to_floats
+
+    model, x, y = trainer.average, to_floats(trainer.batches.batch(0), trainer.device), trainer.y
     with torch.no_grad():
         z_c, z_s = model.encoder.content(x, y).mu, model.encoder.style(x, y).mu
         flops = {}

@@ -165,20 +165,21 @@ class UnpairedBatches:
         if plain and device is not None and needed < free_memory(device) / 2:
             self.resident = [_stack(domain.images).to(device) for domain in domains]
 
-    def indices(self, domain: int, step: int) -> list[tuple[int, int]]:
-        """(image, draw number) for one domain and step: every image once per epoch, in a new order each time."""
+    def indices(self, domain: int, step: int) -> Sequence[tuple[int, int]]:
+        """This process's (image, draw number) for a domain and step: every image once an epoch, in a new order each."""
         count, batch = len(self.domains[domain].images), self.config.train.batch_size
         draws = range(step * batch, (step + 1) * batch)
-        return [(int(_order(self.config.train.seed, domain, n // count, count)[n % count]), n) for n in draws]
+        seed = self.config.train.seed
+        return self.share([(int(_order(seed, domain, n // count, count)[n % count]), n) for n in draws])
 
     def batch(self, step: int) -> Tensor:
         """(domains * B, C, S, S) uint8 for a step."""
         if self.resident:
-            chosen = [[index for index, _ in self.share(self.indices(d, step))] for d in range(len(self.domains))]
+            chosen = [[index for index, _ in self.indices(d, step)] for d in range(len(self.domains))]
             return torch.cat([x[torch.tensor(i, device=x.device)] for x, i in zip(self.resident, chosen, strict=True)])
         images = []
         for d, domain in enumerate(self.domains):
-            for index, draw in self.share(self.indices(d, step)):
+            for index, draw in self.indices(d, step):
                 image = domain.images[index]
                 if self.augment is not None:
                     seed = np.random.SeedSequence([self.config.train.seed, d, draw]).generate_state(1)[0]
@@ -200,6 +201,11 @@ class UnpairedBatches:
     def _squares(self, images: list[np.ndarray]) -> Tensor:
         size = self.config.data.size
         return _stack([center_crop(image, size) for image in images])
+
+
+def to_floats(x: Tensor, device: torch.device) -> Tensor:
+    """uint8 -> float32 in [-1, 1] on the device, of any shape."""
+    return x.to(device, non_blocking=True).float().div_(127.5).sub_(1)
 
 
 def _stack(images: list[np.ndarray]) -> Tensor:

@@ -34,7 +34,8 @@ def frame(images: Tensor) -> Tensor:
 
 def between(source: Tensor, target: Tensor) -> Tensor:
     """Where an image of the target's frame finds its contents in one of the source's: frames (B, 2, 3) -> (B, 2, 3)."""
-    turn = _product(source[..., :2], torch.linalg.inv(target[..., :2]))
+    # inv_ex, as inv waits for the device
+    turn = _product(source[..., :2], torch.linalg.inv_ex(target[..., :2]).inverse)
     return torch.cat([turn, source[..., 2:] - _product(turn, target[..., 2:])], dim=-1)
 
 
@@ -48,9 +49,8 @@ def displacement(place: Tensor, height: int, width: int, first: int = 0, last: i
 
     -> (B, 2, last - first, width), x before y, in pixels.
     """
-    size = torch.tensor([width, height], device=place.device, dtype=torch.float32)
-    columns, rows = (torch.arange(n, device=place.device) + 0.5 for n in (width, height))
-    at = torch.stack(torch.meshgrid(columns, rows[first:last], indexing="xy"))  # (2, h, W)
-    shares = at / size[:, None, None]
+    columns, rows = ((torch.arange(n, device=place.device) + 0.5) / n for n in (width, height))
+    shares = torch.stack(torch.meshgrid(columns, rows[first:last], indexing="xy"))  # (2, h, W)
     found = (place[:, :, :2, None, None] * shares).sum(2) + place[:, :, 2:, None]
-    return (found - shares) * size[:, None, None]
+    x, y = (found - shares).unbind(1)
+    return torch.stack([x * width, y * height], dim=1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from translate.data import to_floats
 from translate.images import UInt8, to_uint8
 from translate.networks import Model
 
@@ -26,7 +27,7 @@ class Gallery:
         device = next(model.parameters()).device
         for d, (name, x) in enumerate(zip(self.names, self.images, strict=True)):
             to = (d + 1) % len(self.names)
-            floats = x.to(device).float() / 127.5 - 1
+            floats = to_floats(x, device)
             made = (floats, model.reconstruct(floats, d), model.translate(floats, d, to))
             columns += [list(to_uint8(y.cpu().numpy())) for y in made]
             labels += [name, f"{name} again", f"{name} to {self.names[to]}"]

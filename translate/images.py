@@ -225,13 +225,16 @@ def part_tag(path: PathLike) -> str:
 
 
 class DiskFull(OSError):
-    """There is no room left where outputs are to be written."""
-
-    exit_code = 1
+    exit_code = 1  # there is no room left where outputs are to be written
 
 
 def is_full(error: object) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Temporary files that killed runs have left below a folder."""
+    return list(folder.rglob(f"{PART}*.part"))
 
 
 @contextmanager

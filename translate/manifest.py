@@ -242,7 +242,7 @@ def remove_unfinished(out: Path, entries: Iterable[Entry], shard: Shard) -> None
     work on theirs."""
     outputs = (out / output for entry in entries for output in entry.outputs)
     own = None if shard == ALL else {(path.parent, images.part_tag(path)) for path in outputs}
-    for path in list(out.rglob(f"{images.PART}*.part")):
+    for path in images.unfinished(out):
         if own is None or (path.parent, path.name.removeprefix(images.PART).partition("-")[0]) in own:
             with suppress(OSError):
                 path.unlink()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from translate.checkpoint import ModelFile, load_model
-from translate.data import shorter_side
+from translate.data import shorter_side, to_floats
 from translate.device import choose_device, choose_precision
 from translate.folder import Translated, ahead
 from translate.images import PathLike, Picture, UInt8, flatten, resize, to_channels
@@ -155,7 +155,7 @@ class Painter:
         """Pixels (B, H, W, C), z_s (K, B, Ds) -> (K, B, H, W, C) and which of B are finite."""
         if self.scale == "native" and pixels[0].size > self.tile**2 * pixels.shape[3]:
             return self._paint_in_strips(pixels, domains, z_s, dtype)
-        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2) / 127.5 - 1
+        x = to_floats(torch.from_numpy(pixels), self.device).permute(0, 3, 1, 2)
         y = self.run(x, *domains, z_s, dtype)
         return _to_pixels(y), y.isfinite().flatten(2).all(2).all(0).cpu().numpy()
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from translate.data import to_floats
 from translate.metrics import kernel_distance
 from translate.networks import Model
 
@@ -164,7 +165,7 @@ class Judge:
 
     def _over(self, measure: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         device = next(self.features.buffers()).device
-        return torch.cat([measure(x.to(device).float() / 127.5 - 1) for x in torch.split(images, BATCH)])
+        return torch.cat([measure(to_floats(x, device)) for x in torch.split(images, BATCH)])
 
 
 def value(ways: Sequence[Way]) -> float:

@@ -22,7 +22,7 @@ from translate import __version__
 from translate.augment import augmentations
 from translate.checkpoint import load_state, save_model, save_state
 from translate.config import Config
-from translate.data import Domain, UnpairedBatches
+from translate.data import Domain, UnpairedBatches, to_floats
 from translate.device import choose_device, choose_precision
 from translate.frames import frame
 from translate.gallery import GRID_IMAGES, Gallery
@@ -155,7 +155,7 @@ class Trainer:
         since = (clock.step, clock.seconds)
         with ThreadPoolExecutor(1) as loader:
             batch, start = loader.submit(self.batches.batch, clock.step), time.perf_counter()
-            while self.clock.fraction < 1 and not interrupted.is_set():
+            while clock.fraction < 1 and not interrupted.is_set():
                 x, batch = batch.result(), loader.submit(self.batches.batch, clock.step + 1)
                 for name, value in self.step(x).items():
                     sums[name] = sums[name] + value.mean() if name in sums else value.mean()
@@ -170,11 +170,13 @@ class Trainer:
                 if "log_every" in due:
                     self._log(sums, since)
                     sums, since = {}, (clock.step, clock.seconds)
-                if "sample_every" in due and self.writes:
+                if not self.writes:
+                    continue
+                if "sample_every" in due:
                     self.sample()
-                if "score_every" in due and self.writes and clock.fraction < 1:
+                if "score_every" in due and clock.fraction < 1:
                     self.score()
-                if "checkpoint_every" in due and self.writes:
+                if "checkpoint_every" in due:
                     self.save()
         return True
 
@@ -205,13 +207,7 @@ class Trainer:
         stream = [self.config.train.seed, 1, self.processes.rank, self.clock.step]  # 1: not the data's
         seed = np.random.SeedSequence(stream)
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
-        x = (
-            x.to(self.device, non_blocking=True)
-            .float()
-            .div_(127.5)
-            .sub_(1)
-            .contiguous(memory_format=torch.channels_last)
-        )
+        x = to_floats(x, self.device).contiguous(memory_format=torch.channels_last)
         self.model.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             losses = self._losses(x)
@@ -257,17 +253,16 @@ class Trainer:
 
     def _log(self, sums: dict[str, Tensor], since: tuple[int, float]) -> None:
         clock, steps = self.clock, self.clock.step - since[0]
-        values = (
-            self.processes.mean(torch.stack(list(sums.values()))) / steps
-        ).tolist()  # the log interval's one read from the device
+        means = self.processes.mean(torch.stack(list(sums.values()))) / steps
+        if not self.writes:
+            return
+        values = means.tolist()  # the log interval's one read from the device
         terms = dict(zip(sums, values, strict=True))
         rate = steps * len(self.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
         line = {
             "step": clock.step, "seconds": round(clock.seconds, 2), "images_per_second": round(rate, 2),
             "learning_rate": self.clock.learning_rate, "beta_neg": clock.beta_neg, **terms,
         }  # fmt: skip
-        if not self.writes:
-            return
         self.files.log("stats", line)
         left = clock.seconds * (1 / max(self.clock.fraction, 1e-9) - 1)
         self.tick(Tick(clock.step, self.clock.fraction, rate, left, terms))
