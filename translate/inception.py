@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +38,7 @@ class Inception:
         try:
             torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity itself would run any pickle
             module = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=path)
-        except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        except Exception as error:  # damaged pickles make torch raise anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(
                 f"{path}: not torch-fidelity's Inception weights ({reason}); unset {ENVIRONMENT}"
