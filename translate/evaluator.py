@@ -52,7 +52,7 @@ def evaluate(
     total = sum(map(len, plans.values()))
     net = net or file.config.evaluate.lpips_net
     measurer = Measurer(read, net, weights, device, seed, notes, progress, total)
-    model, results = file.model.to(measurer.device), []
+    model, results = file.model.to(measurer.device, memory_format=torch.channels_last), []  # type: ignore[call-overload]
 
     def extend(a: int, b: int, draw: torch.Generator, _: list[str], pictures: Pictures) -> Pictures:
         if "source" not in pictures:
@@ -121,14 +121,16 @@ def compare(
     return measurer.evaluation([result], None, size, filters)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _translate(model: Model, source: Tensor, a: int, b: int, z_s: Tensor) -> Pictures:
-    """What a model makes of images (n, H, W, C), in the styles z_s (n, K, Ds) too."""
+    """What a model makes of images (n, H, W, C), in the styles z_s (n, K, Ds) too; content is encoded once."""
     x = torch.from_numpy(images.to_float(source.numpy())).to(z_s.device)
-    made = {"translation": model.translate(x, a, b), "reconstruction": model.reconstruct(x, a)}
-    own = model.encoder.style(x, torch.full((len(x),), a, device=x.device)).mu
+    y_a, y_b = (torch.full((len(x),), y, device=x.device) for y in (a, b))
+    content, own = model.encoder.content(x, y_a).mu, model.encoder.style(x, y_a).mu
+    made = {"translation": model.decoder(content, torch.zeros_like(own), y_b)}
+    made["reconstruction"] = model.decoder(content, own, y_a)
     rounded = (made["translation"] * 127.5 + 127.5).round() / 127.5 - 1  # as in a file: less can be hidden in it
     made["cycle"] = model.translate(rounded, b, a, own)
     if z_s.shape[1] > 1:
-        made["styles"] = torch.stack([model.translate(x, a, b, z) for z in z_s.unbind(1)], 1)
+        made["styles"] = torch.stack([model.decoder(content, z, y_b) for z in z_s.unbind(1)], 1)
     return {what: torch.from_numpy(images.to_uint8(y.cpu().numpy())) for what, y in made.items()}

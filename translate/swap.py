@@ -18,7 +18,7 @@ from translate.networks import Model
 TILE = 64  # px a side that a tile has at least
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def swap(model: Model, contents: UInt8, styles: UInt8, source: int, to: int) -> UInt8:
     """D(c(content), s(style), to) from the posterior means, on the model's device.
 
@@ -27,7 +27,9 @@ def swap(model: Model, contents: UInt8, styles: UInt8, source: int, to: int) -> 
     device = next(model.parameters()).device
     x, exemplars = (torch.from_numpy(to_float(stack)).to(device) for stack in (contents, styles))
     z_s = model.encoder.style(exemplars, torch.full((len(exemplars),), to, device=device)).mu
-    rows = (model.translate(x, source, to, z.expand(len(x), -1)) for z in z_s)
+    y = torch.full((len(x),), source, device=device)
+    content = model.encoder.content(x, y).mu
+    rows = (model.decoder(content, z.expand(len(x), -1), torch.full_like(y, to)) for z in z_s)
     return np.stack([to_uint8(row.cpu().numpy()) for row in rows])
 
 
