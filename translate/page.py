@@ -60,7 +60,9 @@ def _card(name: str, row: dict[str, str | float], pictures: dict[str, UInt8]) ->
     kinds = [(kind, pictures[kind]) for kind in KINDS if kind in pictures]
     styles = [(f"style {k + 1}", made) for k, made in enumerate(pictures.get("styles", ()))]
     encoded = [(kind, to_data_uri(pixels)) for kind, pixels in kinds + styles]
-    return {"name": name, "measured": values, "pictures": encoded, "small": max(kinds[0][1].shape) <= SMALL}
+    height, width = kinds[0][1].shape[:2]
+    card = {"name": name, "measured": values, "pictures": encoded}
+    return card | {"small": max(height, width) <= SMALL, "aspect": f"{4 * width} / {height}"}  # of four thumbnails
 
 
 def _tile(name: str, figure: Figure) -> dict[str, Any]:
