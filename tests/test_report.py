@@ -152,6 +152,12 @@ def test_verdicts() -> None:
     assert verdict(figure(0.1, 0.0)) == "worse" and verdict(figure(-0.2, -0.1)) == "better"
 
 
+def test_the_table_says_why_a_figure_is_not_to_be_quoted() -> None:
+    careful = Figure(7.0, 6.0, 8.0, 9, "lower", Figure(9.0, 8.0, 10.0, 9, "lower"), 4, "too few images")
+    _, line, reason = table(made(result(fid_alex=careful))).splitlines()
+    assert line.endswith("not to be quoted") and reason == "A-B fid_alex: too few images"
+
+
 # Thresholds
 
 

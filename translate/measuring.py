@@ -27,7 +27,6 @@ from translate.metrics import (
     METRICS,
     SSIM_WINDOW,
     Direction,
-    SetDistance,
     bootstrap_interval,
     fid,
     kid,
@@ -157,7 +156,9 @@ class Measurer:
             if "translation" in pictures:
                 show = show or _evenly(total, SHOWN_BYTES // sum(x[0].nbytes for x in pictures.values()))
                 for i in [i for i in range(len(batch)) if len(names) + i in show]:
-                    result.shown[batch[i]] = {what: x[i].numpy() for what, x in pictures.items()}
+                    result.shown[batch[i]] = {
+                        what: x[i].numpy().copy() for what, x in pictures.items()
+                    }  # not the batch
                 for metric, values in self.compared(pictures):
                     columns[metric].update(zip(batch, values.tolist(), strict=True))
                 names += batch
@@ -198,27 +199,29 @@ class Measurer:
     def set_figures(self, features: Pictures) -> dict[str, Figure]:
         """KID and FID of the translations, and of the sources, to the truth; features (n, D) by what they are of."""
         figures: dict[str, Figure] = {}
-        for name, distance in (("kid", kid), ("fid", fid)):
-            made = {w: self.between(distance, features, w) for w in ("translation", "source") if w in features}
-            if "truth" in features and (figure := made.get("translation")):
-                figures[name + self.suffix] = replace(figure, identity=made.get("source"))
+        if not {"translation", "truth"} <= features.keys():
+            return figures
+        for name in ("kid", "fid"):
+            try:
+                made, *identity = (
+                    self.between(name, features[what], features["truth"])
+                    for what in ("translation", "source")
+                    if what in features
+                )
+            except ValueError as error:  # too few images, or no spread among the target's
+                self.notes.append(f"{name.upper()} is left out: {error}")
+                continue
+            figures[name + self.suffix] = replace(made, identity=identity[0] if identity else None)
         return figures
 
-    def between(
-        self, distance: Callable[[Tensor, Tensor, int], SetDistance], features: Pictures, what: str
-    ) -> Figure | None:
-        """A distance of sets with its caution; None, with a note, where there are too few or too equal images."""
-        try:
-            sets = features[what], features["truth"]
-            found = distance(*(sets if self.inception else scaled(*sets)), self.seed)
-        except (KeyError, ValueError) as error:
-            if isinstance(error, ValueError):
-                self.notes.append(f"{distance.__name__.upper()} is left out: {error}")
-            return None
-        n, fewest = len(sets[0]), min(map(len, sets))
-        caution = f"no figure to quote: FID is mostly bias with {fewest} images, under {FID_HEADLINE}; see KID"
-        quotable = distance is not fid or fewest >= FID_HEADLINE
-        return Figure(found.value, found.low, found.high, n, "lower", None, found.subset, None if quotable else caution)
+    def between(self, name: str, measured: Tensor, target: Tensor) -> Figure:
+        """KID or FID of two sets of features (n, D); Inception's are taken as they are, as published."""
+        sets = (measured, target) if self.inception else scaled(measured, target)
+        found = (kid if name == "kid" else fid)(*sets, self.seed)
+        fewest, caution = min(map(len, sets)), None
+        if name == "fid" and fewest < FID_HEADLINE:
+            caution = f"no figure to quote: FID is mostly bias with {fewest} images, under {FID_HEADLINE}; see KID"
+        return Figure(found.value, found.low, found.high, len(measured), "lower", None, found.subset, caution)
 
     def tell(self, images: int) -> None:
         self.done += images

@@ -13,8 +13,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_kid import kid_features_to_metric
 
 Direction = Literal["lower", "higher"]
 
@@ -175,6 +173,8 @@ def kid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
 
     Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and under 4 rows.
     """
+    from torch_fidelity.metric_kid import kid_features_to_metric  # brings torchvision: no matter for training
+
     _check_features(fx, fy, 4)
     smallest = min(len(fx), len(fy))
     subset = min(smallest // 2, KID_LARGEST)
@@ -193,6 +193,8 @@ def fid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
 
     Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and under 4 rows.
     """
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
     _check_features(fx, fy, 4)
     generator = torch.Generator().manual_seed(seed)
 
@@ -223,9 +225,11 @@ def bootstrap_interval(
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(f"expected a level between 0 and 1 and at least 1 resample, got {level} and {resamples}")
     values = values.detach().cpu().double()
-    draws = torch.randint(len(values), (resamples, len(values)), generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    draws = (torch.randint(len(values), (len(values),), generator=generator) for _ in range(resamples))  # one at a time
+    means = torch.stack([values[draw].mean() for draw in draws])
     tail = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = values[draws].mean(1).quantile(tail).tolist()
+    low, high = means.quantile(tail).tolist()
     return low, high
 
 

@@ -42,7 +42,7 @@ def pair(folders: Mapping[str, Path], allow_missing: bool, notes: list[str]) -> 
     codecs = {what: {SUFFIXES[path.suffix.lower()] for path in paths} for what, paths in files.items()}
     found = set().union(*codecs.values())
     if len(found) > 1 and found.intersection(LOSSY):
-        listed = "; ".join(f"{folders[what]}: {', '.join(sorted(names))}" for what, names in codecs.items())
+        listed = "; ".join(sorted(f"{folders[what]}: {', '.join(sorted(names))}" for what, names in codecs.items()))
         notes.append(f"mixed codecs shift scores, as the artefacts of JPEG and WebP count as differences ({listed})")
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), *item[1], item[0])))
 

@@ -103,17 +103,18 @@ def _safe(name: str) -> str:
 
 
 def table(evaluation: Evaluation) -> str:
-    """Plain aligned text, a line a figure, with the input itself as the answer beside it."""
+    """Plain aligned text, a line a figure, with the input itself as the answer beside it; cautions below."""
     head = ("direction", "metric", "value", "95 % interval", "input itself", "95 % interval", "n", "better", "verdict")
-    rows = [head]
+    rows, cautions = [head], list[str]()
     for result in evaluation.directions:
         for name, figure in result.metrics.items():
             cells = [(f"{one.value:.4f}", interval(one)) if one else ("", "") for one in (figure, figure.identity)]
             last = "not to be quoted" if figure.caution else verdict(figure)
+            cautions += [f"{result.name} {name}: {figure.caution}"] if figure.caution else []
             rows.append((result.name, name, *cells[0], *cells[1], str(figure.n), figure.better, last))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([*(line.rstrip() for line in lines), *cautions])
 
 
 @dataclass(frozen=True)
