@@ -96,11 +96,13 @@ def test_a_screen_reader_finds_its_way(run: Path) -> None:
     assert all("scope" in element for tag, element in elements if tag == "th")
 
 
-def test_figures_that_are_not_to_be_quoted_are_no_headline() -> None:
+def test_figures_that_are_not_to_be_quoted_are_no_headline(tmp_path: Path) -> None:
     html = html_page(evaluation(result(["a"])))
     assert html.count('<li class="tile">') == 1 and "-25 % better" in html
     assert "<strong>no figure to quote</strong>" in html
     assert "Training</h2>" not in html, "no run folder, no curves"
+    (tmp_path / "stats.jsonl").write_text("")
+    assert html_page(evaluation(result(["a"])), tmp_path) == html, "nor where nothing was logged"
 
 
 def test_pictures_shrink_to_fit_and_small_ones_are_exact() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from translate.curves import STATS, curves_svg, read_stats
+from translate.curves import curves_svg, read_stats
 from translate.images import UInt8, to_data_uri
 from translate.measuring import Evaluation, Figure, Result
 from translate.metrics import METRICS
@@ -21,7 +21,6 @@ SMALL = 128  # px; up to this, pictures are enlarged pixel by pixel
 
 def html_page(evaluation: Evaluation, run: Path | None = None) -> str:
     """The page; with the training curves of the folder `run`, where it has any."""
-    with_curves = run is not None and (run / STATS).is_file()
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("translate").joinpath("page.html").read_text(encoding="utf-8"))
     hashes = {
@@ -34,8 +33,15 @@ def html_page(evaluation: Evaluation, run: Path | None = None) -> str:
         evaluation=evaluation,
         ways=[_way(result) for result in evaluation.directions],
         hashes={what: found for what, found in hashes.items() if found},
-        curves={"names": list(read_stats(run)), "svg": Markup(curves_svg(run))} if run and with_curves else None,
+        curves=_curves(run) if run else None,
     )
+
+
+def _curves(run: Path) -> dict[str, Any] | None:
+    try:
+        return {"names": list(read_stats(run)), "svg": Markup(curves_svg(run))}
+    except ValueError:  # a model on its own, or a run that logged nothing yet
+        return None
 
 
 def _way(result: Result) -> dict[str, Any]:
