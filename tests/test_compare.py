@@ -22,11 +22,13 @@ PAIRED = {"lpips_paired", "l1", "ssim"}
 Write = Callable[..., Path]
 
 
-@pytest.mark.parametrize(("side", "size"), [(48, None), (48, 40), (80, None)])
-def test_agreement_with_the_independent_scorer(tmp_path: Path, pictures: Write, side: int, size: int | None) -> None:
+@pytest.mark.parametrize(("made", "side", "size"), [(32, 32, None), (64, 64, None), (48, 48, 40), (48, 80, None)])
+def test_agreement_with_the_independent_scorer(
+    tmp_path: Path, pictures: Write, made: int, side: int, size: int | None
+) -> None:
     if not (SHARED / "score.py").exists() or not (SHARED / "weights" / "alexnet_features.safetensors").exists():
         pytest.skip(f"{SHARED / 'score.py'} and its weights are not here")
-    out = pictures(tmp_path / "out", NAMES, (48, 48))
+    out = pictures(tmp_path / "out", NAMES, (made, made))
     truth = pictures(tmp_path / "truth", NAMES, (side, side), seed=1)
     Image.open(out / "000.png").convert("L").save(out / "000.png")
     spec = importlib.util.spec_from_file_location("score", SHARED / "score.py")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from folders import noise as images
+from hypothesis import given
+from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -61,6 +63,17 @@ def test_ssim_agrees_with_scikit_image(channels: int, side: int) -> None:
     for ours, a, b in zip(ssim(x, y).tolist(), x.numpy() / 255, y.numpy() / 255, strict=True):
         _, full = structural_similarity(a.mean(2), b.mean(2), full=True, **wang)  # type: ignore[no-untyped-call]
         assert ours == pytest.approx(full[5 : side - 5, 5 : side - 5].mean(), abs=1e-6)
+
+
+@given(st.integers(11, 20), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
+def test_bounds_and_symmetry(side: int, channels: int, seed: int) -> None:
+    x, y = (
+        torch.from_numpy(np.random.default_rng([seed, i]).integers(0, 256, (2, side, side, channels), np.uint8))
+        for i in range(2)
+    )
+    for measure, lowest in ((l1, 0), (ssim, -1)):
+        assert torch.equal(measure(x, y), measure(y, x)) and ((measure(x, y) >= lowest) & (measure(x, y) <= 1)).all()
+    assert torch.equal(l1(x, y), l1(255 - x, 255 - y)), "negatives differ as much"
 
 
 def test_batches_do_not_matter() -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Page, browser, chromium
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from translate.images import UInt8, to_data_uri
@@ -81,6 +83,13 @@ def test_names_are_escaped_and_nothing_comes_from_elsewhere(run: Path) -> None:
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
     assert not re.search(r"url\((?!#)|@import|fetch\(|XMLHttpRequest|WebSocket", html)
     assert "default-src 'none'" in html
+
+
+@settings(max_examples=25)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=3, unique=True))
+def test_any_name_comes_back(names: list[str]) -> None:
+    elements = Elements(html_page(evaluation(result(names)))).found
+    assert [cell["data-name"] for _, cell in elements if "data-name" in cell] == names
 
 
 def test_a_screen_reader_finds_its_way(run: Path) -> None:

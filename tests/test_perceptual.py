@@ -84,6 +84,34 @@ def test_lpips_of_the_projects_example(alex: Perceptual) -> None:
     assert found[2] == 0
 
 
+def test_lpips_agrees_with_a_plain_one(alex: Perceptual, lpips_weights: Path) -> None:
+    """Zhang et al. 2018, equation 1, on torchvision's AlexNet; the linear layers' numbers alone are the package's."""
+    import lpips
+    from torchvision.models import alexnet
+
+    weights = safetensors.torch.load_file(lpips_weights)
+    trunk = alexnet(weights=None).features
+    trunk.load_state_dict({name.removeprefix("features."): tensor for name, tensor in weights.items()})
+    file = Path(lpips.__file__).parent / "weights/v0.1/alex.pth"
+    linear = torch.load(file, map_location="cpu", weights_only=True)
+    mean, std = (torch.tensor(x)[:, None, None] for x in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
+
+    def layers(x: Tensor) -> list[Tensor]:
+        z, found = (x.permute(0, 3, 1, 2) / 127.5 - 1 - mean) / std, []
+        for i, layer in enumerate(trunk):
+            z = layer(z)
+            found += [z / (z.norm(dim=1, keepdim=True) + 1e-10)] if i in (1, 4, 7, 9, 11) else []
+        return found
+
+    x, y = images(3, 70), images(3, 70, seed=1)
+    with torch.no_grad():
+        terms = [
+            ((a - b) ** 2 * linear[f"lin{i}.model.1.weight"]).sum(1).mean((1, 2))
+            for i, (a, b) in enumerate(zip(layers(x), layers(y), strict=True))
+        ]
+    torch.testing.assert_close(alex.distance(x, y), sum(terms), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("net", "side"), [("alex", 32), ("alex", 64), ("vgg", 32)])
 def test_agreement_with_the_independent_scorer(net: Any, side: int, reference: Callable[..., dict[str, float]]) -> None:
     # uniform noise: on images of low contrast the scorer's float32 SSIM is itself 1e-5 off
