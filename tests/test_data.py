@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from translate import data
 from translate.config import Config, from_dict
-from translate.data import Domain, UnpairedBatches, load_domain, load_domains
+from translate.data import Domain, UnpairedBatches, keep, load_domain, load_domains
 
 
 def settings(root: Path | None = None, batch: int = 2, **data: object) -> Config:
@@ -101,3 +103,46 @@ def test_crops_and_flips_move_pixels_and_keep_sizes() -> None:
     assert resized.batch(0).shape == (4, 1, 16, 16)
     center = UnpairedBatches(ramp, settings())
     assert center.batch(0)[0, 0, 0].tolist() == list(range(4, 20))
+
+
+def test_images_beyond_the_budget_wait_in_a_file_and_are_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (16 + i % 3, 16, 3), dtype=np.uint8) for i in range(9)]
+    for budget, in_memory in ((10**9, 9), (images[0].nbytes * 2, 1), (0, 0)):
+        kept = keep(iter(images), budget)
+        assert all(np.array_equal(a, b) for a, b in zip(kept, images, strict=True))
+        assert sum(any(image is a for a in images) for image in kept) == in_memory
+    for i in range(5):
+        picture(tmp_path / "trainA" / f"{i}.png", value=i)
+    folders = [load_domain("A", tmp_path / "trainA", settings(tmp_path, memory_gb=gb).data) for gb in (8.0, 0.0)]
+    whole, spilled = (UnpairedBatches([domain], settings()).batch(3) for domain in folders)
+    assert torch.equal(whole, spilled)
+
+
+def test_data_on_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = UnpairedBatches(domains((5, 3)), settings(), torch.device("cpu"))
+    monkeypatch.setattr(data, "free_memory", lambda device: 10**6)
+    resident = UnpairedBatches(domains((5, 3)), settings(), torch.device("cpu"))
+    assert resident.resident and not plain.resident
+    assert all(torch.equal(resident.batch(step), plain.batch(step)) for step in range(7))
+    assert not UnpairedBatches(domains((5, 3)), settings(flip=0.5), torch.device("cpu")).resident
+    assert not UnpairedBatches(domains((5, 3), (16, 17, 1)), settings(), torch.device("cpu")).resident
+    monkeypatch.setattr(data, "free_memory", lambda device: 2 * 8 * 256)
+    assert not UnpairedBatches(domains((5, 3)), settings(), torch.device("cpu")).resident
+
+
+def test_a_file_that_vanishes_while_the_folder_is_read_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(4):
+        picture(tmp_path / "trainA" / f"{i}.png")
+    listing = data.list_images
+
+    def list_and_lose(folder: Path) -> list[Path]:
+        found = listing(folder)
+        (folder / "2.png").unlink()
+        return found
+
+    monkeypatch.setattr(data, "list_images", list_and_lose)
+    domain = load_domain("A", tmp_path / "trainA", settings(tmp_path).data)
+    assert len(domain.images) == 3 and [path.name for path in domain.failed] == ["2.png"]

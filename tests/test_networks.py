@@ -76,13 +76,15 @@ def test_a_warp_starts_as_the_identity_and_moves_by_pixels() -> None:
     assert flow.abs().max() == 0
     torch.testing.assert_close(Warp.move(h, flow), h, atol=1e-5, rtol=1e-5)
     right = torch.zeros(2, 2, 3, 5)
-    right[:, 0] = 1
+    right[:, 0] = 0.5  # pixels of the flow's map, which is half as large
     torch.testing.assert_close(Warp.move(h, right)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(Warp.move(h, right.flip(1))[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)
     with torch.no_grad():
         warp.flow.bias.fill_(1e3)
     assert warp(h, torch.randn(2, 4)).unique().tolist() == [2.5]
-    assert Model(from_dict({})).decoder.warp.reach == pytest.approx(0.3 * 16 / 2)  # type: ignore[union-attr]  # of half of 32 px, folded by 2
+    model = Model(from_dict({}))  # 0.3 of half of 32 px, where a pixel of the map is four of the image
+    assert model.decoder.trunk.warp.reach == pytest.approx(0.3 * 16 / 4)  # type: ignore[union-attr]
+    assert model.encoder.content_trunk.warp is None and model.encoder.style_trunk.warp is None
 
 
 def test_style_features_are_dropped_in_training_alone() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from translate.augment import Augmentations
 from translate.config import ObjectiveConfig, from_dict
 from translate.networks import Model
 from translate.objective import (
@@ -36,7 +37,7 @@ RECIPES = {
     "defaults": {},
     "everything": EVERYTHING,
     "everything, cycle gradient": {**EVERYTHING, "cycle_grad": True},
-    "l1": {"rec": "l1", "lambda_c": 0.5},
+    "mse": {"rec": "mse", "lambda_c": 0.5},
     "translations alone": {"wrong_domain": False, "lambda_cyc": 0.0},
     "wrong domain alone": {"translation": False, "lambda_cyc": 0.0},
 }
@@ -73,8 +74,16 @@ def turn(x: Tensor) -> Tensor:
     return x.flip(2)
 
 
+def swap(x: Tensor) -> Tensor:
+    """A stand-in for the change of translations before the way back."""
+    return x.transpose(2, 3)
+
+
 def untouched(x: Tensor) -> Tensor:
     return x
+
+
+AUGMENT = Augmentations(warmup=untouched, game=turn, cycle=swap, energy=flip)
 
 
 # -- an independent transcription of docs/objective.md, with nothing shared and nothing saved --------------------------
@@ -100,9 +109,9 @@ def shared(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor
     q_c, q_s = E.content(turn(x), y), E.style(flip(x), y)
     loss = S * (w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y)) + w.beta_kl_c * kl(q_c) + w.beta_kl_s * kl(q_s))
     t = D(q_c.mu.detach(), noise((4, 4)), other)
-    q_t = E.content(t if w.cycle_grad else t.detach(), other)
-    loss = loss + w.lambda_c * (q_t.mu - q_c.mu.detach()).abs().mean((1, 2, 3))
-    loss = loss + S * w.lambda_cyc * error(w, x, D(draw(q_t), draw(q_s), y))
+    t = t if w.cycle_grad else t.detach()
+    loss = loss + w.lambda_c * (E.content(t, other).mu - q_c.mu.detach()).abs().mean((1, 2, 3))
+    loss = loss + S * w.lambda_cyc * error(w, x, D(draw(E.content(swap(t), other)), draw(q_s), y))
     return loss.mean()
 
 
@@ -151,7 +160,7 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
 ) -> None:
     model, x, y, other = setting
     w = ObjectiveConfig.model_validate(recipe)
-    losses = Objective(w, untouched, turn, flip).introspective(model, x, y, other, BETA_NEG)
+    losses = Objective(w, AUGMENT).introspective(model, x, y, other, BETA_NEG)
     backward(losses, model)
     zero = torch.zeros(())
     plain = {
@@ -178,7 +187,7 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
 def test_the_warm_up_is_a_plain_vae_on_augmented_content(setting: tuple[Model, Tensor, Tensor, Tensor]) -> None:
     model, x, y, _ = setting
     w = ObjectiveConfig.model_validate({"beta_rec": 0.7, "beta_kl_c": 0.3})
-    losses = Objective(w, flip, turn, untouched).vae(model, x, y)
+    losses = Objective(w, Augmentations(flip, turn, untouched, untouched)).vae(model, x, y)
     q_c, q_s = model.encoder.content(flip(x), y), model.encoder.style(x, y)
     rec = error(w, x, model.decoder(draw(q_c), draw(q_s), y))
     torch.testing.assert_close(losses.both, (S * (0.7 * rec + 0.3 * kl(q_c) + w.beta_kl_s * kl(q_s))).mean())
@@ -191,9 +200,7 @@ def test_each_player_s_part_leaves_no_gradient_in_the_other(
 ) -> None:
     """With the shared terms off, what the encoder's part moves is the encoder alone, and the reverse."""
     model, x, y, other = setting
-    losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), untouched, turn, flip).introspective(
-        model, x, y, other, BETA_NEG
-    )
+    losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), AUGMENT).introspective(model, x, y, other, BETA_NEG)
     alone = losses._replace(both=0 * losses.both, **{"decoder" if player == "encoder" else "encoder": None})
     backward(alone, model)
     moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
@@ -203,12 +210,12 @@ def test_each_player_s_part_leaves_no_gradient_in_the_other(
 
 def test_terms_are_per_sample_named_and_independent_of_the_batch(setting: tuple[Model, Tensor, Tensor, Tensor]) -> None:
     model, x, y, other = setting
-    objective = Objective(ObjectiveConfig.model_validate({"lambda_c": 0.1}), untouched, turn, flip)
+    objective = Objective(ObjectiveConfig.model_validate({"lambda_c": 0.1}), AUGMENT)
     terms = objective.introspective(model, x, y, other, BETA_NEG).terms
     names = {"rec", "kl_c", "kl_s", "consistency", "cyc", "kl_s_translation", "kl_s_wrong"}
     assert set(terms) == names
     assert all(value.shape == (4,) and not value.requires_grad for value in terms.values())
-    mean_only = Objective(ObjectiveConfig(), untouched, turn, flip)
+    mean_only = Objective(ObjectiveConfig(), AUGMENT)
     first = mean_only.introspective(model, x[:1], y[:1], other[:1], BETA_NEG).terms["kl_s"]
     torch.testing.assert_close(first, terms["kl_s"][:1])
 

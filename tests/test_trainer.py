@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from translate.config import PRESETS, Config, from_dict
 from translate.data import Domain
 from translate.device import choose_device, choose_precision
 from translate.images import read_image
+from translate.objective import Losses
+from translate.run_folder import RunFolder
 from translate.trainer import Diverged, Interrupted, Tick, Trainer
 
 
@@ -149,24 +153,75 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="--resume continues"):
         trainer.run()
     assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.clock.step > 0
-    assert len(list((tmp_path / "state").iterdir())) == 1
+    assert [path.name for path in sorted((tmp_path / "state").iterdir())][0] == "step_0000000.safetensors"
 
 
-def test_minutes_end_a_run_and_its_schedules(tmp_path: Path) -> None:
-    trainer = run(settings(train={"steps": 100_000, "max_minutes": 0.02, "warmup": 0.5}), tmp_path)
-    assert 0 < trainer.clock.step < 100_000
-    assert trainer.fraction == 1
-    assert trainer.learning_rate == 0
+def test_minutes_end_a_run_and_its_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr("translate.trainer.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    trainer = run(settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5}), tmp_path)
+    assert trainer.clock.step == trainer.clock.seconds == 12
+    assert trainer.clock.fraction == 1
+    assert trainer.clock.learning_rate == 0
     assert trainer.clock.beta_neg is not None
 
 
-def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
+def diverging(out: Path, times: int) -> tuple[Trainer, list[str]]:
+    """A trainer whose gradients are not finite at its sixth step, the first `times` times that it comes there."""
+    said: list[str] = []
+    trainer = Trainer(settings(), bars(settings()), out, "cpu", say=said.append)
+    plain, visits = trainer._losses, 0
+
+    def losses(x: torch.Tensor) -> Losses:
+        nonlocal visits
+        visits += trainer.clock.step == 5
+        bad = trainer.clock.step == 5 and visits <= times
+        made = plain(x)
+        return made._replace(both=made.both * float("nan")) if bad else made
+
+    trainer._losses = losses  # type: ignore[method-assign]
+    return trainer, said
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_diverged_run_goes_back_with_half_the_learning_rate(tmp_path: Path, times: int) -> None:
+    trainer, said = diverging(tmp_path, times)
+    assert trainer.run()["recoveries"] == times
+    back = [text for text in said if "not finite" in text]
+    assert len(back) == times and all("step 6: " in text and "back to step 4 " in text for text in back)
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
+    plain = run(settings(), tmp_path / "plain")
+    usual = [
+        json.loads(line)["learning_rate"] for line in (tmp_path / "plain" / "stats.jsonl").read_text().splitlines()
+    ]
+    assert [line["learning_rate"] for line in lines] == [*usual[:2], *(rate / 2**times for rate in usual[2:])]
+    assert trainer.clock.step == plain.clock.step == 8
+
+
+def test_a_run_that_keeps_diverging_ends_with_the_remedy_and_a_good_state(tmp_path: Path) -> None:
+    trainer, _ = diverging(tmp_path, 4)
+    with pytest.raises(Diverged, match=r"step 6: .* 3 times half the learning rate; lower train.learning_rate"):
+        trainer.run()
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
+    assert run(settings(), tmp_path, resume=True).clock.step == 8
+
+
+def test_weights_that_are_not_finite_from_the_start_are_told(tmp_path: Path) -> None:
     trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
     with torch.no_grad():
         next(trainer.model.decoder.parameters()).fill_(float("nan"))
-    with pytest.raises(Diverged, match=r"step 2: .*rec.* not finite; lower train.learning_rate"):
+    with pytest.raises(Diverged, match="step 1: "):
         trainer.run()
     assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("text", ['{"step": 5, "se', "", "{}\n", '{"step": 5}\n{"step": 99}\n'])
+def test_logs_that_were_cut_off_are_mended(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stats.jsonl").write_text('{"step": 2}\n{"step": 4}\n' + text)
+    RunFolder(tmp_path).rewind(4)
+    assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
 
 
 def test_three_domains_train_as_two_do(tmp_path: Path) -> None:

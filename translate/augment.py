@@ -7,13 +7,34 @@ and draw from torch's default generator, which the trainer seeds at every step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, TypeAlias, cast
 
 import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
 from translate.config import AugmentConfig
+
+Augmentation: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class Augmentations(NamedTuple):
+    """Each (B, C, H, W) -> the same, in [-1, 1]."""
+
+    warmup: Augmentation  # of x, before its content is taken in warm-up
+    game: Augmentation  # the same once the game has begun
+    cycle: Augmentation  # of a translation, before its content is taken on the way back
+    energy: Augmentation  # of real and fake alike, before style is judged
+
+
+def augmentations(config: AugmentConfig) -> Augmentations:
+    """Those that the config asks for."""
+    return Augmentations(
+        warmup=content_augmentation(config, config.content_share),
+        game=content_augmentation(config, config.game_share),
+        cycle=content_augmentation(config, config.cycle_share),
+        energy=energy_augmentation(config),
+    )
 
 
 class SmoothWarp(nn.Module):
@@ -41,7 +62,7 @@ class Colour(nn.Module):
         return cast(Tensor, self.jiggle(x.expand(-1, 3, -1, -1)))[:, : x.shape[1]]
 
 
-def _in_unit_range(transform: nn.Module) -> Callable[[Tensor], Tensor]:
+def _in_unit_range(transform: nn.Module) -> Augmentation:
     def apply(x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             changed: Tensor = transform((x.float() + 1) / 2)
@@ -54,7 +75,7 @@ def _identity(x: Tensor) -> Tensor:
     return x
 
 
-def content_augmentation(config: AugmentConfig, share: float) -> Callable[[Tensor], Tensor]:
+def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
     """What is changed before c is taken: c then cannot carry it, and the decoder learns to supply the domain's own.
 
     Only a `share` of the images is changed: the decoder cannot know what was, and would learn to blur.
@@ -87,7 +108,7 @@ def content_augmentation(config: AugmentConfig, share: float) -> Callable[[Tenso
     return apply
 
 
-def energy_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor]:
+def energy_augmentation(config: AugmentConfig) -> Augmentation:
     """What is changed, differentiably and alike, on real and fake before the energy (Zhao et al. 2020, DiffAugment)."""
     steps: list[nn.Module] = []
     if config.energy_shift > 0:

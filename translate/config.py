@@ -75,6 +75,7 @@ class DataConfig(_Section):
     held_out: float = _f(
         0.05, "share of each domain that is not trained on but scores the model (at most 128 images)", ge=0, le=0.5
     )
+    memory_gb: float = _f(8.0, "decoded images beyond so many gigabytes wait in a temporary file (TMPDIR)", ge=0)
     background: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)] = _f(
         [255, 255, 255], "sRGB colour behind transparent pixels"
     )
@@ -129,7 +130,7 @@ class ModelConfig(_Section):
 class ObjectiveConfig(_Section):
     """Weights of the terms, named as in the log; 0 switches a term off and saves its passes."""
 
-    rec: Literal["mse", "l1"] = _f("mse", "L_r: sum over pixels of the squared or absolute error")
+    rec: Literal["l1", "mse"] = _f("l1", "L_r: sum over pixels of the absolute or squared error")
     beta_rec: float = _f(1.0, "weight of L_r(x)", ge=0)
     beta_kl_c: float = _f(0.02, "weight of KL_c(x)", ge=0)
     beta_kl_s: float = _f(1.0, "weight of KL_s(x)", gt=0)
@@ -140,7 +141,7 @@ class ObjectiveConfig(_Section):
     beta_rec_neg: float = _f(0.0, "weight of L_r(f) in the energy", ge=0)
     gamma_r: float = _f(0.0, "decoder's pull on L_r(f), times beta_rec", ge=0)
     lambda_c: float = _f(0.0, "content consistency |mu_c(t) - mu_c|", ge=0)
-    lambda_cyc: float = _f(1.0, "image cycle L_r(x, D(c(t), s(x), y))", ge=0)
+    lambda_cyc: float = _f(1.0, "image cycle L_r(x, D(c(T(t)), s(x), y))", ge=0)
     cycle_grad: bool = _f(False, "let the cycle change the translation it starts from (invites ghosts)")
     translation: bool = _f(True, "negatives: translations")
     wrong_domain: bool = _f(True, "negatives: real images presented as another domain")
@@ -153,6 +154,7 @@ class AugmentConfig(_Section):
 
     content_share: float = _f(0.5, "share of the images whose content comes from a changed copy in warm-up", ge=0, le=1)
     game_share: float = _f(0.25, "the same once the game has begun: keeps layout free", ge=0, le=1)
+    cycle_share: float = _f(0.0, "share of the translations changed before the way back", ge=0, le=1)
     content_affine: float = _f(0.5, "strength of affine changes before c is taken", ge=0, le=1)
     content_warp: float = _f(0.5, "strength of smooth warps before c is taken", ge=0, le=3)
     content_colour: float = _f(0.0, "strength of colour changes before c is taken", ge=0, le=1)

@@ -5,21 +5,27 @@ Legend: B images per domain and step, C channels, S = data.size, domains stacked
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from translate.config import Config, DataConfig
+from translate.device import free_memory, usable_cores
 from translate.images import ImageError, flatten, list_images, read_image, resize, to_channels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+
+Share: TypeAlias = Callable[[Sequence[tuple[int, int]]], Sequence[tuple[int, int]]]
 
 MIN_IMAGES = 2
 MIN_HELD_OUT, MAX_HELD_OUT = 8, 128
@@ -64,10 +70,17 @@ def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
         except ImageError as error:
             return str(error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(attempt, paths))
-    images = [result for result in results if not isinstance(result, str)]
-    failed = {folder / path: result for path, result in zip(paths, results, strict=True) if isinstance(result, str)}
+    failed: dict[Path, str] = {}
+
+    def decoded() -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for path, result in zip(paths, pool.map(attempt, paths), strict=True):
+                if isinstance(result, str):
+                    failed[folder / path] = result
+                else:
+                    yield result
+
+    images = keep(decoded(), int(config.memory_gb * 2**30 / len(config.names)))
     if len(images) < MIN_IMAGES:
         unreadable = f" ({len(failed)} more cannot be read)" if failed else ""
         raise ValueError(
@@ -76,6 +89,26 @@ def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
         )
     trained, held_out = _split(images, config.held_out)
     return Domain(name, trained, failed, held_out)
+
+
+def keep(images: Iterable[np.ndarray], budget: int) -> list[np.ndarray]:
+    """The images in order; those beyond `budget` bytes lie in an unlinked temporary file, mapped into memory."""
+    kept: list[np.ndarray] = []
+    spilled: list[tuple[int, ...]] = []
+    with tempfile.TemporaryFile() as file:
+        for image in images:
+            budget -= image.nbytes
+            if budget >= 0:
+                kept.append(image)
+            else:
+                spilled.append(image.shape)
+                file.write(image.tobytes())
+        if spilled:
+            file.flush()
+            ends = np.cumsum([math.prod(shape) for shape in spilled])
+            mapped = np.memmap(file, np.uint8, "r")
+            kept += [part.reshape(shape) for part, shape in zip(np.split(mapped, ends[:-1]), spilled, strict=True)]
+    return kept
 
 
 def _split(images: list[np.ndarray], share: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -114,13 +147,23 @@ def host_augmentation(config: DataConfig) -> Callable[[np.ndarray, int], np.ndar
 class UnpairedBatches:
     """Batches of all domains. `batch(step)` is a pure function of (seed, step), so a resumed run sees the same data."""
 
-    def __init__(self, domains: list[Domain], config: Config) -> None:
-        self.domains, self.config = domains, config
+    def __init__(
+        self, domains: list[Domain], config: Config, device: torch.device | None = None, share: Share = lambda all: all
+    ) -> None:
+        """What needs no change on the host waits on the device, where it fits into half of the free memory.
+
+        `share`: this process's part of a domain's images of a step.
+        """
+        self.domains, self.config, self.share = domains, config, share
         data = config.data
         fixed = (data.size, data.size, data.channels)
-        self.plain = data.flip == 0 and data.crop != "resized"
-        self.plain &= all(image.shape == fixed for domain in domains for image in domain.images)
-        self.augment = None if self.plain else host_augmentation(data)
+        plain = data.flip == 0 and data.crop != "resized"
+        plain &= all(image.shape == fixed for domain in domains for image in domain.images)
+        self.augment = None if plain else host_augmentation(data)
+        self.resident: list[Tensor] = []
+        needed = math.prod(fixed) * sum(len(domain.images) for domain in domains)
+        if plain and device is not None and needed < free_memory(device) / 2:
+            self.resident = [_stack(domain.images).to(device) for domain in domains]
 
     def indices(self, domain: int, step: int) -> list[tuple[int, int]]:
         """(image, draw number) for one domain and step: every image once per epoch, in a new order each time."""
@@ -130,15 +173,18 @@ class UnpairedBatches:
 
     def batch(self, step: int) -> Tensor:
         """(domains * B, C, S, S) uint8 for a step."""
+        if self.resident:
+            chosen = [[index for index, _ in self.share(self.indices(d, step))] for d in range(len(self.domains))]
+            return torch.cat([x[torch.tensor(i, device=x.device)] for x, i in zip(self.resident, chosen, strict=True)])
         images = []
         for d, domain in enumerate(self.domains):
-            for index, draw in self.indices(d, step):
+            for index, draw in self.share(self.indices(d, step)):
                 image = domain.images[index]
                 if self.augment is not None:
                     seed = np.random.SeedSequence([self.config.train.seed, d, draw]).generate_state(1)[0]
                     image = self.augment(image, int(seed))
                 images.append(image)
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+        return _stack(images)
 
     def fixed(self, domain: int, count: int) -> Tensor:
         """At most `count` trained images spread over a domain, unaugmented. (n, C, S, S) uint8."""
@@ -153,7 +199,12 @@ class UnpairedBatches:
 
     def _squares(self, images: list[np.ndarray]) -> Tensor:
         size = self.config.data.size
-        return torch.from_numpy(np.stack([center_crop(image, size) for image in images])).permute(0, 3, 1, 2)
+        return _stack([center_crop(image, size) for image in images])
+
+
+def _stack(images: list[np.ndarray]) -> Tensor:
+    """(h, w, C) each -> (n, C, h, w)."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:

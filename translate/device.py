@@ -24,6 +24,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a GPU; 0 for other devices, which have no memory of their own."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The autocast type: auto takes bf16 on GPUs that compute it; on CPUs it was the slower one (README, speed)."""
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported()

@@ -72,11 +72,47 @@ class Block(nn.Module):
         return cast(Tensor, x + h)
 
 
+class Warp(nn.Module):
+    """Moves features by a smooth flow that content, style and domain decide (after Jaderberg et al. 2015).
+
+    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder by inventing some. The
+    flow is in pixels, so that it means the same in images of any size.
+    """
+
+    def __init__(self, channels: int, condition: int, reach: float) -> None:
+        super().__init__()
+        self.reach = reach  # pixels of the flow's own map
+        self.norm = AdaGroupNorm(channels, condition)
+        self.flow = nn.Conv2d(channels, 2, 3, padding=1)
+        nn.init.zeros_(self.flow.weight)  # starts as the identity
+        nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of this map, at most `reach`."""
+        return self.reach * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
+
+    @staticmethod
+    def move(h: Tensor, flow: Tensor) -> Tensor:
+        """Samples features h (B, W, H', W') at the places the flow (B, 2, h, w) names, in float32. -> like h."""
+        if has_torch_function((h, flow)):  # maps that are read in strips (tiles.py)
+            return handle_torch_function(Warp.move, (h, flow), h, flow)
+        height, width = h.shape[-2:]
+        factor = height / flow.shape[-2]  # a pixel of the flow's map in pixels of h
+        flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False) * factor
+        columns, rows = (torch.arange(n, device=h.device) + 0.5 for n in (width, height))
+        x = (columns + flow[:, 0]) * (2 / width) - 1
+        y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1
+        grid = torch.stack([x, y], dim=-1)
+        grid = grid.nan_to_num()  # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
+        moved = F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
+        return moved.contiguous(memory_format=torch.channels_last)  # the kernel forgets it, convolutions want it
+
+
 class Trunk(nn.Module):
     """Blocks down `levels` halvings and, with `climb`, up again with skips (U-Net, Ronneberger et al. 2015; the skips
-    are added): context comes from below, detail from beside."""
+    are added): context comes from below, detail from beside. With a `reach` all of them are moved at the turn."""
 
-    def __init__(self, inputs: int, model: ModelConfig, bottom: int, climb: bool) -> None:
+    def __init__(self, inputs: int, model: ModelConfig, bottom: int, climb: bool, reach: float = 0.0) -> None:
         super().__init__()
         width, condition = model.width, model.condition
         widths = [width << level for level in range(model.levels + 1)]
@@ -86,10 +122,11 @@ class Trunk(nn.Module):
         )
         self.down = nn.ModuleList(Block(w, 2 * w, condition, 0.5) for w in widths[:-1])
         self.bottom = nn.ModuleList(Block(widths[-1], widths[-1], condition) for _ in range(bottom))
+        self.warp = Warp(widths[-1], condition, reach) if reach > 0 else None
         self.up = nn.ModuleList(Block(2 * w, w, condition, 2.0) for w in reversed(widths[:-1]) if climb)
 
-    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, inputs, h, w) -> features (B, W, h, w), without `climb` the lowest, and the lowest
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, inputs, h, w) -> features (B, W, h, w) or, without `climb`, the lowest,
         (B, W * 2^levels, h / 2^levels, w / 2^levels)."""
         h, skips = self.first(x), []
         for beside, down in zip(self.beside, self.down, strict=True):
@@ -99,10 +136,12 @@ class Trunk(nn.Module):
             h = down(h, condition)
         for block in self.bottom:
             h = block(h, condition)
-        lowest = h
+        if self.warp is not None:
+            flow = self.warp(h, condition)
+            h, skips = Warp.move(h, flow), [Warp.move(skip, flow) for skip in skips]
         for up in self.up:
             h = up(h, condition) + skips.pop()
-        return h, lowest
+        return cast(Tensor, h)
 
 
 class Encoder(nn.Module):
@@ -128,52 +167,17 @@ class Encoder(nn.Module):
     def content(self, x: Tensor, y: Tensor) -> Gaussian:
         """x (B, C, H, W) in [-1, 1], y (B,) -> q(c | x, y) with parameters (B, Cc, h, w)."""
         condition = self.domain(y)
-        h, _ = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
+        h = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
         return Gaussian.from_parameters(self.content_head(F.silu(self.content_norm(h, condition))))
 
     def style(self, x: Tensor, y: Tensor) -> Gaussian:
         """x (B, C, H, W) in [-1, 1], y (B,) -> q(s | x, y) with parameters (B, Ds)."""
         condition = self.domain(y)
-        _, h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
+        h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
         h = F.silu(self.style_norm(h, condition))
         pooled = self.dropout(torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1))
         heads = self.style_head(pooled).unflatten(1, (self.domain.num_embeddings, -1))
         return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
-
-
-class Warp(nn.Module):
-    """Moves features by a smooth flow that the content map, style and domain decide (after Jaderberg et al. 2015).
-
-    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder by inventing some. The
-    flow is in pixels, so that it means the same in images of any size.
-    """
-
-    def __init__(self, channels: int, condition: int, reach: float) -> None:
-        super().__init__()
-        self.reach = reach  # pixels of the moved features
-        self.norm = AdaGroupNorm(channels, condition)
-        self.flow = nn.Conv2d(channels, 2, 3, padding=1)
-        nn.init.zeros_(self.flow.weight)  # starts as the identity
-        nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
-
-    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of the features to be moved, at most `reach`."""
-        return self.reach * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
-
-    @staticmethod
-    def move(h: Tensor, flow: Tensor) -> Tensor:
-        """Samples features h (B, W, H', W') at the places the flow names, in float32. -> like h."""
-        if has_torch_function((h, flow)):  # maps that are read in strips (tiles.py)
-            return handle_torch_function(Warp.move, (h, flow), h, flow)
-        height, width = h.shape[-2:]
-        flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
-        columns, rows = (torch.arange(n, device=h.device) + 0.5 for n in (width, height))
-        x = (columns + flow[:, 0]) * (2 / width) - 1
-        y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1
-        grid = torch.stack([x, y], dim=-1)
-        grid = grid.nan_to_num()  # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
-        moved = F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
-        return moved.contiguous(memory_format=torch.channels_last)  # the kernel forgets it, convolutions want it
 
 
 class Decoder(nn.Module):
@@ -187,9 +191,8 @@ class Decoder(nn.Module):
         self.style = nn.Sequential(
             nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
-        self.trunk = Trunk(model.content_channels, model, model.bottleneck, climb=True)
-        reach = model.warp * config.data.size / (2 * model.fold)
-        self.warp = Warp(width << model.levels, condition, reach) if reach > 0 else None
+        reach = model.warp * config.data.size / (2 * model.stride)
+        self.trunk = Trunk(model.content_channels, model, model.bottleneck, climb=True, reach=reach)
         self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
         self.norm = AdaGroupNorm(width, condition)
         self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
@@ -199,10 +202,8 @@ class Decoder(nn.Module):
     def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor) -> Tensor:
         """z_c (B, Cc, h, w), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1], float32."""
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
-        h, lowest = self.trunk(z_c, condition)
-        if self.warp is not None:
-            h = Warp.move(h, self.warp(lowest, condition))
-        for block in self.top:  # sharpens what was moved
+        h = self.trunk(z_c, condition)
+        for block in self.top:
             h = block(h, condition)
         h = self.last(F.silu(self.norm(h, condition)))
         return torch.tanh(F.pixel_shuffle(h, self.fold).float())

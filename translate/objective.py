@@ -8,17 +8,17 @@ divergences in nats, `scale` s = 1 / (C H W).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from translate.augment import Augmentations
 from translate.config import ObjectiveConfig
 from translate.gaussian import Gaussian
 from translate.networks import Model
 
-Augmentation = Callable[[Tensor], Tensor]
 Terms = dict[str, Tensor]
 
 KL_FLOOR = 2.0  # nats a style dimension, see auto_beta_neg
@@ -92,16 +92,8 @@ class Losses(NamedTuple):
 class Objective:
     """The two-latent objective (docs/objective.md). It owns no parameters and no optimizer."""
 
-    def __init__(
-        self,
-        config: ObjectiveConfig,
-        warmup_augment: Augmentation,
-        game_augment: Augmentation,
-        energy_augment: Augmentation,
-    ) -> None:
-        """The first two change images before content is taken, the third before style is judged."""
-        self.config = config
-        self.warmup_augment, self.game_augment, self.energy_augment = warmup_augment, game_augment, energy_augment
+    def __init__(self, config: ObjectiveConfig, augment: Augmentations) -> None:
+        self.config, self.augment = config, augment
 
     def vae(self, model: Model, x: Tensor, y: Tensor) -> Losses:
         """The warm-up step, a plain VAE with two latents: s (beta_rec L_r(x) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)).
@@ -109,12 +101,12 @@ class Objective:
         Content is taken from an augmented image and the image itself is asked for: the decoder learns to supply what
         the domain alone determines (size, weight, slant), which is what translation needs.
         """
-        loss, terms, *_ = self._autoencode(model, self.warmup_augment(x), x, y)
+        loss, terms, *_ = self._autoencode(model, self.augment.warmup(x), x, y)
         return Losses(loss.mean(), None, None, _detached(terms))
 
     def _autoencode(self, model: Model, x_c: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Terms, Gaussian, Tensor]:
         w, scale = self.config, 1 / x[0].numel()
-        q_c, q_s = model.encoder.content(x_c, y), model.encoder.style(self.energy_augment(x), y)
+        q_c, q_s = model.encoder.content(x_c, y), model.encoder.style(self.augment.energy(x), y)
         s = q_s.sample()
         terms = {
             "rec": reconstruction_error(x, model.decoder(q_c.sample(), s, y), w.rec),
@@ -127,24 +119,24 @@ class Objective:
     def introspective(self, model: Model, x: Tensor, y: Tensor, other: Tensor, beta_neg: float) -> Losses:
         """The two-player step.
 
-        L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(t), s, y)) + 1/2 mean_f exp(-2 s (...))
-        L_D = VAE + the same two                                          + s mean_f(beta_fake KL_s(f) + ...)
+        L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(T(t)), s, y)) + 1/2 mean_f exp(-2 s (...))
+        L_D = VAE + the same two                                             + s mean_f(beta_fake KL_s(f) + ...)
 
         `other` (B,): the domain that each sample is translated to, never its own.
         """
         w, scale = self.config, 1 / x[0].numel()
-        loss, terms, q_c, s = self._autoencode(model, self.game_augment(x), x, y)
+        loss, terms, q_c, s = self._autoencode(model, self.augment.game(x), x, y)
 
         # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's doing.
         t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other)
-        if w.lambda_c > 0 or w.lambda_cyc > 0:
-            q_ct = model.encoder.content(t if w.cycle_grad else t.detach(), other)
-            if w.lambda_c > 0:
-                terms["consistency"] = (q_ct.mu - q_c.mu.detach()).abs().flatten(1).mean(1)
-                loss = loss + w.lambda_c * terms["consistency"]
-            if w.lambda_cyc > 0:
-                terms["cyc"] = reconstruction_error(x, model.decoder(q_ct.sample(), s, y), w.rec)
-                loss = loss + scale * w.lambda_cyc * terms["cyc"]
+        t_in = t if w.cycle_grad else t.detach()
+        if w.lambda_c > 0:
+            terms["consistency"] = (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)
+            loss = loss + w.lambda_c * terms["consistency"]
+        if w.lambda_cyc > 0:  # T changes t as T' changes x: the way back has to put right what the way there got wrong
+            z_ct = model.encoder.content(self.augment.cycle(t_in), other).sample()
+            terms["cyc"] = reconstruction_error(x, model.decoder(z_ct, s, y), w.rec)
+            loss = loss + scale * w.lambda_cyc * terms["cyc"]
 
         fakes = {"translation": self._judge(model, t, other)} if w.translation else {}
         if w.reconstruction:
@@ -167,7 +159,7 @@ class Objective:
     def _judge(self, model: Model, f: Tensor, y: Tensor) -> Terms:
         """What the encoder says of a fake: KL_s(f), and KL_c(f) and L_r(f) where a weight asks for them."""
         w = self.config
-        q_s = model.encoder.style(self.energy_augment(f), y)
+        q_s = model.encoder.style(self.augment.energy(f), y)
         fake = {"kl_s": q_s.kl()}
         if w.beta_neg_c > 0 or w.beta_fake_c > 0 or w.beta_rec_neg > 0 or w.gamma_r > 0:
             q_c = model.encoder.content(f, y)

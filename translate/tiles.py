@@ -182,7 +182,7 @@ def _move(h: Map, flow: Map) -> Map:
         first, last = max(a // factor - 1, 0), min(math.ceil(b / factor) + 1, flow.shape[2])
         size = ((last - first) * factor, width)
         fine = F.interpolate(flow.read(first, last), size, mode="bilinear", align_corners=False)
-        part = fine[:, :, a - first * factor : b - first * factor]
+        part = fine[:, :, a - first * factor : b - first * factor] * factor
         reach = int(part[:, 1].nan_to_num().abs().max().clamp(max=height)) + 2
         top, bottom = max(a - reach, 0), min(b + reach, height)
         moved = Warp.move(h.read(top, bottom), F.pad(part, (0, 0, a - top, bottom - b)))

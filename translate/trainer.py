@@ -1,4 +1,4 @@
-"""The order of steps: warm-up as a plain VAE, then the introspective game; averaging, logging, resuming.
+"""The order of steps: warm-up as a plain VAE, then the introspective game; averaging, logging, resuming, recovering.
 
 Every random number of a step follows from (seed, step), so a resumed run continues as if nothing had happened.
 """
@@ -6,14 +6,10 @@ Every random number of a step follows from (seed, step), so a resumed run contin
 from __future__ import annotations
 
 import copy
-import json
-import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,21 +19,25 @@ import torch
 from torch import Tensor, nn
 
 from translate import __version__
-from translate.augment import content_augmentation, energy_augmentation
+from translate.augment import augmentations
 from translate.checkpoint import load_state, save_model, save_state
 from translate.config import Config
 from translate.data import Domain, UnpairedBatches
 from translate.device import choose_device, choose_precision
-from translate.images import grid, to_uint8, write_image, write_text
+from translate.images import UInt8, to_uint8
 from translate.networks import Model
 from translate.objective import Losses, Objective, auto_beta_neg, backward
+from translate.processes import Processes, interruption
+from translate.run_folder import RunFolder
+from translate.schedule import Clock
 from translate.selection import Judge, value
 
 GRID_IMAGES = 8
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 JUDGED = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
-LEARNING_RATE_RAMP = 100  # steps over which the learning rate rises from 0
+INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
+MOST_RECOVERIES = 3  # times a diverged run goes back with half the learning rate
 
 
 class Interrupted(Exception):
@@ -45,19 +45,7 @@ class Interrupted(Exception):
 
 
 class Diverged(RuntimeError):
-    """A loss is no longer finite."""
-
-
-@dataclass
-class Clock:
-    """What a run knows besides its tensors; all of it is in the training state."""
-
-    step: int = 0
-    seconds: float = 0.0
-    kl_s: float = 0.0  # running mean of KL_s(x), nats: what beta_neg "auto" is made from
-    beta_neg: float | None = None  # set once, when warm-up ends
-    best_value: float | None = None  # the best score so far, lower is better (selection.py), and its step
-    best_step: int = 0
+    """A loss or gradient is not finite, however small the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +71,17 @@ class Trainer:
         say: Callable[[str], None] = print,
         tick: Callable[[Tick], None] = lambda tick: None,
     ) -> None:
-        self.config, self.domains, self.out, self.say, self.tick = config, domains, Path(out), say, tick
-        self.device = choose_device(device)
+        self.config, self.domains, self.say, self.tick = config, domains, say, tick
+        self.out, self.files = Path(out), RunFolder(out)
+        self.processes = Processes(choose_device(device))
+        self.device = self.processes.device
         self.dtype = choose_precision(config.train.precision, self.device)
-        self.batches = UnpairedBatches(domains, config)
+        per_process, rest = divmod(config.train.batch_size, self.processes.count)
+        if rest:
+            raise ValueError(
+                f"train.batch_size: {config.train.batch_size} cannot be shared by {self.processes.count} processes"
+            )
+        self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
         torch.manual_seed(config.train.seed)
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
@@ -98,79 +93,93 @@ class Trainer:
             )
             for player in self.players
         ]
-        self.objective = Objective(
-            config.objective,
-            content_augmentation(config.augment, config.augment.content_share),
-            content_augmentation(config.augment, config.augment.game_share),
-            energy_augmentation(config.augment),
-        )
+        self.objective = Objective(config.objective, augmentations(config.augment))
         domain_indices = range(len(domains))
         self.judge = Judge(
             config.data.names,
             [self.batches.held_out(d) for d in domain_indices],
             [self.batches.fixed(d, JUDGED) for d in domain_indices],
         )
+        self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}
-        self.clock = Clock()
-        self.y = torch.arange(len(domains), device=self.device).repeat_interleave(train.batch_size)
+        self.bad = torch.zeros((), dtype=torch.bool, device=self.device)  # whether a step was not finite
+        self.clock = Clock(config.train)
+        self.y = torch.arange(len(domains), device=self.device).repeat_interleave(per_process)
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """Trains to the end of `train.steps` or `train.max_minutes`. Raises Interrupted (state saved) and Diverged."""
-        try:
-            (self.out / "samples").mkdir(parents=True, exist_ok=True)
-            write_text(self.out / "config.yaml", self.config.to_yaml())
-        except OSError as error:
-            raise ValueError(f"{self.out}: cannot be written ({error.strerror}); choose another --out") from None
         if resume:
-            self._resume()
+            self._restore()
+            self.say(f"resumed at step {self.clock.step}")
+        if self.writes:
+            self.files.open(self.config)
+            if not resume:
+                self._save_state()  # where a run that diverges at once goes back to
+        with interruption() as interrupted:
+            while not self._run_until(interrupted):
+                self._recover()
+        if self.writes:
+            if not interrupted.is_set():
+                self.score()
+            self.sample()
+            self.save()
+        if interrupted.is_set():
+            raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
+        return self.summary()
+
+    def _run_until(self, interrupted: threading.Event) -> bool:
+        """Steps to the end or an interruption, or, returning False, to a step that is not finite."""
         train, clock = self.config.train, self.clock
         sums: dict[str, Tensor] = {}
         since = (clock.step, clock.seconds)
-        with interruption() as interrupted, ThreadPoolExecutor(1) as loader:
+        with ThreadPoolExecutor(1) as loader:
             batch, start = loader.submit(self.batches.batch, clock.step), time.perf_counter()
-            while self.fraction < 1 and not interrupted.is_set():
+            while self.clock.fraction < 1 and not interrupted.is_set():
                 x, batch = batch.result(), loader.submit(self.batches.batch, clock.step + 1)
                 for name, value in self.step(x).items():
                     sums[name] = sums[name] + value.mean() if name in sums else value.mean()
                 clock.step += 1
                 start, before = time.perf_counter(), start
-                clock.seconds += start - before
-                if clock.step % train.log_every == 0:
+                clock.seconds, stop = self.processes.agree(clock.seconds + start - before, interrupted.is_set())
+                if stop:
+                    interrupted.set()
+                due = {every for every in INTERVALS if clock.step % getattr(train, every) == 0}
+                if (due or self.device.type == "cpu") and self.bad.item():  # a GPU is not waited for at each step
+                    return False
+                if "log_every" in due:
                     self._log(sums, since)
                     sums, since = {}, (clock.step, clock.seconds)
-                if clock.step % train.sample_every == 0:
+                if "sample_every" in due and self.writes:
                     self.sample()
-                if clock.step % train.score_every == 0 and self.fraction < 1:
+                if "score_every" in due and self.writes and clock.fraction < 1:
                     self.score()
-                if clock.step % train.checkpoint_every == 0:
+                if "checkpoint_every" in due and self.writes:
                     self.save()
-        if not interrupted.is_set():
-            self.score()
-        self.sample()
-        self.save()
-        if interrupted.is_set():
-            raise Interrupted(f"interrupted at step {clock.step}; --resume continues from {self.out}")
-        return self.summary()
+        return True
 
-    @property
-    def fraction(self) -> float:
-        """Share of the run that is done, in [0, 1]: by steps, or by minutes where those end first."""
-        train = self.config.train
-        minutes = self.clock.seconds / 60 / train.max_minutes if train.max_minutes else 0.0
-        return min(1.0, max(self.clock.step / train.steps, minutes))
-
-    @property
-    def learning_rate(self) -> float:
-        """Rises over the first steps, stays, and falls linearly to 0 over the last `cooldown` share of the run."""
-        train = self.config.train
-        ramp = min(1.0, (self.clock.step + 1) / LEARNING_RATE_RAMP)
-        return train.learning_rate * ramp * min(1.0, (1 - self.fraction) / max(train.cooldown, 1e-9))
+    def _recover(self) -> None:
+        """Goes back to the last good state with half the learning rate. Raises Diverged after the third time."""
+        step, recoveries = self.clock.step, self.clock.recoveries + 1
+        if recoveries > MOST_RECOVERIES:
+            raise Diverged(
+                f"step {step}: loss or gradient not finite, also after {MOST_RECOVERIES} times half the learning rate; "
+                f"lower train.learning_rate or set train.clip=1 and train anew"
+            )
+        self._restore()
+        self.clock.recoveries = recoveries
+        self.bad.zero_()
+        self.say(
+            f"step {step}: loss or gradient not finite; back to step {self.clock.step} with half the learning rate "
+            f"({recoveries} of {MOST_RECOVERIES} times)"
+        )
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
         """One update of both players from a batch (domains * B, C, S, S) uint8; returns the terms, on the device."""
-        seed = np.random.SeedSequence([self.config.train.seed, 1, self.clock.step])  # 1: not the data's stream
+        seed = np.random.SeedSequence(
+            [self.config.train.seed, 1, self.processes.rank, self.clock.step]
+        )  # 1: not the data's stream
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
         x = (
             x.to(self.device, non_blocking=True)
@@ -180,24 +189,28 @@ class Trainer:
             .contiguous(memory_format=torch.channels_last)
         )
         for optimizer in self.optimizers:
-            optimizer.param_groups[0]["lr"] = self.learning_rate
+            optimizer.param_groups[0]["lr"] = self.clock.learning_rate
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             losses = self._losses(x)
         backward(losses, self.model)
+        self.processes.average_gradients(self.model)
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
+            parameters = list(player.parameters())
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            self.bad |= ~norm.isfinite()
             if self.config.train.clip > 0:
-                nn.utils.clip_grad_norm_(player.parameters(), self.config.train.clip)
+                nn.utils.clip_grads_with_norm_(parameters, self.config.train.clip, norm)
             optimizer.step()
         self._average()
         return losses.terms
 
     def _losses(self, x: Tensor) -> Losses:
         clock = self.clock
-        if self.fraction < self.config.train.warmup:
+        if clock.warming_up:
             losses = self.objective.vae(self.model, x, self.y)
             if clock.step % KL_EVERY == 0:  # the one read from the device outside logging, rare and in warm-up only
-                kl = losses.terms["kl_s"].mean().item()
+                kl = self.processes.mean(losses.terms["kl_s"].mean()).item()
                 clock.kl_s = kl if clock.kl_s == 0 else 0.9 * clock.kl_s + 0.1 * kl
             return losses
         if clock.beta_neg is None:
@@ -218,26 +231,26 @@ class Trainer:
 
     def _log(self, sums: dict[str, Tensor], since: tuple[int, float]) -> None:
         clock, steps = self.clock, self.clock.step - since[0]
-        values = (torch.stack(list(sums.values())) / steps).tolist()  # the log interval's one read from the device
+        values = (
+            self.processes.mean(torch.stack(list(sums.values()))) / steps
+        ).tolist()  # the log interval's one read from the device
         terms = dict(zip(sums, values, strict=True))
-        if not all(math.isfinite(value) for value in values):
-            bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value))
-            raise Diverged(
-                f"step {clock.step}: {bad} not finite; lower train.learning_rate and --resume from {self.out}"
-            )
-        rate = steps * len(self.y) / max(clock.seconds - since[1], 1e-9)
+        rate = steps * len(self.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
         line = {
             "step": clock.step, "seconds": round(clock.seconds, 2), "images_per_second": round(rate, 2),
-            "learning_rate": self.learning_rate, "beta_neg": clock.beta_neg, **terms,
+            "learning_rate": self.clock.learning_rate, "beta_neg": clock.beta_neg, **terms,
         }  # fmt: skip
-        with open(self.out / "stats.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        left = clock.seconds * (1 / max(self.fraction, 1e-9) - 1)
-        self.tick(Tick(clock.step, self.fraction, rate, left, terms))
+        if not self.writes:
+            return
+        self.files.log("stats", line)
+        left = clock.seconds * (1 / max(self.clock.fraction, 1e-9) - 1)
+        self.tick(Tick(clock.step, self.clock.fraction, rate, left, terms))
 
     def sample(self) -> None:
-        """Writes a grid a person can read: for each domain source, reconstruction and translation to the next one."""
-        names, columns, labels = self.config.data.names, [], []
+        """Draws a grid a person can read: for each domain source, reconstruction and translation to the next one."""
+        names = self.config.data.names
+        columns: list[Sequence[UInt8]] = []
+        labels: list[str] = []
         for d, name in enumerate(names):
             to = (d + 1) % len(names)
             x = self.batches.fixed(d, GRID_IMAGES)
@@ -245,21 +258,17 @@ class Trainer:
             with torch.no_grad():
                 rec = self.average.reconstruct(floats, d)
                 moved = self.average.translate(floats, d, to)
-            columns += [x.permute(0, 2, 3, 1).numpy(), to_uint8(rec.cpu().numpy()), to_uint8(moved.cpu().numpy())]
+            columns += [list(x.permute(0, 2, 3, 1).numpy()), *(list(to_uint8(y.cpu().numpy())) for y in (rec, moved))]
             labels += [name, f"{name} again", f"{name} to {names[to]}"]
-        scale = max(1, 96 // self.config.data.size)
-        sheet = grid([list(row) for row in zip(*columns, strict=True)], labels, scale=scale)
-        write_image(self.out / "samples" / f"step_{self.clock.step:07d}.png", sheet)
+        self.files.sheet(self.clock.step, columns, labels)
 
     def score(self) -> None:
         """Judges the average on held-out images, keeps it as best.safetensors if it is that, and says what is wrong."""
         clock = self.clock
         ways = self.judge.score(self.average)
         score = value(ways)
-        line = {"step": clock.step, "value": score, "ways": [asdict(way) for way in ways]}
-        with open(self.out / "scores.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        played = clock.beta_neg is not None and self.fraction >= WARN_FROM
+        self.files.log("scores", {"step": clock.step, "value": score, "ways": [asdict(way) for way in ways]})
+        played = clock.beta_neg is not None and self.clock.fraction >= WARN_FROM
         warnings = {kind: text for way in ways for kind, text in way.warnings(played).items()}
         for kind in warnings.keys() - self.warned.keys():
             self.say(f"step {clock.step}: warning: {warnings[kind]}")
@@ -271,7 +280,7 @@ class Trainer:
     def summary(self) -> dict[str, Any]:
         """What the model file says of its training."""
         return {
-            **asdict(self.clock),
+            **self.clock.values(),
             "warnings": list(self.warned.values()),
             "images": {domain.name: len(domain.images) for domain in self.domains},
             "seed": self.config.train.seed,
@@ -281,36 +290,15 @@ class Trainer:
     def save(self) -> None:
         """Writes the model file and the training state, of which the last two are kept."""
         save_model(self.out / "model.safetensors", self.average, self.config, self.summary())
-        save_state(self.out / "state", self.model, self.average, self.optimizers, asdict(self.clock))
+        self._save_state()
 
-    def _resume(self) -> None:
+    def _save_state(self) -> None:
+        save_state(self.out / "state", self.model, self.average, self.optimizers, self.clock.values())
+
+    def _restore(self) -> None:
         values, complaints = load_state(self.out / "state", self.model, self.average, self.optimizers)
         for complaint in complaints:
             self.say(complaint)
-        self.clock = Clock(**values)
-        for log in ("stats.jsonl", "scores.jsonl"):
-            truncate_log(self.out / log, self.clock.step)
-        self.say(f"resumed at step {self.clock.step}")
-
-
-def truncate_log(path: Path, step: int) -> None:
-    """Drops the lines after `step`: a resumed run writes them again."""
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_text(path, "".join(line for line in lines if json.loads(line)["step"] <= step))
-
-
-@contextmanager
-def interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a step is never left half done."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, lambda *_: event.set()) for kind in kinds]
-    try:
-        yield event
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler)
+        self.clock = Clock(self.config.train, **values)
+        if self.writes:
+            self.files.rewind(self.clock.step)

@@ -1,0 +1,78 @@
+"""One process or several under `torchrun` or `accelerate launch`, by Hugging Face Accelerate.
+
+Each process has its share of every batch; gradients are averaged, so that all take the step that one process would take
+on the whole batch. DistributedDataParallel does not fit: a step takes gradients for one player at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class Processes:
+    """This process among `count`; `rank` 0 writes the files."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.rank, self.count, self.device = 0, int(os.environ.get("WORLD_SIZE", 1)), device
+        if self.count > 1:
+            from accelerate import PartialState
+
+            state = PartialState(cpu=device.type == "cpu")
+            self.rank, self.device = state.process_index, cast(torch.device, state.device)
+            # What the host decides is agreed on without waiting for a GPU.
+            self._host = dist.new_group(backend="gloo")
+
+    def agree(self, *numbers: float) -> list[float]:
+        """The largest of each number among all processes."""
+        if self.count == 1:
+            return list(numbers)
+        largest = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=cast(dist.ProcessGroup, self._host))
+        return cast(list[float], largest.tolist())
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor among all processes."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import reduce
+
+        return cast(Tensor, reduce(value.detach().clone(), "mean"))
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Replaces the gradients by their means among all processes, in one exchange."""
+        if self.count == 1:
+            return
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        shaped = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+        torch._foreach_copy_(gradients, shaped)
+
+    def share(self, items: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+        """This process's part of a domain's images of a step."""
+        return items[self.rank :: self.count]
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a step is never left half done."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(kind, lambda *_: event.set()) for kind in kinds]
+    try:
+        yield event
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)

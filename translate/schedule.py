@@ -1,0 +1,45 @@
+"""Where a run stands, and what follows from it: warm-up or game, and the learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from translate.config import TrainConfig
+
+LEARNING_RATE_RAMP = 100  # steps over which the learning rate rises from 0
+
+
+@dataclass
+class Clock:
+    """What a run knows besides its tensors; all but the config is in the training state."""
+
+    train: TrainConfig
+    step: int = 0
+    seconds: float = 0.0
+    kl_s: float = 0.0  # running mean of KL_s(x), nats: what beta_neg "auto" is made from
+    beta_neg: float | None = None  # set once, when warm-up ends
+    recoveries: int = 0  # times the run has diverged; each halves the learning rate
+    best_value: float | None = None  # the best score so far, lower is better (selection.py), and its step
+    best_step: int = 0
+
+    def values(self) -> dict[str, Any]:
+        """All fields but the config."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "train"}
+
+    @property
+    def fraction(self) -> float:
+        """Share of the run that is done, in [0, 1]: by steps, or by minutes where those end first."""
+        minutes = self.seconds / 60 / self.train.max_minutes if self.train.max_minutes else 0.0
+        return min(1.0, max(self.step / self.train.steps, minutes))
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the model still trains as a plain VAE."""
+        return self.fraction < self.train.warmup
+
+    @property
+    def learning_rate(self) -> float:
+        """Rises over the first steps, stays, and falls linearly to 0 over the last `cooldown` share of the run."""
+        ramp = min(1.0, (self.step + 1) / LEARNING_RATE_RAMP) * 0.5**self.recoveries
+        return self.train.learning_rate * ramp * min(1.0, (1 - self.fraction) / max(self.train.cooldown, 1e-9))
