@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from translate.images import UInt8, to_data_uri
+from translate.images import UInt8
 from translate.measuring import Evaluation, Figure, Result
-from translate.page import html_page
+from translate.page import html_page, to_data_uri
 
 EVIL = "<script>alert('x')</script>\"&'"
 

@@ -9,7 +9,6 @@ import hashlib
 import os
 import threading
 import warnings
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -258,15 +257,6 @@ def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quali
     options = {"JPEG": {"quality": quality, "subsampling": 0}, "WEBP": {"quality": quality, "method": 4}}
     with atomic(path) as temporary:
         image.save(temporary, kind, **options.get(kind, {}))
-
-
-def to_data_uri(pixels: UInt8, side: int = 256) -> str:
-    """(H, W, C), made smaller where it exceeds `side`, as a data: URI of a WebP, lossless up to 64 px a side."""
-    factor = min(1.0, side / max(pixels.shape[:2]))
-    small = to_channels(resize(pixels, tuple(max(1, round(s * factor)) for s in pixels.shape[1::-1])), 3)
-    buffer, lossless = BytesIO(), max(small.shape) <= 64
-    Image.fromarray(small).save(buffer, "WEBP", lossless=lossless, quality=0 if lossless else 90, method=0)
-    return "data:image/webp;base64," + b64encode(buffer.getvalue()).decode()
 
 
 def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:

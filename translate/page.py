@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from translate.curves import curves_svg, read_stats
-from translate.images import UInt8, to_data_uri
+from translate.images import UInt8, resize, to_channels
 from translate.measuring import Evaluation, Figure, Result
 from translate.metrics import METRICS
 
@@ -69,6 +72,16 @@ def _card(name: str, row: dict[str, str | float], pictures: dict[str, UInt8]) ->
     height, width = kinds[0][1].shape[:2]
     card = {"name": name, "measured": values, "pictures": encoded}
     return card | {"small": max(height, width) <= SMALL, "aspect": f"{4 * width} / {height}"}  # of four thumbnails
+
+
+def to_data_uri(pixels: UInt8, side: int = 256) -> str:
+    """(H, W, C), made smaller where it exceeds `side`, as a data: URI of a WebP, lossless up to 64 px a side."""
+    factor = min(1.0, side / max(pixels.shape[:2]))
+    width, height = (max(1, round(s * factor)) for s in pixels.shape[1::-1])
+    small = to_channels(resize(pixels, (width, height)), 3)
+    buffer, lossless = BytesIO(), max(small.shape) <= 64
+    Image.fromarray(small).save(buffer, "WEBP", lossless=lossless, quality=0 if lossless else 90, method=0)
+    return "data:image/webp;base64," + b64encode(buffer.getvalue()).decode()
 
 
 def _tile(name: str, figure: Figure) -> dict[str, Any]:
