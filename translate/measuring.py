@@ -48,7 +48,7 @@ COMPARED = {
     "reconstruction_l1": ("l1", "reconstruction", "source"),
 }
 IDENTITY = "identity_"  # how the names of its columns begin
-BATCH, BATCH_PIXELS = 64, 1 << 20  # images, and pixels, that are floats at a time
+BATCH, BATCH_PIXELS = 16, 1 << 20  # images, and pixels, that are floats at a time; larger batches are slower on CPUs
 SHOWN, SHOWN_BYTES = 500, 1 << 27  # images whose pictures are kept, and what these may take
 
 Read: TypeAlias = Callable[[Path], images.UInt8]
