@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines import bench_train
 from pipelines.console import Device, Json, count_progress, result
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from translate.translator import Translator
 
 app = typer.Typer(help="Measure speed.", no_args_is_help=True)
+app.command("train")(bench_train.command)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 PHOTO = (1024, 768)
 

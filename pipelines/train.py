@@ -45,9 +45,10 @@ def train(config: Path, overrides: list[str], run: Path, resume: bool, device: s
     from translate.config import load_config
 
     loaded = load_config(config, overrides)
-    if not resume and (run / "config.yaml").exists():
+    states = list((run / "state").glob("step_*.safetensors"))
+    if not resume and (states or (run / "model.safetensors").exists()):
         raise ValueError(f"{run}: holds a run already; --resume continues it, another --out starts anew")
-    if resume and not (run / "state").is_dir():
+    if resume and not states:
         raise ValueError(f"{run}: no training state to resume from; leave out --resume to start anew")
 
     from translate.data import load_domains

@@ -13,7 +13,8 @@ from folders import build, draw, files, manifest
 
 from translate import images
 from translate.folder import Result
-from translate.manifest import LOCK, DiskFull, Entry, belongs, write_manifest
+from translate.images import DiskFull
+from translate.manifest import LOCK, Entry, belongs, write_manifest
 from translate.translator import Translator
 
 SHARDS = [(3, 3), (1, 3), (2, 3)]

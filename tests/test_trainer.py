@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -18,7 +19,7 @@ from translate.checkpoint import load_model, load_tensors
 from translate.config import PRESETS, Config, from_dict
 from translate.data import Domain
 from translate.device import choose_device, choose_precision
-from translate.images import read_image
+from translate.images import DiskFull, read_image
 from translate.objective import Losses
 from translate.run_folder import RunFolder
 from translate.trainer import Diverged, Interrupted, Tick, Trainer
@@ -224,12 +225,40 @@ def test_logs_that_were_cut_off_are_mended(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
 
 
+def test_a_full_disk_ends_with_the_remedy_and_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(settings(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        trainer = Trainer(settings(), bars(settings()), tmp_path / "parts", "cpu", say=lambda text: None)
+        write = Path.write_bytes
+
+        def full(path: Path, data: bytes) -> int:
+            if trainer.clock.step == 6:
+                write(path, data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(path, data)
+
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(DiskFull, match="parts: no space left on device; make room, then --resume"):
+            trainer.run()
+    assert not list(tmp_path.rglob("*.part"))
+    run(settings(), tmp_path / "parts", resume=True)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
 def test_three_domains_train_as_two_do(tmp_path: Path) -> None:
     config = settings(data={"domains": {"A": "a", "B": "b", "C": "c"}})
     trainer = run(config, tmp_path, domains=3)
     x = torch.rand(1, 1, 16, 16)
     moved = {to: trainer.average.translate(x, 0, to) for to in (1, 2)}
     assert not torch.equal(moved[1], moved[2])
+
+
+def test_domains_of_very_different_sizes(tmp_path: Path) -> None:
+    a, b = bars(settings())
+    trainer = Trainer(settings(), [a, Domain("B", b.images[:2], {})], tmp_path, "cpu", say=lambda text: None)
+    assert trainer.run()["step"] == 8
+    assert read_image(tmp_path / "samples" / "step_0000008.png").pixels.shape[0] < 3 * 100
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

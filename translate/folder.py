@@ -24,21 +24,19 @@ from torch import Tensor
 
 from translate import images
 from translate.device import usable_cores
-from translate.images import PathLike, UInt8
+from translate.images import DiskFull, PathLike, UInt8, is_full
 from translate.manifest import (
     ALL,
     ELSEWHERE,
     NO_SPACE,
     NOT_REACHED,
     STOPPED,
-    DiskFull,
     Entry,
     Inputs,
     Shard,
     belongs,
     check,
     check_out,
-    is_full,
     mark_up_to_date,
     plan_outputs,
     remove_unfinished,

@@ -5,6 +5,7 @@ Legend: H, W height and width; C channels, 1 (gray) or 3 (sRGB); pixels uint8 (H
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -221,6 +222,16 @@ def to_uint8(x: NDArray[np.floating[Any]]) -> UInt8:
 def part_tag(path: PathLike) -> str:
     """How the names of the unfinished files of `path` begin after PART: it tells whose they are."""
     return hashlib.sha256(os.fsencode(Path(path).name)).hexdigest()[:16]
+
+
+class DiskFull(OSError):
+    """There is no room left where outputs are to be written."""
+
+    exit_code = 1
+
+
+def is_full(error: object) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ of n runs into one OUT, 1-based; an input belongs to one by its name alone, so s
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
@@ -24,7 +23,7 @@ from typing import Any, TypeAlias
 from filelock import FileLock
 
 from translate import images
-from translate.images import PathLike
+from translate.images import DiskFull, PathLike, is_full
 
 MANIFEST = "manifest.jsonl"
 LOCK = f"{images.PART}lock.part"
@@ -33,16 +32,6 @@ ELSEWHERE, NO_SPACE = "left to another shard", "not reached: no space left on de
 Inputs: TypeAlias = PathLike | Sequence[PathLike]  # a folder, a file or a list of files
 Shard: TypeAlias = tuple[int, int]
 ALL: Shard = (1, 1)
-
-
-class DiskFull(OSError):
-    """There is no room left where outputs are to be written."""
-
-    exit_code = 1
-
-
-def is_full(error: object) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass

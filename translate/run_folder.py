@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.config import Config
-from translate.images import UInt8, grid, write_image, write_text
+from translate.images import PART, UInt8, grid, write_image, write_text
 
 GRID_PIXELS = 96  # a grid's cells are at least about so large
 LOGS = ("stats", "scores")
@@ -21,8 +21,10 @@ class RunFolder:
         self.path = Path(path)
 
     def open(self, config: Config) -> None:
-        """Makes the folder. Raises ValueError where that is not possible."""
+        """Makes the folder and clears it of what a killed run was writing. Raises ValueError where it cannot."""
         try:
+            for unfinished in self.path.rglob(f"{PART}*.part"):
+                unfinished.unlink()
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
             write_text(self.path / "config.yaml", config.to_yaml())
         except OSError as error:

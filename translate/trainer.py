@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,8 @@ from translate.checkpoint import load_state, save_model, save_state
 from translate.config import Config
 from translate.data import Domain, UnpairedBatches
 from translate.device import choose_device, choose_precision
-from translate.images import UInt8, to_uint8
+from translate.gallery import GRID_IMAGES, Gallery
+from translate.images import DiskFull, is_full
 from translate.networks import Model
 from translate.objective import Losses, Objective, auto_beta_neg, backward
 from translate.processes import Processes, interruption
@@ -32,7 +33,6 @@ from translate.run_folder import RunFolder
 from translate.schedule import Clock
 from translate.selection import Judge, value
 
-GRID_IMAGES = 8
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 JUDGED = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
@@ -100,6 +100,8 @@ class Trainer:
             [self.batches.held_out(d) for d in domain_indices],
             [self.batches.fixed(d, JUDGED) for d in domain_indices],
         )
+        shown = min(GRID_IMAGES, *(len(domain.images) for domain in domains))
+        self.gallery = Gallery(config.data.names, [self.batches.fixed(d, shown) for d in domain_indices])
         self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}
         self.bad = torch.zeros((), dtype=torch.bool, device=self.device)  # whether a step was not finite
@@ -109,7 +111,18 @@ class Trainer:
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run(self, resume: bool = False) -> dict[str, Any]:
-        """Trains to the end of `train.steps` or `train.max_minutes`. Raises Interrupted (state saved) and Diverged."""
+        """Trains to the end of `train.steps` or `train.max_minutes`, from the beginning or the last state.
+
+        Raises Interrupted (the state is saved), Diverged, and DiskFull (the last states are there).
+        """
+        try:
+            return self._run(resume)
+        except OSError as error:
+            if is_full(error):
+                raise DiskFull(f"{self.out}: no space left on device; make room, then --resume") from None
+            raise
+
+    def _run(self, resume: bool) -> dict[str, Any]:
         if resume:
             self._restore()
             self.say(f"resumed at step {self.clock.step}")
@@ -177,9 +190,14 @@ class Trainer:
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
         """One update of both players from a batch (domains * B, C, S, S) uint8; returns the terms, on the device."""
-        seed = np.random.SeedSequence(
-            [self.config.train.seed, 1, self.processes.rank, self.clock.step]
-        )  # 1: not the data's stream
+        terms = self.gradients(x)
+        self.update()
+        return terms
+
+    def gradients(self, x: Tensor) -> dict[str, Tensor]:
+        """The first half of a step, in which weights stay as they are."""
+        stream = [self.config.train.seed, 1, self.processes.rank, self.clock.step]  # 1: not the data's
+        seed = np.random.SeedSequence(stream)
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
         x = (
             x.to(self.device, non_blocking=True)
@@ -188,22 +206,24 @@ class Trainer:
             .sub_(1)
             .contiguous(memory_format=torch.channels_last)
         )
-        for optimizer in self.optimizers:
-            optimizer.param_groups[0]["lr"] = self.clock.learning_rate
-            optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             losses = self._losses(x)
         backward(losses, self.model)
         self.processes.average_gradients(self.model)
+        return losses.terms
+
+    def update(self) -> None:
+        """The second half of a step: both optimizers and the average."""
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
             parameters = list(player.parameters())
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             self.bad |= ~norm.isfinite()
             if self.config.train.clip > 0:
                 nn.utils.clip_grads_with_norm_(parameters, self.config.train.clip, norm)
+            optimizer.param_groups[0]["lr"] = self.clock.learning_rate
             optimizer.step()
         self._average()
-        return losses.terms
 
     def _losses(self, x: Tensor) -> Losses:
         clock = self.clock
@@ -247,20 +267,8 @@ class Trainer:
         self.tick(Tick(clock.step, self.clock.fraction, rate, left, terms))
 
     def sample(self) -> None:
-        """Draws a grid a person can read: for each domain source, reconstruction and translation to the next one."""
-        names = self.config.data.names
-        columns: list[Sequence[UInt8]] = []
-        labels: list[str] = []
-        for d, name in enumerate(names):
-            to = (d + 1) % len(names)
-            x = self.batches.fixed(d, GRID_IMAGES)
-            floats = x.to(self.device).float() / 127.5 - 1
-            with torch.no_grad():
-                rec = self.average.reconstruct(floats, d)
-                moved = self.average.translate(floats, d, to)
-            columns += [list(x.permute(0, 2, 3, 1).numpy()), *(list(to_uint8(y.cpu().numpy())) for y in (rec, moved))]
-            labels += [name, f"{name} again", f"{name} to {names[to]}"]
-        self.files.sheet(self.clock.step, columns, labels)
+        """Draws a grid a person can read."""
+        self.files.sheet(self.clock.step, *self.gallery.columns(self.average))
 
     def score(self) -> None:
         """Judges the average on held-out images, keeps it as best.safetensors if it is that, and says what is wrong."""

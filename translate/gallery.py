@@ -1,0 +1,33 @@
+"""What a model does to a few images, in columns that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from translate.images import UInt8, to_uint8
+from translate.networks import Model
+
+GRID_IMAGES = 8
+
+
+class Gallery:
+    """`images`: of each domain the same number, (n, C, S, S) uint8."""
+
+    def __init__(self, names: Sequence[str], images: list[Tensor]) -> None:
+        self.names, self.images = names, images
+
+    @torch.no_grad()
+    def columns(self, model: Model) -> tuple[list[list[UInt8]], list[str]]:
+        """For each domain source, reconstruction and translation to the next one, and the columns' labels."""
+        columns, labels = [], []
+        device = next(model.parameters()).device
+        for d, (name, x) in enumerate(zip(self.names, self.images, strict=True)):
+            to = (d + 1) % len(self.names)
+            floats = x.to(device).float() / 127.5 - 1
+            made = (floats, model.reconstruct(floats, d), model.translate(floats, d, to))
+            columns += [list(to_uint8(y.cpu().numpy())) for y in made]
+            labels += [name, f"{name} again", f"{name} to {self.names[to]}"]
+        return columns, labels
