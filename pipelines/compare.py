@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed
+from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress
 from pipelines.evaluate import AllowMissing, FailIf, Out, conclude
 
 
@@ -31,5 +31,8 @@ def command(
     from translate.report import parse_threshold
 
     thresholds = [parse_threshold(text) for text in fail_if or []]
-    evaluation = compare(results, truth, source, size, resize, lpips_net, lpips_weights, device, seed, allow_missing)
+    with count_progress("measuring") as progress:
+        evaluation = compare(
+            results, truth, source, size, resize, lpips_net, lpips_weights, device, seed, allow_missing, progress
+        )
     conclude(evaluation, out, thresholds, as_json)

@@ -56,7 +56,7 @@ def command(
         "model": model,
         "translations": out / "A_to_B",
         "back": out / "B_to_A",
-        **write_report(evaluation, out / "report"),
+        **write_report(evaluation, out / "report", out / "run"),
     }
     minutes_in_all = (time.perf_counter() - start) / 60
     took = f"{summary['step']} steps in {summary['seconds'] / 60:.1f} minutes, {minutes_in_all:.1f} in all"

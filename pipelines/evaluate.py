@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, result, say
+from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress, result, say
 
 if TYPE_CHECKING:
-    from translate.evaluator import Evaluation
+    from translate.measuring import Evaluation
     from translate.report import Threshold
 
-MISSED = 3  # exit code
-Out = Annotated[Path | None, typer.Option(help="Folder for metrics.json, per_image.csv and picture grids.")]
+BROKEN, MISSED = 1, 3  # exit codes
+MOST_LISTED = 20  # broken files named at the terminal; metrics.json has them all
+Out = Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json, per_image.csv, picture grids.")]
 FailIf = Annotated[
     list[str] | None, typer.Option("--fail-if", metavar="'METRIC>VALUE'", help="Exit 3 when this holds.")
 ]
@@ -28,7 +29,7 @@ def command(
     out: Out = None,
     lpips_net: LpipsNet = "alex",
     lpips_weights: LpipsWeights = None,
-    styles: Annotated[int, typer.Option(min=1, help="Random styles for the diversity.")] = 4,
+    styles: Annotated[int, typer.Option(min=1, help="Random styles of each picture, for the diversity.")] = 4,
     fail_if: FailIf = None,
     allow_missing: AllowMissing = False,
     seed: Seed = 0,
@@ -40,28 +41,31 @@ def command(
     from translate.report import parse_threshold
 
     thresholds = [parse_threshold(text) for text in fail_if or []]
-    conclude(
-        evaluate(model, data, to, lpips_net, lpips_weights, device, seed, styles, allow_missing),
-        out,
-        thresholds,
-        as_json,
-    )
+    with count_progress("measuring") as progress:
+        evaluation = evaluate(model, data, to, lpips_net, lpips_weights, device, seed, styles, allow_missing, progress)
+    conclude(evaluation, out, thresholds, as_json, model.parent)
 
 
-def conclude(evaluation: Evaluation, out: Path | None, thresholds: list[Threshold], as_json: bool) -> None:
-    """Writes and prints an evaluation; exits 3 when a threshold is missed."""
+def conclude(
+    evaluation: Evaluation, out: Path | None, thresholds: list[Threshold], as_json: bool, run: Path | None = None
+) -> None:
+    """Writes and prints an evaluation; exits 3 when a threshold is missed, else 1 when pictures were broken."""
     from dataclasses import asdict
 
     from translate.report import missed, table, write_report
 
     for note in evaluation.notes:
         say(f"note: {note}")
+    for name in evaluation.broken[:MOST_LISTED]:
+        say(f"failed {name}")
+    if len(evaluation.broken) > MOST_LISTED:
+        say(f"... and {len(evaluation.broken) - MOST_LISTED} more; see metrics.json")
     if out is not None:
-        for path in write_report(evaluation, out).values():
+        for path in write_report(evaluation, out, run).values():
             say(str(path))
     result(asdict(evaluation), table(evaluation), as_json)
     misses = missed(evaluation, thresholds)
     for miss in misses:
         say(f"missed: {miss}")
-    if misses:
-        raise typer.Exit(MISSED)
+    if misses or evaluation.broken:
+        raise typer.Exit(MISSED if misses else BROKEN)

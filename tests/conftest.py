@@ -14,6 +14,7 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
+from translate import inception
 from translate.checkpoint import save_model
 from translate.config import from_dict
 from translate.networks import Model
@@ -43,6 +44,13 @@ def no_lpips_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv(ENVIRONMENT, raising=False)
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_inception_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine's cache holds must not change what is measured."""
+    monkeypatch.delenv(inception.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(inception, "URL_INCEPTION_V3", "https://example.org/none.pth")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What tests of folder translation share: a small model, files of noise, and what lies in a folder afterwards."""
+"""What tests share: noise, a small model, files of noise, and what lies in a folder afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from translate import images
 from translate.checkpoint import save_model
@@ -19,6 +19,14 @@ from translate.networks import Model
 from translate.translator import Translator
 
 SIDE = 16
+
+
+def noise(n: int, side: int = 32, channels: int = 3, seed: int = 0) -> Tensor:
+    """Noise around a colour of its own for each image: uint8 (n, side, side, channels)."""
+    rng = torch.Generator().manual_seed(seed)
+    base = torch.randint(40, 200, (n, 1, 1, channels), generator=rng)
+    noise = torch.randint(-40, 56, (n, side, side, channels), generator=rng)
+    return (base + noise).to(torch.uint8)
 
 
 def build(
@@ -65,3 +73,15 @@ def opened(path: Path) -> Image.Image:
 
 def pixels(path: Path) -> UInt8:
     return np.asarray(opened(path).convert("RGBA"))
+
+
+def stack(folder: Path, size: int | None = None) -> torch.Tensor:
+    files = [Image.open(path).convert("RGB") for path in sorted(folder.rglob("*.*"))]
+    files = [file.resize((size, size), Image.Resampling.LANCZOS) if size else file for file in files]
+    return torch.from_numpy(np.stack([np.array(file) for file in files]))
+
+
+def shorten(path: Path) -> Path:
+    """A picture whose file ends too early."""
+    path.write_bytes(path.read_bytes()[:60])
+    return path

@@ -1,82 +1,32 @@
-"""The metrics against closed forms, scikit-image, the LPIPS project's example and an independent scorer."""
+"""The metrics against closed forms, scikit-image and plain transcriptions of their papers."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import socket
-import warnings
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
-from PIL import Image
+from folders import noise as images
+from hypothesis import given
+from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from translate.metrics import DIRECTION, METRICS, bootstrap_interval, check_images, kernel_distance, l1, ssim
-from translate.perceptual import ENVIRONMENT, Perceptual, WeightsUnavailable
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-SQUEEZE_URL = "squeezenet1_1-b8a52dc0.pth"
-
-
-def images(n: int, side: int = 32, channels: int = 3, seed: int = 0) -> Tensor:
-    """Noise around a colour of its own for each image: uint8 (n, side, side, channels)."""
-    rng = torch.Generator().manual_seed(seed)
-    base = torch.randint(40, 200, (n, 1, 1, channels), generator=rng)
-    noise = torch.randint(-40, 56, (n, side, side, channels), generator=rng)
-    return (base + noise).to(torch.uint8)
-
-
-def in_shared(*parts: str) -> Path:
-    path = SHARED.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    return path
-
-
-@pytest.fixture(scope="module")
-def alex(lpips_weights: Path) -> Perceptual:
-    return Perceptual.load("alex", lpips_weights)
-
-
-@pytest.fixture
-def reference(tmp_path: Path) -> Callable[[Tensor, Tensor, str], dict[str, float]]:
-    """`shared/score.py`, imported by path and fed with PNG files, on one network only."""
-    spec = importlib.util.spec_from_file_location("score", in_shared("score.py"))
-    assert spec and spec.loader
-    score: Any = importlib.util.module_from_spec(spec)
-
-    def run(x: Tensor, y: Tensor, net: str) -> dict[str, float]:
-        for name, stack in (("out", x), ("truth", y)):
-            (tmp_path / name).mkdir()
-            for i, image in enumerate(stack):
-                Image.fromarray(image.numpy()).save(tmp_path / name / f"{i:03}.png")
-        with warnings.catch_warnings():  # score.py silences all warnings for good, as a script may
-            spec.loader.exec_module(score)  # type: ignore[union-attr]
-            load = score.lpips_net
-            score.lpips_net = lambda _, folder: load(net, folder)
-            result: dict[str, float] = score.score(tmp_path / "out", tmp_path / "truth", in_shared("weights"))
-        return result
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def squeeze_state() -> dict[str, Tensor]:
-    """What torchvision's download of SqueezeNet 1.1 contains, but for the values."""
-    from torchvision.models import squeezenet1_1  # type: ignore[import-untyped]
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        state: dict[str, Tensor] = squeezenet1_1(weights=None).state_dict()
-    return {name: torch.rand(tensor.shape) - 0.5 for name, tensor in state.items()}
-
+from translate import metrics
+from translate.metrics import (
+    DIRECTION,
+    KID_SUBSETS,
+    METRICS,
+    bootstrap_interval,
+    check_images,
+    fid,
+    kernel_distance,
+    kid,
+    l1,
+    scaled,
+    ssim,
+)
 
 # L1 and SSIM
 
@@ -113,6 +63,17 @@ def test_ssim_agrees_with_scikit_image(channels: int, side: int) -> None:
     for ours, a, b in zip(ssim(x, y).tolist(), x.numpy() / 255, y.numpy() / 255, strict=True):
         _, full = structural_similarity(a.mean(2), b.mean(2), full=True, **wang)  # type: ignore[no-untyped-call]
         assert ours == pytest.approx(full[5 : side - 5, 5 : side - 5].mean(), abs=1e-6)
+
+
+@given(st.integers(11, 20), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
+def test_bounds_and_symmetry(side: int, channels: int, seed: int) -> None:
+    x, y = (
+        torch.from_numpy(np.random.default_rng([seed, i]).integers(0, 256, (2, side, side, channels), np.uint8))
+        for i in range(2)
+    )
+    for measure, lowest in ((l1, 0), (ssim, -1)):
+        assert torch.equal(measure(x, y), measure(y, x)) and ((measure(x, y) >= lowest) & (measure(x, y) <= 1)).all()
+    assert torch.equal(l1(x, y), l1(255 - x, 255 - y)), "negatives differ as much"
 
 
 def test_batches_do_not_matter() -> None:
@@ -152,160 +113,7 @@ def test_stacks_must_agree_and_ssim_needs_eleven_pixels() -> None:
         ssim(images(2)[:, :10], images(2)[:, :10])
 
 
-# LPIPS
-
-
-def test_lpips_of_the_projects_example(alex: Perceptual) -> None:
-    folder = in_shared("data", "lpips_example")
-    ref, p0, p1 = (
-        torch.from_numpy(np.array(Image.open(folder / f"ex_{name}.png").convert("RGB")))[None]
-        for name in ("ref", "p0", "p1")
-    )
-    found = alex.distance(torch.cat([ref, ref, ref]), torch.cat([p0, p1, ref])).tolist()
-    assert found[:2] == pytest.approx([0.722, 0.138], abs=5e-4)  # the README of richzhang/PerceptualSimilarity
-    assert found[2] == 0
-
-
-@pytest.mark.parametrize(("net", "side"), [("alex", 32), ("alex", 64), ("vgg", 32)])
-def test_agreement_with_the_independent_scorer(net: Any, side: int, reference: Callable[..., dict[str, float]]) -> None:
-    # uniform noise: on images of low contrast the scorer's float32 SSIM is itself 1e-5 off
-    rng = torch.Generator().manual_seed(0)
-    x, y = (torch.randint(0, 256, (5, side, side, 3), generator=rng, dtype=torch.uint8) for _ in range(2))
-    theirs = reference(x, y, net)
-    file = {"alex": "alexnet_features.safetensors", "vgg": "vgg16_features.safetensors"}[net]
-    ours = Perceptual.load(net, in_shared("weights", file))
-    assert ours.distance(x, y).mean().item() == pytest.approx(theirs[f"lpips_{net}"], abs=1e-5)
-    assert ssim(x, y).mean().item() == pytest.approx(theirs["ssim"], abs=1e-5)
-    assert l1(x, y).mean().item() == pytest.approx(theirs["l1"], abs=1e-5)
-    assert kernel_distance(ours.features(x), ours.features(y)) == pytest.approx(
-        theirs["kd_alex_x1000"] / 1000, abs=1e-5
-    )
-
-
-def test_perceptual_results_do_not_depend_on_the_batch(alex: Perceptual) -> None:
-    x, y = images(5), images(5, seed=1)
-    for batch in (1, 2, 5):
-        torch.testing.assert_close(alex.distance(x, y, batch), alex.distance(x, y), rtol=0, atol=1e-6)
-        torch.testing.assert_close(alex.features(x, batch), alex.features(x), rtol=0, atol=1e-5)
-    distance, features = alex.distance(x, y), alex.features(x)
-    assert distance.shape == (5,) and features.shape == (5, 256)
-    assert not distance.requires_grad and not features.requires_grad
-
-
-def test_grey_is_the_same_as_equal_channels_and_shape_is_kept(alex: Perceptual) -> None:
-    x, y = images(2, channels=1), images(2, channels=1, seed=1)
-    torch.testing.assert_close(alex.distance(x, y), alex.distance(x.repeat(1, 1, 1, 3), y.repeat(1, 1, 1, 3)))
-    wide, tall = x[:, :16], x[:, :16].transpose(1, 2)
-    assert [tuple(z.shape) for z in alex._inputs(wide, 64)] == [(2, 3, 64, 128)]
-    assert [tuple(z.shape) for z in alex._inputs(tall, 64)] == [(2, 3, 128, 64)]
-    assert [tuple(z.shape) for z in alex._inputs(images(1, 70), 64)] == [(1, 3, 70, 70)]
-
-
-def test_perceptual_refuses_what_is_no_image(alex: Perceptual) -> None:
-    with pytest.raises(ValueError, match="torch.uint8"):
-        alex.distance(images(2).float(), images(2).float())
-    with pytest.raises(ValueError, match="one shape"):
-        alex.distance(images(2), images(3))
-    with pytest.raises(ValueError, match="torch.uint8"):
-        alex.features(images(2).float())
-
-
-# Weights
-
-
-def test_weights_by_argument_and_by_environment(
-    lpips_weights: Path, alex: Perceptual, monkeypatch: pytest.MonkeyPatch, no_lpips_weights: None
-) -> None:
-    monkeypatch.setenv(ENVIRONMENT, str(lpips_weights))
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    named = Perceptual.load()
-    assert torch.equal(torch.get_rng_state(), before)  # building the network draws no random numbers
-    assert torch.equal(named.distance(images(2), images(2, seed=1)), alex.distance(images(2), images(2, seed=1)))
-    assert named.weights_sha256 == alex.weights_sha256 == hashlib.sha256(lpips_weights.read_bytes()).hexdigest()
-    assert named.net == "alex" and named.version
-    with pytest.raises(ValueError, match="not those of vgg: features.0.weight is") as refused:
-        Perceptual.load("vgg")
-    assert str(lpips_weights) in str(refused.value) and "\n" not in str(refused.value)
-
-
-def test_files_that_do_not_fit_are_refused(squeeze_state: dict[str, Tensor], tmp_path: Path) -> None:
-    def refusal(name: str, content: bytes | dict[str, Tensor] | None) -> str:
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content if isinstance(content, bytes) else safetensors.torch.save(content))
-        with pytest.raises(ValueError) as refused:
-            Perceptual.load("squeeze", path)
-        message = str(refused.value)
-        assert str(path) in message and "\n" not in message
-        return message
-
-    first = "features.0.weight"
-    assert "cannot be read (No such file" in refusal("absent.safetensors", None)
-    assert "not a safetensors file" in refusal("model.pth", b"\x80\x02pickle" * 9)
-    assert "not a safetensors file" in refusal("empty", b"")
-    assert "features.0.weight (64, 3, 3, 3) is missing, and 49 more" in refusal("nothing.st", {"x": torch.ones(1)})
-    lacking = {name: tensor for name, tensor in squeeze_state.items() if name != "features.12.squeeze.bias"}
-    assert refusal("lacking.st", lacking).endswith("features.12.squeeze.bias (64,) is missing")
-    assert "is (96, 3, 7, 7), not (64, 3, 3, 3)" in refusal("1_0.st", squeeze_state | {first: torch.ones(96, 3, 7, 7)})
-    assert "all zeros or not finite" in refusal("zero.st", squeeze_state | {first: torch.zeros(64, 3, 3, 3)})
-    assert "all zeros or not finite" in refusal("nan.st", squeeze_state | {first: torch.full((64, 3, 3, 3), torch.nan)})
-
-
-def test_missing_weights_name_the_remedy(no_lpips_weights: None) -> None:
-    patience = socket.getdefaulttimeout()
-    with pytest.raises(WeightsUnavailable) as missing:
-        Perceptual.load("vgg")
-    message = str(missing.value)
-    assert all(text in message for text in ("vgg", "not known", "--lpips-weights FILE", f"{ENVIRONMENT}=FILE"))
-    assert "\n" not in message
-    assert socket.getdefaulttimeout() == patience
-
-
-def test_torchvisions_weights_and_a_file_of_them_are_one(
-    squeeze_state: dict[str, Tensor],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def download(url: str, **_: object) -> dict[str, Tensor]:
-        assert url.endswith(SQUEEZE_URL)
-        print("Downloading", url)
-        return squeeze_state
-
-    monkeypatch.delenv(ENVIRONMENT, raising=False)
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", download)
-    fetched = Perceptual.load("squeeze")
-    assert capsys.readouterr().out == ""  # stdout is for results
-
-    file = tmp_path / "squeeze.safetensors"
-    features = {name: tensor for name, tensor in squeeze_state.items() if name.startswith("features.")}
-    safetensors.torch.save_file(features, file)
-    read = Perceptual.load("squeeze", file)
-    assert read.weights_sha256 == fetched.weights_sha256
-    assert torch.equal(read.distance(images(2), images(2, seed=1)), fetched.distance(images(2), images(2, seed=1)))
-
-    safetensors.torch.save_file({name: tensor.half() for name, tensor in features.items()}, file)
-    half = Perceptual.load("squeeze", file)  # fewer digits in the file, float32 arithmetic all the same
-    assert half.features(images(2)).dtype == torch.float32
-
-
-def test_a_tensor_that_nothing_filled_is_found(
-    squeeze_state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "squeeze.safetensors"
-    safetensors.torch.save_file(squeeze_state, file)
-    monkeypatch.setattr(torch, "load", lambda *_, **__: {"another.name": torch.ones(1)})  # lpips' linear layers
-    with pytest.raises(RuntimeError, match=r"left lin0.model.1.weight.* without weights"):
-        Perceptual.load("squeeze", file)
-
-
-def test_unknown_networks_are_refused(no_lpips_weights: None) -> None:
-    with pytest.raises(ValueError, match="'resnet', expected one of alex, vgg, squeeze"):
-        Perceptual.load("resnet")  # type: ignore[arg-type]
-
-
-# Kernel distance
+# Distances of sets
 
 
 def features(n: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -328,11 +136,84 @@ def test_kernel_distance_separates() -> None:
     assert kernel_distance(7 * features(300, 1, 1.0), 7 * features(400, 2)) == pytest.approx(far, rel=1e-5)
 
 
-def test_kernel_distance_refuses() -> None:
-    with pytest.raises(ValueError, match="at least 2 images on each side, got 1 and 5"):
+def plain_mmd(x: Tensor, y: Tensor) -> float:
+    """Binkowski et al. 2018, equation 4, pair by pair."""
+
+    def k(a: Tensor, b: Tensor) -> float:
+        return float((a @ b / len(a) + 1) ** 3)
+
+    n, m = len(x), len(y)
+    within_x = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    within_y = sum(k(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    return within_x + within_y - 2 * sum(k(a, b) for a in x for b in y) / (n * m)
+
+
+def test_kid_agrees_with_a_plain_one() -> None:
+    fx, fy = features(16, 1, 0.5).double(), features(13, 2).double()
+    found, rng = kid(fx, fy, seed=3), np.random.RandomState(3)
+    drawn = [
+        plain_mmd(fx[rng.choice(16, 6, replace=False)], fy[rng.choice(13, 6, replace=False)])
+        for _ in range(KID_SUBSETS)
+    ]
+    assert found.subset == 6
+    assert found.value == pytest.approx(np.mean(drawn), abs=1e-10)
+    assert found.high - found.value == pytest.approx(1.96 * np.std(drawn) * (6 / 7) ** 0.5, abs=1e-10)
+    standard_error = np.std(drawn) / KID_SUBSETS**0.5
+    assert abs(found.value - plain_mmd(fx, fy)) < 5 * standard_error
+
+
+def test_kid_of_two_points() -> None:
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([0.0, 3.0])
+    found = kid(a.repeat(8, 1), b.repeat(9, 1))
+    expected = (5 / 2 + 1) ** 3 + (9 / 2 + 1) ** 3 - 2 * (6 / 2 + 1) ** 3
+    assert (found.value, found.low, found.high) == pytest.approx((expected,) * 3)
+
+
+def test_kids_subset_follows_the_number_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "KID_SUBSETS", 2)
+    for n, m, subset in ((4, 9, 2), (500, 317, 158), (2400, 2100, 1000)):
+        assert kid(features(n, 0), features(m, 1)).subset == subset
+
+
+@pytest.mark.parametrize("measure", [kid, fid])
+def test_intervals_of_sets_are_as_wide_as_other_images_would_move_them(measure: Any) -> None:
+    drawn = torch.tensor([measure(features(100, 2 * s, 0.5), features(100, 2 * s + 1)).value for s in range(60)])
+    found = [measure(features(100, 2 * s, 0.5), features(100, 2 * s + 1)) for s in range(8)]
+    assert all(x.low < x.value < x.high for x in found)
+    width = np.mean([x.high - x.low for x in found])
+    assert width == pytest.approx(2 * 1.96 * drawn.std().item(), rel=0.35)  # of 60 draws the spread is 9 % off
+    assert measure(features(50, 0), features(50, 1), seed=1) == measure(features(50, 0), features(50, 1), seed=1)
+    assert measure(features(50, 0), features(50, 1), seed=1).low != measure(features(50, 0), features(50, 1)).low
+
+
+def test_fid_closed_forms() -> None:
+    x = features(200, 0).double()
+    offset = torch.arange(16) / 10.0
+    assert fid(x, x).value == pytest.approx(0, abs=1e-6)
+    assert fid(x + offset, x).value == pytest.approx((offset**2).sum().item(), rel=1e-6)
+    doubled = x.mean(0).square().sum() + torch.cov(x.T).trace()  # means m and 2 m, covariances S and 4 S
+    assert fid(2 * x, x).value == pytest.approx(doubled.item(), rel=1e-6)
+
+
+def test_fid_agrees_with_a_symmetric_root() -> None:
+    x, y = features(150, 0).double(), features(120, 1, 0.2).double() @ torch.linspace(0.5, 2, 16).double().diag()
+    a, b = torch.cov(x.T), torch.cov(y.T)
+    values, vectors = torch.linalg.eigh(a)
+    root = vectors @ values.sqrt().diag() @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ b @ root).sqrt().sum()
+    expected = (x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross
+    assert fid(x, y).value == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_distances_of_sets_refuse() -> None:
+    with pytest.raises(ValueError, match="at least 2 images are needed on each side, got 1 and 5"):
         kernel_distance(features(1, 0), features(5, 0))
-    with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 15\)"):
-        kernel_distance(features(5, 0), features(5, 0)[:, 1:])
+    for measure in (kid, fid):
+        with pytest.raises(ValueError, match="at least 4 images are needed on each side, got 5 and 3"):
+            measure(features(5, 0), features(3, 0))
+    for any_of in (kernel_distance, kid, fid, scaled):
+        with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 15\)"):
+            any_of(features(5, 0), features(5, 0)[:, 1:])
     with pytest.raises(ValueError, match="no spread"):
         kernel_distance(features(5, 0), torch.ones(5, 16))
 
@@ -376,10 +257,11 @@ def test_bootstrap_refuses(arguments: dict[str, Any]) -> None:
 
 
 def test_every_metric_has_a_direction() -> None:
-    paired = {"lpips_paired", "l1", "ssim"}
-    assert set(DIRECTION) == paired | {f"lpips_{x}" for x in ("source", "reconstruction", "cycle", "diversity")} | {
-        "kernel_distance",
-        "reconstruction_l1",
-    }
+    paired = {"lpips_paired", "l1", "ssim", "reconstruction_l1"}
+    lpips = {f"lpips_{x}" for x in ("source", "reconstruction", "cycle", "diversity")}
+    sets = {name + of for name in ("kid", "fid") for of in ("", "_alex", "_vgg", "_squeeze")}
+    assert set(DIRECTION) == paired | lpips | sets
     assert {name for name, better in DIRECTION.items() if better == "higher"} == {"ssim", "lpips_diversity"}
     assert all(metric.meaning and metric.range for metric in METRICS.values())
+    assert all("Inception" in METRICS[name].meaning for name in ("kid", "fid"))
+    assert "AlexNet" in METRICS["kid_alex"].meaning

@@ -25,7 +25,7 @@ def test_unseen_characters_come_closer_to_the_other_typeface(tmp_path: Path, lpi
         tmp_path / "run" / "model.safetensors", tmp_path / "data", weights=lpips_weights, device="cpu"
     )
     for result, factor in zip(evaluation.directions, (0.8, 1.0), strict=True):
-        for name in ("lpips_paired", "l1", "ssim", "kernel_distance"):
+        for name in ("lpips_paired", "l1", "ssim", "kid_alex"):
             figure = result.metrics[name]
             assert figure.identity is not None
             if figure.better == "lower":

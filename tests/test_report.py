@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate.evaluator import Evaluation, Figure, Result, evaluate
+from translate.evaluator import evaluate
+from translate.measuring import Evaluation, Figure, Result
 from translate.metrics import METRICS
-from translate.report import Threshold, missed, parse_threshold, picture_grid, table, verdict, write_report
+from translate.page import verdict
+from translate.report import Threshold, missed, parse_threshold, picture_grid, table, write_report
 
 
 def figure(value: float, identity: float | None = None, better: Any = "lower") -> Figure:
@@ -25,14 +27,16 @@ def figure(value: float, identity: float | None = None, better: Any = "lower") -
 
 
 def made(*results: Result, notes: tuple[str, ...] = ()) -> Evaluation:
-    return Evaluation({"introshift": "0"}, "m", "w", "alex", 0, 16, "lanczos", list(notes), list(results))
+    versions = {"introshift": "0"}
+    return Evaluation(versions, "m", "w", None, "alex", 0, 16, "lanczos", list(notes), [], list(results))
 
 
 def result(
     source: str = "A", to: str = "B", sizes: tuple[tuple[int, int], ...] = ((16, 16),), **figures: Figure
 ) -> Result:
     rows: list[dict[str, str | float]] = [{"name": f"{i}", "l1": 1 / (i + 3)} for i in range(2)]
-    result = Result(f"{source}-{to}", source, to, figures, [*rows, {"name": "alone", "lpips_source": 0.5}])
+    rows.append({"name": "alone", "lpips_source": 0.5})
+    result = Result(f"{source}-{to}", source, to, figures, rows, {"16 x 16": 3})
     for i, (height, width) in enumerate(sizes):
         shades = {"source": 0, "translation": 80, "truth": 160}
         result.shown[f"{i}"] = {what: np.full((height, width, 3), shade, np.uint8) for what, shade in shades.items()}
@@ -48,7 +52,7 @@ A_B = result(lpips_paired=figure(0.15, 0.2), ssim=figure(0.6, 0.5, "higher"), lp
 def test_the_files_of_a_report(tmp_path: Path) -> None:
     evaluation = made(A_B, result("B", "A", l1=figure(0.1)), notes=("a note",))
     paths = write_report(evaluation, tmp_path / "new" / "out")
-    assert list(paths) == ["metrics", "per_image", "grid_A_to_B", "grid_B_to_A"]
+    assert list(paths) == ["metrics", "per_image", "report", "grid_A_to_B", "grid_B_to_A"]
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == sorted(
         path.name for path in paths.values()
     )
@@ -95,7 +99,7 @@ def test_missing_pictures_leave_a_blank() -> None:
 def test_names_of_domains_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     evaluation = made(result("../a/b", "c d"), result("../a_b", "字"))
     paths = write_report(evaluation, tmp_path / "out")
-    assert [path.name for path in paths.values()][2:] == ["grid_..%2fa%2fb_to_c%20d.png", "grid_..%2fa_b_to_字.png"]
+    assert [path.name for path in paths.values()][3:] == ["grid_..%2fa%2fb_to_c%20d.png", "grid_..%2fa_b_to_字.png"]
     assert all(path.parent == tmp_path / "out" and path.is_file() for path in paths.values())
 
 
@@ -103,6 +107,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     odd = result()
     odd.per_image[0]["name"] = "\udcff.png"
     odd.shown["\udcff.png"] = odd.shown["0"]
+    odd.shown["1"] = odd.shown.pop("0")
     assert (
         write_report(made(odd), tmp_path)["per_image"].read_text(encoding="utf-8").splitlines()[1]
         == "A-B,?.png,0.333333,"
@@ -147,6 +152,12 @@ def test_verdicts() -> None:
     assert verdict(figure(0.1, 0.0)) == "worse" and verdict(figure(-0.2, -0.1)) == "better"
 
 
+def test_the_table_says_why_a_figure_is_not_to_be_quoted() -> None:
+    careful = Figure(7.0, 6.0, 8.0, 9, "lower", Figure(9.0, 8.0, 10.0, 9, "lower"), 4, "too few images")
+    _, line, reason = table(made(result(fid_alex=careful))).splitlines()
+    assert line.endswith("not to be quoted") and reason == "A-B fid_alex: too few images"
+
+
 # Thresholds
 
 
@@ -156,7 +167,7 @@ def test_verdicts() -> None:
         ("lpips_paired>0.3", ("lpips_paired", ">", 0.3, None)),
         (" ssim <= .5 ", ("ssim", "<=", 0.5, None)),
         ("A-B:l1>=1e-2", ("l1", ">=", 0.01, "A-B")),
-        ("day: 2-night: 1:kernel_distance<-1", ("kernel_distance", "<", -1, "day: 2-night: 1")),
+        ("day: 2-night: 1:kid_alex<-1", ("kid_alex", "<", -1, "day: 2-night: 1")),
         ("lpips>0.3", ("lpips_paired", ">", 0.3, None)),
         ("A-B:reconstruction_l1>0.1", ("reconstruction_l1", ">", 0.1, "A-B")),
     ],

@@ -1,7 +1,7 @@
-"""Metrics that need no network: L1, SSIM, the kernel distance of features, intervals, and what each figure means.
+"""Metrics that need no network: L1, SSIM, KID and FID of features, intervals, and what each figure means.
 
 Images are uint8 (N, H, W, C), C 1 or 3, so that nobody can pass the wrong range; the answers are plain numbers. No
-files. Legend: N, M images; H, W, C height, width, channels; D features. LPIPS and its features: `perceptual.py`.
+files. Legend: N, M images; H, W, C height, width, channels; D features. LPIPS and all features: `perceptual.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ Direction = Literal["lower", "higher"]
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 BATCH = 64  # images in float at a time, so that memory does not grow with N
+KID_SUBSETS, KID_LARGEST = 100, 1000  # as in the paper and torch-fidelity; at most so many images a subset
+FID_HALVES = 10  # whose spread gives FID's interval
+FID_HEADLINE = 2048  # images; with fewer, FID says more about their number than about their likeness
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,15 @@ METRICS: dict[str, Metric] = {
     "lpips_reconstruction": Metric("lower", "0 to about 1", "LPIPS between an image and its reconstruction"),
     "lpips_cycle": Metric("lower", "0 to about 1", "LPIPS between an image and its translation there and back"),
     "lpips_diversity": Metric("higher", "0 to about 1", "mean LPIPS between an input's translations in several styles"),
-    "kernel_distance": Metric("lower", "about 0 upwards", "squared MMD of LPIPS-network features to the target domain"),
     "reconstruction_l1": Metric("lower", "0 to 1", "l1 between an image and its reconstruction"),
 }
+# Sets against sets. The name tells the features: kid and fid are Inception's, as published; the others are no such
+# figures, and must be compared neither with them nor with one another.
+for _suffix, _network in {"": "Inception", "_alex": "AlexNet", "_vgg": "VGG-16", "_squeeze": "SqueezeNet"}.items():
+    METRICS["kid" + _suffix] = Metric(
+        "lower", "about 0 upwards", f"kernel distance of {_network} features to the target"
+    )
+    METRICS["fid" + _suffix] = Metric("lower", "0 upwards", f"Frechet distance of {_network} features to the target")
 DIRECTION: dict[str, Direction] = {name: metric.better for name, metric in METRICS.items()}
 
 
@@ -95,26 +104,36 @@ def _ssim(x: Tensor, y: Tensor) -> Tensor:
     return (luminance * structure).flatten(1).mean(1).float()
 
 
-def kernel_distance(fx: Tensor, fy: Tensor) -> float:
-    """Unbiased squared MMD with the kernel (<a, b> / D + 1)^3 between two sets of features, in units of fy's spread.
-
-    The estimator is that of KID (Binkowski et al. 2018, "Demystifying MMD GANs", section 4), *the features are not*:
-    they come from the LPIPS network (AlexNet or VGG, `Perceptual.features`) and are divided by the standard deviation
-    of all of fy. So this is no KID on Inception and must not be compared with one, nor across networks or target sets.
-    It is not multiplied by 1000, is 0 on average for two samples of one distribution, and may be slightly negative.
-
-    Shape: fx (N, D) measured set, fy (M, D) target set -> float. Raises ValueError for other shapes, for fewer than two
-    rows and for a target without spread.
-    """
+def _check_features(fx: Tensor, fy: Tensor, least: int) -> None:
     if fx.ndim != 2 or fy.ndim != 2 or fx.shape[1] != fy.shape[1]:
         raise ValueError(f"expected features (N, D) and (M, D), got {tuple(fx.shape)} and {tuple(fy.shape)}")
-    n, m = len(fx), len(fy)
-    if min(n, m) < 2:
-        raise ValueError(f"the kernel distance needs at least 2 images on each side, got {n} and {m}")
+    if min(len(fx), len(fy)) < least:
+        raise ValueError(f"at least {least} images are needed on each side, got {len(fx)} and {len(fy)}")
+
+
+def scaled(fx: Tensor, fy: Tensor) -> tuple[Tensor, Tensor]:
+    """Two sets of features in units of the deviation of all of fy, float64.
+
+    For features that have no scale of their own, as those of LPIPS networks: KID's kernel is made for one near 1.
+
+    Shape: fx (N, D) measured set, fy (M, D) target set -> the same. Raises ValueError for other shapes, fewer than two
+    rows and a target without spread.
+    """
+    _check_features(fx, fy, 2)
     spread = fy.double().std()
     if not spread > 0:
         raise ValueError("the features of the target set have no spread: are all its images the same?")
-    fx, fy = fx.double() / spread, fy.double() / spread
+    return fx.double() / spread, fy.double() / spread
+
+
+def kernel_distance(fx: Tensor, fy: Tensor) -> float:
+    """KID's unbiased squared MMD, of all rows at once, of `scaled` features: for sets of a few hundred images.
+
+    Unlike torch-fidelity's, for sets of unequal size. 0 on average for two samples of one distribution, may be slightly
+    negative; not to be compared across features or target sets. Shapes and errors as `scaled`.
+    """
+    fx, fy = scaled(fx, fy)
+    n, m = len(fx), len(fy)
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return (a @ b.T / a.shape[1] + 1) ** 3
@@ -123,6 +142,72 @@ def kernel_distance(fx: Tensor, fy: Tensor) -> float:
     within_x = (k_xx.sum() - k_xx.trace()) / (n * (n - 1))
     within_y = (k_yy.sum() - k_yy.trace()) / (m * (m - 1))
     return float(within_x + within_y - 2 * kernel(fx, fy).mean())
+
+
+@dataclass(frozen=True)
+class SetDistance:
+    """A distance of two sets of images with its 95 % interval; `subset` images of each set were taken at a time."""
+
+    value: float
+    low: float
+    high: float
+    subset: int
+
+    @classmethod
+    def of(cls, value: float, spread: float, subset: int, smallest: int) -> SetDistance:
+        """`spread` is the deviation over subsets of the sets, of which the smaller has `smallest` images.
+
+        Subsets instead of bootstrap samples (Politis & Romano 1994), as an image drawn twice would look like a close
+        pair: half a set varies as much as a bootstrap sample does, a smaller part more, by what the root takes back.
+        """
+        margin = 1.96 * spread * (subset / (smallest - subset)) ** 0.5
+        return cls(value, value - margin, value + margin, subset)
+
+
+def kid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
+    """Kernel distance of two sets of features (Binkowski et al. 2018, section 4), by torch-fidelity.
+
+    The mean, over KID_SUBSETS draws, of the unbiased squared MMD with the kernel (<a, b> / D + 1)^3 between so many
+    images of each set as are half of the smaller one, at most KID_LARGEST: memory does not grow with the sets. It is
+    not multiplied by 1000, is 0 on average for two samples of one distribution, and may be slightly negative.
+
+    Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and under 4 rows.
+    """
+    from torch_fidelity.metric_kid import kid_features_to_metric  # brings torchvision: no matter for training
+
+    _check_features(fx, fy, 4)
+    smallest = min(len(fx), len(fy))
+    subset = min(smallest // 2, KID_LARGEST)
+    options = {"kid_subsets": KID_SUBSETS, "kid_subset_size": subset, "rng_seed": seed, "verbose": False}
+    found = kid_features_to_metric(fx.double(), fy.double(), **options)
+    mean, spread = (found[f"kernel_inception_distance_{part}"] for part in ("mean", "std"))
+    return SetDistance.of(mean, spread, subset, smallest)
+
+
+def fid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
+    """Frechet distance of two sets of features (Heusel et al. 2017), by torch-fidelity, of all images.
+
+    It is biased upwards, the more the fewer images there are: compare only where N and M are the same, and quote none
+    under FID_HEADLINE. The interval comes from the spread of FID_HALVES halves about their own mean, not from their
+    size: it leaves that bias out.
+
+    Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and under 4 rows.
+    """
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    _check_features(fx, fy, 4)
+    generator = torch.Generator().manual_seed(seed)
+
+    def distance(*sets: Tensor) -> float:
+        found = fid_statistics_to_metric(*(fid_features_to_statistics(f.double()) for f in sets), verbose=False)
+        return float(found["frechet_inception_distance"])
+
+    def halves() -> list[Tensor]:
+        return [f[torch.randperm(len(f), generator=generator)[: len(f) // 2]] for f in (fx, fy)]
+
+    spread = torch.tensor([distance(*halves()) for _ in range(FID_HALVES)]).std().item()
+    smallest = min(len(fx), len(fy))
+    return SetDistance.of(distance(fx, fy), spread, smallest // 2, smallest)
 
 
 def bootstrap_interval(
@@ -140,9 +225,11 @@ def bootstrap_interval(
     if not 0 < level < 1 or resamples < 1:
         raise ValueError(f"expected a level between 0 and 1 and at least 1 resample, got {level} and {resamples}")
     values = values.detach().cpu().double()
-    draws = torch.randint(len(values), (resamples, len(values)), generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    draws = (torch.randint(len(values), (len(values),), generator=generator) for _ in range(resamples))  # one at a time
+    means = torch.stack([values[draw].mean() for draw in draws])
     tail = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = values[draws].mean(1).quantile(tail).tolist()
+    low, high = means.quantile(tail).tolist()
     return low, high
 
 

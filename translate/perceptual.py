@@ -82,7 +82,7 @@ class Perceptual:
 
     @torch.no_grad()
     def features(self, x: Tensor, batch: int = BATCH) -> Tensor:
-        """The network's last tapped layer (AlexNet's conv5, VGG's conv5_3), mean over places: for `kernel_distance`.
+        """The network's last tapped layer (AlexNet's conv5, VGG's conv5_3), mean over places: for KID and FID.
 
         Shape: x uint8 (N, H, W, C) -> float32 (N, D) on the CPU, D 256 (alex) or 512. Raises ValueError as `distance`.
         """

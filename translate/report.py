@@ -1,7 +1,5 @@
-"""An evaluation as files and as text: metrics.json, per_image.csv, a grid of pictures a direction, a table, thresholds.
-
-Each file comes from one function of an evaluation in `write_report`: report.html will be one more.
-"""
+"""An evaluation as files and as text: metrics.json, per_image.csv, report.html, a grid of pictures a direction; a
+table, thresholds. The page itself: `page.py`."""
 
 from __future__ import annotations
 
@@ -17,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from translate.evaluator import IDENTITY, Evaluation, Figure, Result
 from translate.images import UInt8, grid, resize, to_channels, write_image, write_text
+from translate.measuring import IDENTITY, Evaluation, Result
 from translate.metrics import METRICS
+from translate.page import html_page, interval, verdict
 
 COLUMNS = ("source", "translation", "truth", "reconstruction")  # of a grid
-TILE, LARGEST = 96, 256  # px a side that a tile has at least, and at most
+TILE, LARGEST, TILES = 96, 256, 16  # px a side that a tile has at least, and at most; tiles in a row
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -33,12 +32,17 @@ ALIASES = {"lpips": "lpips_paired"}
 THRESHOLD = re.compile(r"(?:(?P<direction>.+):)?(?P<metric>\w+)(?P<operator>[<>]=?)(?P<bound>[^<>=]+)")
 
 
-def write_report(evaluation: Evaluation, out: Path) -> dict[str, Path]:
+def write_report(evaluation: Evaluation, out: Path, run: Path | None = None) -> dict[str, Path]:
     """Writes the files into the folder `out`, each whole or not at all; ValueError where that cannot be.
 
-    Returns their paths by name: metrics, per_image, and grid_A_to_B for each direction that has pictures.
+    run: the folder of the training whose curves the page shows, where it has any.
+    Returns their paths by name: metrics, per_image, report, and grid_A_to_B for each direction that has pictures.
     """
-    texts = {"metrics.json": metrics_json(evaluation), "per_image.csv": per_image_csv(evaluation)}
+    texts = {
+        "metrics.json": metrics_json(evaluation),
+        "per_image.csv": per_image_csv(evaluation),
+        "report.html": html_page(evaluation, run),
+    }
     grids = {f"grid_{_safe(r.source)}_to_{_safe(r.to)}.png": picture_grid(r) for r in evaluation.directions if r.shown}
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -72,12 +76,14 @@ def per_image_csv(evaluation: Evaluation) -> str:
 
 
 def picture_grid(result: Result) -> UInt8:
-    """The images kept for pictures, a column each, in rows that say what they show."""
-    kinds = [what for what in COLUMNS if any(what in pictures for pictures in result.shown.values())]
-    shapes = [pixels.shape for pictures in result.shown.values() for pixels in pictures.values()]
+    """Some of the images kept for pictures, evenly spaced, a column each, in rows that say what they show."""
+    places = np.linspace(0, len(result.shown) - 1, min(TILES, len(result.shown))).round().astype(int)
+    chosen = [list(result.shown.items())[place] for place in places]
+    kinds = [what for what in COLUMNS if any(what in pictures for _, pictures in chosen)]
+    shapes = [pictures[what].shape for _, pictures in chosen for what in kinds if what in pictures]
     height, width = (min(LARGEST, max(shape[axis] for shape in shapes)) for axis in range(2))
-    rows = [[_tile(pictures.get(what), height, width) for pictures in result.shown.values()] for what in kinds]
-    return grid(rows, list(result.shown), kinds, scale=math.ceil(TILE / max(height, width)))
+    rows = [[_tile(pictures.get(what), height, width) for _, pictures in chosen] for what in kinds]
+    return grid(rows, [name for name, _ in chosen], kinds, scale=math.ceil(TILE / max(height, width)))
 
 
 def _tile(pixels: UInt8 | None, height: int, width: int) -> UInt8:
@@ -97,32 +103,18 @@ def _safe(name: str) -> str:
 
 
 def table(evaluation: Evaluation) -> str:
-    """Plain aligned text, a line a figure, with the input itself as the answer beside it."""
+    """Plain aligned text, a line a figure, with the input itself as the answer beside it; cautions below."""
     head = ("direction", "metric", "value", "95 % interval", "input itself", "95 % interval", "n", "better", "verdict")
-    rows = [head]
+    rows, cautions = [head], list[str]()
     for result in evaluation.directions:
         for name, figure in result.metrics.items():
-            identity = _cells(figure.identity) if figure.identity else ("", "")
-            rows.append((result.name, name, *_cells(figure), *identity, str(figure.n), figure.better, verdict(figure)))
+            cells = [(f"{one.value:.4f}", interval(one)) if one else ("", "") for one in (figure, figure.identity)]
+            last = "not to be quoted" if figure.caution else verdict(figure)
+            cautions += [f"{result.name} {name}: {figure.caution}"] if figure.caution else []
+            rows.append((result.name, name, *cells[0], *cells[1], str(figure.n), figure.better, last))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _cells(figure: Figure) -> tuple[str, str]:
-    return f"{figure.value:.4f}", f"[{figure.low:.4f}, {figure.high:.4f}]"
-
-
-def verdict(figure: Figure) -> str:
-    """How the value stands to that of the input as the answer, such as "-24 % better"; empty without the latter."""
-    if figure.identity is None:
-        return ""
-    change = figure.value - figure.identity.value
-    if change == 0:
-        return "same"
-    ratio = min(figure.value, figure.identity.value) > 0  # an unbiased kernel distance may fall below 0: no share then
-    share = f"{100 * change / figure.identity.value:+.0f} % " if ratio else ""
-    return share + ("better" if (change < 0) == (figure.better == "lower") else "worse")
+    return "\n".join([*(line.rstrip() for line in lines), *cautions])
 
 
 @dataclass(frozen=True)

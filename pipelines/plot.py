@@ -1,0 +1,23 @@
+"""`introshift plot`: the curves of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import Json, result
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, with its stats.jsonl.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help=".png, .svg or .pdf; default RUN/curves.png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw what a run logged over its steps; it may still be running."""
+    from translate.curves import write_curves
+
+    path = out or run / "curves.png"
+    write_curves(run, path)
+    result({"curves": str(path)}, str(path), as_json)

@@ -1,0 +1,41 @@
+"""`introshift swap`: the paper's figure, every content in every style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import Device, Json, result
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+    contents: Annotated[Path, typer.Argument(metavar="CONTENT_DIR", help="Pictures of one domain: the first row.")],
+    styles: Annotated[Path, typer.Argument(metavar="STYLE_DIR", help="Pictures of the other: the first column.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.png", help="Picture to write.")],
+    to: Annotated[str | None, typer.Option("--to", help="Domain of STYLE_DIR; default: the model's last.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="Domain of CONTENT_DIR, where the model has more than two.")
+    ] = None,
+    columns: Annotated[int, typer.Option(min=1, help="Contents at most, evenly spaced.")] = 8,
+    rows: Annotated[int, typer.Option(min=1, help="Styles at most, evenly spaced.")] = 8,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Draw every content in every style: rows keep the style, columns keep the content."""
+    from translate.images import write_image
+    from translate.swap import spread_of, swap_figure
+    from translate.translator import Translator
+
+    translator = Translator.load(model, device)
+    names = translator.config.data.names
+    domains = translator.domains(to or names[-1], source)
+    first_row, first_column = (
+        spread_of(folder, count, translator.config.data) for folder, count in ((contents, columns), (styles, rows))
+    )
+    write_image(out, swap_figure(translator.model, first_row, first_column, *domains))
+    source, to = (names[domain] for domain in domains)
+    text = f"{out}: {len(first_row)} contents of {source} in {len(first_column)} styles of {to}"
+    result({"out": str(out), "contents": len(first_row), "styles": len(first_column)}, text, as_json)

@@ -1,0 +1,59 @@
+"""Every content in every style: the figure of the paper. First row: contents; first column: styles.
+
+Legend: n contents, m styles, H, W, C height, width, channels; pixels are uint8.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from translate.config import DataConfig
+from translate.data import center_crop, load_image, to_floats
+from translate.images import ImageError, UInt8, grid, list_images, to_uint8
+from translate.networks import Model
+
+TILE = 64  # px a side that a tile has at least
+
+
+@torch.inference_mode()
+def swap(model: Model, contents: UInt8, styles: UInt8, source: int, to: int) -> UInt8:
+    """D(c(content), s(style), to) from the posterior means, on the model's device.
+
+    Shape: contents (n, H, W, C) of domain `source`, styles (m, H, W, C) of domain `to` -> (m, n, H, W, C).
+    """
+    device = next(model.parameters()).device
+    x, exemplars = (to_floats(torch.from_numpy(stack), device).permute(0, 3, 1, 2) for stack in (contents, styles))
+    z_s = model.encoder.style(exemplars, torch.full((len(exemplars),), to, device=device)).mu
+    y = torch.full((len(x),), source, device=device)
+    content = model.encoder.content(x, y).mu
+    rows = (model.decoder(content, z.expand(len(x), -1), torch.full_like(y, to), y) for z in z_s)
+    return np.stack([to_uint8(row.cpu().numpy()) for row in rows])
+
+
+def swap_figure(model: Model, contents: UInt8, styles: UInt8, source: int, to: int) -> UInt8:
+    """`swap` as a picture (H', W', 3), with the contents above it and the styles to its left."""
+    made = swap(model, contents, styles, source, to)
+    blank = np.full_like(contents[0], 255)
+    rows = [[blank, *contents], *([style, *row] for style, row in zip(styles, made, strict=True))]
+    return grid(rows, scale=-(-TILE // contents.shape[1]))
+
+
+def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
+    """At most `count` pictures of a folder, evenly spaced by name, as the model takes them. Shape: (n, S, S, C).
+
+    Raises ValueError for a folder without pictures and for a picture that cannot be read.
+    """
+    paths = list_images(folder)
+    if not paths:
+        raise ValueError(f"{folder}: no pictures; name another folder")
+    places = np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)
+    pictures = []
+    for path in (folder / paths[place] for place in places):
+        try:
+            pictures.append(center_crop(load_image(path, config), config.size))
+        except ImageError as error:
+            raise ValueError(f"{path}: {error}; mend it or take it out of the folder") from None
+    return np.stack(pictures)
