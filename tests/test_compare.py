@@ -120,8 +120,11 @@ def test_partners_and_broken_files_of_compare(tmp_path: Path, pictures: Write, n
     evaluation = compare(out, truth, allow_missing=True)
     assert evaluation.directions[0].metrics["l1"].n == 4
     assert {line.split(" (")[0] for line in evaluation.broken} == set(map(str, broken))
+    (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match=r"no images in .*none; name another folder"):
         compare(out, tmp_path / "none")
+    with pytest.raises(ValueError, match=r"no such folder: .*nowhere; check the path"):
+        compare(out, tmp_path / "nowhere")
 
 
 def test_mixed_codecs_are_noted(tmp_path: Path, pictures: Write, no_lpips_weights: None) -> None:

@@ -160,7 +160,7 @@ def test_the_background_and_the_given_folder_decide(model_file: Write, data: Pat
     path = model_file(background=[10, 20, 30], root="gone", tests={"A": "/nowhere/testA", "B": "testB"})
     (result,) = evaluate(path, data, ["B"]).directions
     assert result.metrics["l1"].n == 6 and (result.shown["000"]["source"] == [10, 20, 30]).all()
-    with pytest.raises(ValueError, match=r"no images in /nowhere/testA and gone.testB"):
+    with pytest.raises(ValueError, match=r"no such folder: /nowhere/testA and gone.testB"):
         evaluate(path)
 
 

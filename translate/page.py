@@ -95,15 +95,14 @@ def _tile(name: str, figure: Figure) -> dict[str, Any]:
         "input": f"{other.value:.4f}" if other else "",
         "input_interval": interval(other) if other else "",
         "verdict": verdict(figure),
-        "bar": list(_bar(figure)),
+        "bar": list(_bar(figure, other)) if other else [],
     }
 
 
-def _bar(figure: Figure) -> Iterator[float]:
+def _bar(figure: Figure, identity: Figure) -> Iterator[float]:
     """Left end and width of the figure's interval and of its identity's, in per cent of what holds both and 0."""
-    both = [one for one in (figure, figure.identity) if one]
-    low, high = min(0.0, *(one.low for one in both)), max(one.high for one in both)
-    for one in both:
+    low, high = min(0.0, figure.low, identity.low), max(figure.high, identity.high)
+    for one in (figure, identity):
         yield from (round(100 * x / max(high - low, 1e-12), 2) for x in (one.low - low, one.high - one.low))
 
 

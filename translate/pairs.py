@@ -20,8 +20,11 @@ LOSSY = ("JPEG", "WEBP")  # WebP has a lossless form too, but a name does not te
 def pair(folders: Mapping[str, Path], allow_missing: bool, notes: list[str]) -> Groups:
     """The images of folders by name, the whole groups first; adds to `notes` what a reader must know.
 
-    Raises ValueError for a folder without images, two files of one name in a folder, and files without a partner.
+    Raises ValueError for a folder that is missing or without images, two files of one name in a folder, and files
+    without a partner.
     """
+    if missing := [str(folder) for folder in folders.values() if not folder.is_dir()]:
+        raise ValueError(f"no such folder: {' and '.join(missing)}; check the path")
     files = {what: list_images(folder) for what, folder in folders.items()}
     if empty := [str(folders[what]) for what, paths in files.items() if not paths]:
         raise ValueError(f"no images in {' and '.join(empty)}; name another folder")
