@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transcription import Plain, decoder_loss, draw, encoder_loss, error, kl
 
 from translate.augment import Augmentations
 from translate.config import ObjectiveConfig, from_dict
@@ -87,71 +88,6 @@ def untouched(x: Tensor) -> Tensor:
 AUGMENT = Augmentations(warmup=untouched, game=turn, cycle=swap, energy=flip)
 
 
-# -- an independent transcription of docs/objective.md, with nothing shared and nothing saved --------------------------
-
-
-def kl(q: object) -> Tensor:
-    mu, logvar = q  # type: ignore[misc]
-    return (0.5 * (mu**2 + logvar.exp() - 1 - logvar)).flatten(1).sum(1)
-
-
-def draw(q: object) -> Tensor:
-    mu, logvar = q  # type: ignore[misc]
-    return mu + (logvar / 2).exp() * noise(mu.shape)
-
-
-def error(w: ObjectiveConfig, a: Tensor, b: Tensor) -> Tensor:
-    return ((a - b) ** 2 if w.rec == "mse" else (a - b).abs()).sum((1, 2, 3))
-
-
-def shared(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    """The terms that both players minimise."""
-    E, D = model.encoder, model.decoder
-    q_c, q_s = E.content(turn(x), y), E.style(flip(x), y)
-    loss = S * (w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y, y)) + w.beta_kl_c * kl(q_c) + w.beta_kl_s * kl(q_s))
-    t = D(q_c.mu.detach(), noise((4, 4)), other, y)
-    t = t if w.cycle_grad else t.detach()
-    loss = loss + w.lambda_c * (E.content(t, other).mu - q_c.mu.detach()).abs().mean((1, 2, 3))
-    loss = loss + S * w.lambda_cyc * error(w, x, D(draw(E.content(swap(t), other)), draw(q_s), y, other))
-    return loss.mean()
-
-
-def fakes(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor) -> list[tuple[Tensor, Tensor]]:
-    E, D = model.encoder, model.decoder
-    c, s = E.content(turn(x), y).mu.detach(), draw(E.style(flip(x), y)).detach()
-    made = []
-    if w.translation:
-        made.append((D(c, noise((4, 4)), other, y), other))
-    if w.reconstruction:
-        made.append((D(c, s, y, y), y))
-    if w.prior:
-        made.append((D(noise(tuple(c.shape)), noise((4, 4)), y, y), y))
-    return made
-
-
-def encoder_loss(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    E, D = model.encoder, model.decoder
-    negatives = [(f.detach(), to) for f, to in fakes(w, model, x, y, other)]
-    if w.wrong_domain:
-        negatives.append((x, other))
-    energies = []
-    for f, to in negatives:
-        q_c, q_s = E.content(f, to), E.style(flip(f), to)
-        rec = error(w, f, D(draw(q_c), draw(q_s), to, to))
-        energies.append(torch.exp(-2 * S * (w.beta_rec_neg * rec + BETA_NEG * kl(q_s) + w.beta_neg_c * kl(q_c))))
-    return shared(w, model, x, y, other) + 0.5 * torch.stack(energies).mean()
-
-
-def decoder_loss(w: ObjectiveConfig, model: Model, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    E, D = model.encoder, model.decoder
-    pulls = [torch.zeros(4)]
-    for f, to in (made := fakes(w, model, x, y, other)):
-        q_c, q_s = E.content(f, to), E.style(flip(f), to)
-        rec = error(w, f, D(draw(q_c), draw(q_s), to, to))
-        pulls.append(S * (w.beta_fake * kl(q_s) + w.beta_fake_c * kl(q_c) + w.gamma_r * w.beta_rec * rec))
-    return shared(w, model, x, y, other) + torch.stack(pulls).sum(0).mean() / max(1, len(made))
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -164,13 +100,14 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
     losses = Objective(w, AUGMENT).introspective(model, x, y, other, BETA_NEG)
     backward(losses, model)
     zero = torch.zeros(())
+    reference = Plain(w, AUGMENT, model, BETA_NEG)
     plain = {
         model.encoder: (
-            encoder_loss(w, model, x, y, other),
+            encoder_loss(reference, x, y, other),
             losses.both + (zero if losses.encoder is None else losses.encoder),
         ),
         model.decoder: (
-            decoder_loss(w, model, x, y, other),
+            decoder_loss(reference, x, y, other),
             losses.both + (zero if losses.decoder is None else losses.decoder),
         ),
     }

@@ -42,8 +42,9 @@ class AdaGroupNorm(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x (B, W, h, w), condition (B, K) -> (B, W, h, w)."""
-        gain, bias = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
-        return cast(Tensor, F.group_norm(x, self.groups) * (1 + gain) + bias)
+        gain, bias = self.affine(condition).float()[:, :, None, None].chunk(2, dim=1)
+        h = F.group_norm(x.float(), self.groups)  # as autocast has it on GPUs; on CPUs bf16 takes twice the time here
+        return cast(Tensor, (h * (1 + gain) + bias).to(x.dtype))
 
 
 class Block(nn.Module):

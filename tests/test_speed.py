@@ -1,0 +1,95 @@
+"""What a step costs beside the plain transcription of the objective: slow, and only worth something on a quiet machine.
+
+The figures: python -m pytest -m slow -s tests/test_speed.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from transcription import Plain, decoder_loss, encoder_loss
+
+from translate.augment import augmentations
+from translate.config import from_dict
+from translate.device import choose_precision
+from translate.networks import Model
+from translate.objective import Objective, backward
+
+BATCH, BETA_NEG, ROUNDS = 16, 64.0, 9
+
+
+@pytest.mark.slow
+def test_a_step_costs_a_part_of_the_plain_transcription(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both updates of the players, optimizers included, on one thread, rounds interleaved; medians."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        steps = {"transcription": plain_step(), "float32": step(torch.float32), "bf16": step(torch.bfloat16)}
+        seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for turn in range(ROUNDS + 2):
+            for name, run in steps.items():
+                begun = time.perf_counter()
+                run()
+                if turn >= 2:
+                    seconds[name].append(time.perf_counter() - begun)
+    finally:
+        torch.set_num_threads(threads)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    with capsys.disabled():
+        print()
+        for name, median in medians.items():
+            print(f"{name:14} {1000 * median:6.0f} ms   {median / medians['transcription']:.2f}")
+    assert medians["float32"] <= 0.6 * medians["transcription"]
+    if choose_precision("auto", torch.device("cpu")) == torch.bfloat16:
+        assert medians["bf16"] <= 0.35 * medians["transcription"]
+
+
+def setting() -> tuple[Model, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    model = Model(from_dict({}))
+    x, y = torch.rand(2 * BATCH, 3, 32, 32) * 2 - 1, torch.arange(2).repeat_interleave(BATCH)
+    return model, x, y
+
+
+def step(dtype: torch.dtype) -> Callable[[], None]:
+    """As the trainer does it."""
+    model, x, y = setting()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = x.contiguous(memory_format=torch.channels_last)
+    config = from_dict({})
+    objective = Objective(config.objective, augmentations(config.augment))
+    optimizers = [torch.optim.Adam(p.parameters(), 1e-3, (0.5, 0.99), fused=True) for p in model.children()]
+
+    def run() -> None:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            losses = objective.introspective(model, x, y, 1 - y, BETA_NEG)
+        backward(losses, model)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return run
+
+
+def plain_step() -> Callable[[], None]:
+    """L_E and L_D each computed from the start and differentiated for their player, as the equations stand."""
+    model, x, y = setting()
+    config = from_dict({})
+    plain = Plain(config.objective, augmentations(config.augment), model, BETA_NEG)
+    optimizers = [torch.optim.Adam(p.parameters(), 1e-3, (0.5, 0.99)) for p in model.children()]
+
+    def run() -> None:
+        losses = encoder_loss(plain, x, y, 1 - y), decoder_loss(plain, x, y, 1 - y)
+        for player, loss in zip(model.children(), losses, strict=True):
+            parameters = list(player.parameters())
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return run
