@@ -54,9 +54,9 @@ def command(
         timed = loaded.model_copy(update={"train": train})
         with TemporaryDirectory() as folder:
             trainer = Trainer(timed, _noise(timed), Path(folder), device, say=lambda text: None)
-            made |= {"device": str(trainer.device), "dtype": str(trainer.dtype).removeprefix("torch.")}
+            made |= {"device": str(trainer.device), "dtype": str(trainer.learner.dtype).removeprefix("torch.")}
             made[phase] = _measure(trainer, steps)
-    made["matrix_gflops"] = _matrix_rate(trainer.device, trainer.dtype)
+    made["matrix_gflops"] = _matrix_rate(trainer.device, trainer.learner.dtype)
     result(made, _table(made), as_json)
 
 
@@ -77,7 +77,7 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
 
     for _ in range(WARM):
         trainer.step(trainer.batches.batch(0))
-    encoder, decoder = trainer.model.encoder, trainer.model.decoder
+    encoder, decoder = trainer.learner.model.encoder, trainer.learner.model.decoder
     networks = {"content": encoder.content_trunk, "style": encoder.style_trunk, "decoder": decoder}
     passes: Counter[str] = Counter()
     hooks = [net.register_forward_hook(lambda *_, name=name: passes.update([name])) for name, net in networks.items()]
@@ -92,10 +92,10 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
             times = [time.perf_counter()]
             x, batch = batch.result(), loader.submit(trainer.batches.batch, i + 1)
             times.append(time.perf_counter())
-            trainer.gradients(x)
+            trainer.learner.gradients(x, i, trainer.clock.beta_neg)
             _wait(trainer.device)
             times.append(time.perf_counter())
-            trainer.update()
+            trainer.learner.update(i, trainer.clock.learning_rate)
             _wait(trainer.device)
             times.append(time.perf_counter())
             for values, begun, ended in zip(seconds.values(), times, times[1:], strict=False):
@@ -110,7 +110,7 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
     gflop = counter.get_total_flops() / 1e9
     return {
         "ms": 1000 * whole,
-        "images_per_second": len(trainer.y) / whole,
+        "images_per_second": len(trainer.learner.y) / whole,
         "passes": dict(passes),
         "share": shares,
         "gflop": gflop,
@@ -125,7 +125,7 @@ def _flops(trainer: Trainer) -> dict[str, int]:
 
     from translate.data import to_floats
 
-    model, x, y = trainer.average, to_floats(trainer.batches.batch(0), trainer.device), trainer.y
+    model, x, y = trainer.learner.average, to_floats(trainer.batches.batch(0), trainer.device), trainer.learner.y
     with torch.no_grad():
         z_c, z_s = model.encoder.content(x, y).mu, model.encoder.style(x, y).mu
         flops = {}

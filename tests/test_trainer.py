@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,16 +172,16 @@ def diverging(out: Path, times: int) -> tuple[Trainer, list[str]]:
     """A trainer whose gradients are not finite at its sixth step, the first `times` times that it comes there."""
     said: list[str] = []
     trainer = Trainer(settings(), bars(settings()), out, "cpu", say=said.append)
-    plain, visits = trainer._losses, 0
+    plain, visits = trainer.learner._losses, 0
 
-    def losses(x: torch.Tensor) -> Losses:
+    def losses(x: torch.Tensor, beta_neg: float | None) -> Losses:
         nonlocal visits
         visits += trainer.clock.step == 5
         bad = trainer.clock.step == 5 and visits <= times
-        made = plain(x)
+        made = plain(x, beta_neg)
         return made._replace(both=made.both * float("nan")) if bad else made
 
-    trainer._losses = losses  # type: ignore[method-assign]
+    trainer.learner._losses = losses  # type: ignore[method-assign]
     return trainer, said
 
 
@@ -212,7 +213,7 @@ def test_a_run_that_keeps_diverging_ends_with_the_remedy_and_a_good_state(tmp_pa
 def test_weights_that_are_not_finite_from_the_start_are_told(tmp_path: Path) -> None:
     trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
     with torch.no_grad():
-        next(trainer.model.decoder.parameters()).fill_(float("nan"))
+        next(trainer.learner.model.decoder.parameters()).fill_(float("nan"))
     with pytest.raises(Diverged, match="step 1: "):
         trainer.run()
     assert not (tmp_path / "model.safetensors").exists()
@@ -250,7 +251,7 @@ def test_three_domains_train_as_two_do(tmp_path: Path) -> None:
     config = settings(data={"domains": {"A": "a", "B": "b", "C": "c"}})
     trainer = run(config, tmp_path, domains=3)
     x = torch.rand(1, 1, 16, 16)
-    moved = {to: trainer.average.translate(x, 0, to) for to in (1, 2)}
+    moved = {to: trainer.learner.average.translate(x, 0, to) for to in (1, 2)}
     assert not torch.equal(moved[1], moved[2])
 
 
@@ -268,8 +269,8 @@ def test_every_preset_trains_a_few_steps(preset: str, tmp_path: Path) -> None:
         model={"preset": preset, "width": 8},
         train={"steps": 3, "warmup": 0.4, "log_every": 1},
     )
-    before = Trainer(config, bars(config), tmp_path / "x", "cpu").average.state_dict()
-    after = run(config, tmp_path / "run").average.state_dict()
+    before = Trainer(config, bars(config), tmp_path / "x", "cpu").learner.average.state_dict()
+    after = run(config, tmp_path / "run").learner.average.state_dict()
     assert all(value.isfinite().all() for value in after.values())
     changed = {name.split(".")[0] for name in after if not torch.equal(before[name], after[name])}
     assert changed == {"encoder", "decoder"}
@@ -277,8 +278,8 @@ def test_every_preset_trains_a_few_steps(preset: str, tmp_path: Path) -> None:
 
 def test_bf16_trains_too_and_keeps_float32_weights(tmp_path: Path) -> None:
     trainer = run(settings(train={"precision": "bf16"}), tmp_path)
-    assert {p.dtype for p in trainer.average.parameters()} == {torch.float32}
-    assert all(p.isfinite().all() for p in trainer.average.parameters())
+    assert {p.dtype for p in trainer.learner.average.parameters()} == {torch.float32}
+    assert all(p.isfinite().all() for p in trainer.learner.average.parameters())
 
 
 def test_the_progress_is_told(tmp_path: Path) -> None:
@@ -296,3 +297,23 @@ def test_devices_that_are_not_there_are_refused() -> None:
         choose_device("abacus")
     assert choose_precision("32", torch.device("cpu")) is torch.float32
     assert choose_precision("bf16", torch.device("cpu")) is torch.bfloat16
+
+
+def test_tensorboard_sees_each_step_once_also_after_a_kill(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = settings(train={"tensorboard": True, "sample_every": 4, "score_every": 4})
+    run(config, tmp_path)
+    (tmp_path / "state" / "step_0000008.safetensors").unlink()
+    run(config, tmp_path, resume=True)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("stats/kl_s")] == [2, 4, 6, 8]
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [event.value for event in events.Scalars("stats/kl_s")] == pytest.approx([line["kl_s"] for line in lines])
+    assert [event.step for event in events.Scalars("scores/value")] == [4, 8]
+    assert [event.step for event in events.Images("samples")] == [4, 8]
+
+
+def test_tensorboard_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ValueError, match=r"train.tensorboard: .*pip install 'introshift\[tensorboard\]'"):
+        run(settings(train={"tensorboard": True}), tmp_path)

@@ -1,11 +1,10 @@
-"""The order of steps: warm-up as a plain VAE, then the introspective game; averaging, logging, resuming, recovering.
+"""The order of steps: warm-up as a plain VAE, then the introspective game; logging, resuming, recovering.
 
 Every random number of a step follows from (seed, step), so a resumed run continues as if nothing had happened.
 """
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from collections.abc import Callable
@@ -14,21 +13,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from translate import __version__
-from translate.augment import augmentations
 from translate.checkpoint import load_state, save_model, save_state
 from translate.config import Config
-from translate.data import Domain, UnpairedBatches, to_floats
-from translate.device import choose_device, choose_precision
+from translate.data import Domain, UnpairedBatches
+from translate.device import choose_device
 from translate.frames import frame
 from translate.gallery import GRID_IMAGES, Gallery
 from translate.images import DiskFull, is_full
-from translate.networks import Model
-from translate.objective import Losses, Objective, auto_beta_neg, backward
+from translate.learner import Learner
+from translate.objective import auto_beta_neg
 from translate.processes import Processes, interruption
 from translate.run_folder import RunFolder
 from translate.schedule import Clock
@@ -77,28 +74,10 @@ class Trainer:
         self.out, self.files = Path(out), RunFolder(out)
         self.processes = Processes(choose_device(device))
         self.device = self.processes.device
-        self.dtype = choose_precision(config.train.precision, self.device)
-        per_process, rest = divmod(config.train.batch_size, self.processes.count)
-        if rest:
-            raise ValueError(
-                f"train.batch_size: {config.train.batch_size} cannot be shared by {self.processes.count} processes"
-            )
         self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
         domain_indices = range(len(domains))
-        torch.manual_seed(config.train.seed)
-        self.model = Model(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.model.align:
-            self.model.decoder.frames.copy_(torch.stack([frame(self.batches.fixed(d, FRAMED)) for d in domain_indices]))
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.players: tuple[nn.Module, nn.Module] = (self.model.encoder, self.model.decoder)
-        train = config.train
-        self.optimizers = [
-            torch.optim.Adam(
-                player.parameters(), train.learning_rate, (train.beta1, train.beta2), fused=self.device.type != "mps"
-            )
-            for player in self.players
-        ]
-        self.objective = Objective(config.objective, augmentations(config.augment))
+        frames = [frame(self.batches.fixed(d, FRAMED)) for d in domain_indices] if config.model.align else None
+        self.learner = Learner(config, self.processes, torch.stack(frames) if frames else None)
         self.judge = Judge(
             config.data.names,
             [self.batches.held_out(d) for d in domain_indices],
@@ -108,9 +87,7 @@ class Trainer:
         self.gallery = Gallery(config.data.names, [self.batches.fixed(d, shown) for d in domain_indices])
         self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}
-        self.bad = torch.zeros((), dtype=torch.bool, device=self.device)  # whether a step was not finite
         self.clock = Clock(config.train)
-        self.y = torch.arange(len(domains), device=self.device).repeat_interleave(per_process)
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
@@ -126,6 +103,7 @@ class Trainer:
                 raise DiskFull(f"{self.out}: no space left on device; make room, then --resume") from None
             raise
         finally:
+            self.files.close()
             self.processes.close()
 
     def _run(self, resume: bool) -> dict[str, Any]:
@@ -133,9 +111,11 @@ class Trainer:
             self._restore()
             self.say(f"resumed at step {self.clock.step}")
         if self.writes:
-            self.files.open(self.config)
+            self.files.open(self.config, self.clock.step)
             if not resume:
                 self._save_state()  # where a run that diverges at once goes back to
+        if self.config.train.compile:
+            self.learner.compile(self.batches.batch(self.clock.step), self.say)
         with interruption() as interrupted:
             while not self._run_until(interrupted):
                 self._recover()
@@ -165,14 +145,16 @@ class Trainer:
                 if stop:
                     interrupted.set()
                 due = {every for every in INTERVALS if clock.step % getattr(train, every) == 0}
-                if (due or self.device.type == "cpu") and self.bad.item():  # a GPU is not waited for at each step
+                if (
+                    due or self.device.type == "cpu"
+                ) and self.learner.bad.item():  # a GPU is not waited for at each step
                     return False
                 if "log_every" in due:
                     self._log(sums, since)
                     sums, since = {}, (clock.step, clock.seconds)
                 if not self.writes:
                     continue
-                if "sample_every" in due:
+                if "sample_every" in due and clock.fraction < 1:
                     self.sample()
                 if "score_every" in due and clock.fraction < 1:
                     self.score()
@@ -190,64 +172,29 @@ class Trainer:
             )
         self._restore()
         self.clock.recoveries = recoveries
-        self.bad.zero_()
+        self.learner.bad.zero_()
         self.say(
             f"step {step}: loss or gradient not finite; back to step {self.clock.step} with half the learning rate "
             f"({recoveries} of {MOST_RECOVERIES} times)"
         )
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
-        """One update of both players from a batch (domains * B, C, S, S) uint8; returns the terms, on the device."""
-        terms = self.gradients(x)
-        self.update()
+        """One update of both players from a batch, see `Learner.gradients`; returns the terms, on the device."""
+        clock = self.clock
+        if clock.beta_neg is None and not clock.warming_up:
+            self._begin_game(n=x[0].numel())
+        terms = self.learner.gradients(x, clock.step, clock.beta_neg)
+        if clock.beta_neg is None and clock.step % KL_EVERY == 0:  # the one read from the device outside logging, rare
+            kl = self.processes.mean(terms["kl_s"].mean()).item()
+            clock.kl_s = kl if clock.kl_s == 0 else 0.9 * clock.kl_s + 0.1 * kl
+        self.learner.update(clock.step, clock.learning_rate)
         return terms
 
-    def gradients(self, x: Tensor) -> dict[str, Tensor]:
-        """The first half of a step, in which weights stay as they are."""
-        stream = [self.config.train.seed, 1, self.processes.rank, self.clock.step]  # 1: not the data's
-        seed = np.random.SeedSequence(stream)
-        torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
-        x = to_floats(x, self.device).contiguous(memory_format=torch.channels_last)
-        self.model.zero_grad()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            losses = self._losses(x)
-        backward(losses, self.model)
-        self.processes.average_gradients(self.model)
-        return losses.terms
-
-    def update(self) -> None:
-        """The second half of a step: both optimizers and the average."""
-        for player, optimizer in zip(self.players, self.optimizers, strict=True):
-            parameters = list(player.parameters())
-            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            self.bad |= ~norm.isfinite()
-            if self.config.train.clip > 0:
-                nn.utils.clip_grads_with_norm_(parameters, self.config.train.clip, norm)
-            optimizer.param_groups[0]["lr"] = self.clock.learning_rate
-            optimizer.step()
-        self._average()
-
-    def _losses(self, x: Tensor) -> Losses:
-        clock = self.clock
-        if clock.warming_up:
-            losses = self.objective.vae(self.model, x, self.y)
-            if clock.step % KL_EVERY == 0:  # the one read from the device outside logging, rare and in warm-up only
-                kl = self.processes.mean(losses.terms["kl_s"].mean()).item()
-                clock.kl_s = kl if clock.kl_s == 0 else 0.9 * clock.kl_s + 0.1 * kl
-            return losses
-        if clock.beta_neg is None:
-            given, weights = self.config.objective.beta_neg, self.config.objective
-            style_dim, n = self.config.model.style_dim, x[0].numel()
-            clock.beta_neg = auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
-            self.say(f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)")
-        # Every sample goes to one of the other domains, each as likely.
-        shift = torch.randint(1, len(self.domains), self.y.shape, device=self.device) if len(self.domains) > 2 else 1
-        return self.objective.introspective(self.model, x, self.y, (self.y + shift) % len(self.domains), clock.beta_neg)
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.train.ema_decay, (self.clock.step + 1) / (self.clock.step + 10))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+    def _begin_game(self, n: int) -> None:
+        clock, given, weights = self.clock, self.config.objective.beta_neg, self.config.objective
+        style_dim = self.config.model.style_dim
+        clock.beta_neg = auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
+        self.say(f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)")
 
     # -- what a run leaves behind --------------------------------------------------------------------------------------
 
@@ -258,7 +205,7 @@ class Trainer:
             return
         values = means.tolist()  # the log interval's one read from the device
         terms = dict(zip(sums, values, strict=True))
-        rate = steps * len(self.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
+        rate = steps * len(self.learner.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
         line = {
             "step": clock.step, "seconds": round(clock.seconds, 2), "images_per_second": round(rate, 2),
             "learning_rate": self.clock.learning_rate, "beta_neg": clock.beta_neg, **terms,
@@ -269,12 +216,12 @@ class Trainer:
 
     def sample(self) -> None:
         """Draws a grid a person can read."""
-        self.files.sheet(self.clock.step, *self.gallery.columns(self.average))
+        self.files.sheet(self.clock.step, *self.gallery.columns(self.learner.average))
 
     def score(self) -> None:
         """Judges the average on held-out images, keeps it as best.safetensors if it is that, and says what is wrong."""
         clock = self.clock
-        ways = self.judge.score(self.average)
+        ways = self.judge.score(self.learner.average)
         score = value(ways)
         self.files.log("scores", {"step": clock.step, "value": score, "ways": [asdict(way) for way in ways]})
         played = clock.beta_neg is not None and self.clock.fraction >= WARN_FROM
@@ -284,7 +231,7 @@ class Trainer:
         self.warned = warnings
         if clock.best_value is None or score < clock.best_value:
             clock.best_value, clock.best_step = score, clock.step
-            save_model(self.out / "best.safetensors", self.average, self.config, self.summary())
+            save_model(self.out / "best.safetensors", self.learner.average, self.config, self.summary())
 
     def summary(self) -> dict[str, Any]:
         """What the model file says of its training."""
@@ -298,14 +245,16 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the model file and the training state, of which the last two are kept."""
-        save_model(self.out / "model.safetensors", self.average, self.config, self.summary())
+        save_model(self.out / "model.safetensors", self.learner.average, self.config, self.summary())
         self._save_state()
 
     def _save_state(self) -> None:
-        save_state(self.out / "state", self.model, self.average, self.optimizers, self.clock.values())
+        learner = self.learner
+        save_state(self.out / "state", learner.model, learner.average, learner.optimizers, self.clock.values())
 
     def _restore(self) -> None:
-        values, complaints = load_state(self.out / "state", self.model, self.average, self.optimizers)
+        learner = self.learner
+        values, complaints = load_state(self.out / "state", learner.model, learner.average, learner.optimizers)
         for complaint in complaints:
             self.say(complaint)
         self.clock = Clock(self.config.train, **values)
