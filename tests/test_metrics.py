@@ -121,19 +121,22 @@ def features(n: int, seed: int, shift: float = 0.0) -> Tensor:
 
 
 def test_kernel_distance_by_hand() -> None:
-    fx, fy = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [2.0]])  # spread of fy: sqrt(2), so <a, b> is a b / 2
-    within_x = (1 * 2 / 2 + 1) ** 3
-    within_y = (0 * 2 / 2 + 1) ** 3
-    across = ((0 + 1) ** 3 + (1 * 2 / 2 + 1) ** 3 + (0 + 1) ** 3 + (2 * 2 / 2 + 1) ** 3) / 4
+    fx, fy = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [2.0]])
+    within_x = (1 * 2 + 1) ** 3
+    within_y = (0 * 2 + 1) ** 3
+    across = ((0 + 1) ** 3 + (1 * 2 + 1) ** 3 + (0 + 1) ** 3 + (2 * 2 + 1) ** 3) / 4
     assert kernel_distance(fx, fy) == pytest.approx(within_x + within_y - 2 * across, rel=1e-6)
+    units = [z / fy.std() for z in (fx, fy)]
+    assert kernel_distance(*scaled(fx, fy)) == pytest.approx(kernel_distance(*units), rel=1e-6)
 
 
 def test_kernel_distance_separates() -> None:
     same, near, far = (kernel_distance(features(300, 1, shift), features(400, 2)) for shift in (0.0, 0.3, 1.0))
     assert abs(same) < 0.02 < near < far
     assert kernel_distance(features(300, 1), features(400, 2)) == same
-    # a common unit of both sets does not matter
-    assert kernel_distance(7 * features(300, 1, 1.0), 7 * features(400, 2)) == pytest.approx(far, rel=1e-5)
+    # a common unit of both sets does not matter once they are scaled
+    one, seven = (kernel_distance(*scaled(k * features(300, 1, 1.0), k * features(400, 2))) for k in (1, 7))
+    assert one == pytest.approx(seven, rel=1e-5)
 
 
 def plain_mmd(x: Tensor, y: Tensor) -> float:
@@ -215,7 +218,7 @@ def test_distances_of_sets_refuse() -> None:
         with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 15\)"):
             any_of(features(5, 0), features(5, 0)[:, 1:])
     with pytest.raises(ValueError, match="no spread"):
-        kernel_distance(features(5, 0), torch.ones(5, 16))
+        scaled(features(5, 0), torch.ones(5, 16))
 
 
 # Bootstrap

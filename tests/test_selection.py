@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import cast
 
 import pytest
@@ -144,3 +146,10 @@ def test_the_images_come_in_batches_without_changing_anything(monkeypatch: pytes
     monkeypatch.setattr("translate.selection.BATCH", 40)
     for a, b in zip(whole, ways(styled), strict=True):
         assert (a.distance, a.cycle, a.spread) == pytest.approx((b.distance, b.cycle, b.spread), abs=1e-6)
+
+
+def test_domains_whose_images_are_all_alike_are_scored() -> None:
+    blank = torch.full((4, 1, SIZE, SIZE), 255, dtype=torch.uint8)
+    for kinds in ([textures(1), blank], [blank, blank]):
+        for way in Judge("AB", kinds, kinds).score(cast(Model, Stub(styled, no_kl))):
+            assert all(map(math.isfinite, (way.value, *astuple(way)[2:])))

@@ -127,12 +127,16 @@ def scaled(fx: Tensor, fy: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def kernel_distance(fx: Tensor, fy: Tensor) -> float:
-    """KID's unbiased squared MMD, of all rows at once, of `scaled` features: for sets of a few hundred images.
+    """KID's unbiased squared MMD, of all rows at once: for sets of a few hundred images.
 
     Unlike torch-fidelity's, for sets of unequal size. 0 on average for two samples of one distribution, may be slightly
-    negative; not to be compared across features or target sets. Shapes and errors as `scaled`.
+    negative; not to be compared across features or target sets.
+
+    Shape: fx (N, D) measured set, fy (M, D) target set, of a scale near 1. Raises ValueError for other shapes and fewer
+    than two rows.
     """
-    fx, fy = scaled(fx, fy)
+    _check_features(fx, fy, 2)
+    fx, fy = fx.double(), fy.double()
     n, m = len(fx), len(fy)
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:

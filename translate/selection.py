@@ -22,6 +22,7 @@ from translate.networks import Model
 BATCH = 32
 CYCLE_WEIGHT = 0.5  # small: where layout moves, the way back is longer, and the result better
 RARE = 0.1  # least deviation of a feature, as a share of the mean one: what hardly varies must not decide alone
+ALIKE = 1e-3  # the same where the images of a domain are all alike
 COLLAPSED = 0.3  # warned of: translations that vary less than this share of what images of the target do
 UNSEEN = 0.5 / 255  # warned of: random styles that change a pixel by less than half a gray level
 MEMORISED = 8.0  # nats; warned of: held-out images that the encoder finds so much stranger than trained ones
@@ -125,7 +126,7 @@ class Judge:
         for a, b in permutations(range(len(self.names)), 2):
             features, (cycle, diversity, energy) = self._translations(model, a, b)
             mean, std = real[b].mean(0), real[b].std(0)
-            std = std.clamp_min(RARE * std.mean().item())
+            std = std.clamp_min(max(RARE * std.mean().item(), ALIKE))
             moved, target, source = ((f - mean) / std for f in (features, real[b], sources[a]))
             ways.append(
                 Way(
