@@ -176,7 +176,9 @@ class TrainConfig(_Section):
     clip: float = _f(0.0, "gradient norm bound for each player, 0: none", ge=0)
     ema_decay: float = _f(0.998, "decay of the averaged weights that the model file holds", ge=0, lt=1)
     seed: int = _f(0, "seed of every random stream", ge=0)
-    precision: Literal["auto", "32", "bf16"] = _f("auto", "auto: bf16 where the GPU or the CPU computes it, else float32")
+    precision: Literal["auto", "32", "bf16"] = _f(
+        "auto", "auto: bf16 where the GPU or the CPU computes it, else float32"
+    )
     compile: bool = _f(False, "torch.compile the networks; a word, and no more, where that cannot be done")
     tensorboard: bool = _f(False, "logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])")
     max_minutes: float | None = _f(None, "stop after so many minutes; schedules then follow the clock", gt=0)

@@ -30,6 +30,7 @@ class Processes:
             self.rank, self.device = state.process_index, cast(torch.device, state.device)
             # What the host decides is agreed on without waiting for a GPU.
             self._host = dist.new_group(backend="gloo")
+            self._flat = torch.empty(0, device=self.device)  # all gradients in one piece, kept from step to step
 
     def close(self) -> None:
         """Ends the talk between the processes, without which some of them may abort at exit."""
@@ -46,21 +47,23 @@ class Processes:
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor among all processes."""
-        if self.count == 1:
-            return value
-        from accelerate.utils import reduce
-
-        return cast(Tensor, reduce(value.detach().clone(), "mean"))
+        return value if self.count == 1 else self._averaged(value.detach().clone())
 
     def average_gradients(self, module: nn.Module) -> None:
         """Replaces the gradients by their means among all processes, in one exchange."""
         if self.count == 1:
             return
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        self._flat = self._flat.resize_(sum(gradient.numel() for gradient in gradients))
+        flat = self._averaged(torch.cat([gradient.flatten() for gradient in gradients], out=self._flat))
         parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         shaped = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
         torch._foreach_copy_(gradients, shaped)
+
+    def _averaged(self, value: Tensor) -> Tensor:
+        """In place; not by Accelerate's `reduce`, whose copies take three times as long as the exchange."""
+        dist.all_reduce(value)
+        return value.div_(self.count)
 
     def share(self, items: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
         """This process's part of a domain's images of a step."""
