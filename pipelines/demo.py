@@ -23,8 +23,8 @@ def command(
     import yaml
 
     from pipelines.train import train
+    from translate.files import write_text
     from translate.glyphs import write_glyphs
-    from translate.images import write_text
     from translate.survey import propose
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -24,7 +24,7 @@ def command(
     import yaml
 
     from translate.config import from_dict
-    from translate.images import write_text
+    from translate.files import write_text
     from translate.survey import propose
 
     if out.exists() and not force:

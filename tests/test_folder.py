@@ -18,6 +18,7 @@ import torch
 from folders import build, draw, files, manifest, opened, pixels
 from PIL import Image
 
+from translate import files as writing
 from translate import folder as module
 from translate import images
 from translate.folder import Result, ahead
@@ -388,7 +389,7 @@ def test_an_output_folder_without_permission_is_refused(
     def denied(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(images, "write_text", denied)
+    monkeypatch.setattr(writing, "write_text", denied)
     with pytest.raises(ValueError, match="out: cannot be written .Permission denied"):
         translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
 

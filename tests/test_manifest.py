@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from folders import build, draw, files, manifest
 
+from translate import files as writing
 from translate import images
+from translate.files import DiskFull
 from translate.folder import Result
-from translate.images import DiskFull
 from translate.manifest import LOCK, Entry, belongs, write_manifest
 from translate.translator import Translator
 
@@ -97,7 +98,7 @@ def test_unfinished_files_are_removed_by_the_shard_whose_they_are(
     out, parts = tmp_path / "out", {}
     for i in range(12):
         name = f"{i % 3}/{i}.png"
-        parts[name] = out / f"{i % 3}" / f"{images.PART}{images.part_tag(name)}-0123.part"
+        parts[name] = out / f"{i % 3}" / f"{writing.PART}{writing.part_tag(name)}-0123.part"
         parts[name].parent.mkdir(parents=True, exist_ok=True)
         parts[name].touch()
     translator.translate_folder(inputs, out, "B", shard=(1, 2))
@@ -203,14 +204,14 @@ def test_a_full_disk_ends_with_one_line_and_a_valid_out(
 def test_on_a_full_disk_the_manifest_makes_itself_room(
     translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, out = images.write_text, tmp_path / "out"
+    write, out = writing.write_text, tmp_path / "out"
 
     def full(path: Path, text: str) -> None:
         if len(files(out)) > 10:
             raise OSError(28, "No space left on device")
         write(path, text)
 
-    monkeypatch.setattr(images, "write_text", full)
+    monkeypatch.setattr(writing, "write_text", full)
     done = translator.translate_folder(inputs, out, "B")
     lines = manifest(out)
     assert done.ok == len(files(out)) == 10 and done.failed == 5

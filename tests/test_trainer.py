@@ -20,7 +20,8 @@ from translate.checkpoint import load_model, load_tensors
 from translate.config import PRESETS, Config, from_dict
 from translate.data import Domain
 from translate.device import choose_device, choose_precision
-from translate.images import DiskFull, read_image
+from translate.files import DiskFull
+from translate.images import read_image
 from translate.objective import Losses
 from translate.run_folder import RunFolder
 from translate.trainer import Diverged, Interrupted, Tick, Trainer

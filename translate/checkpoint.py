@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from translate.config import Config, ConfigError, from_dict
-from translate.images import atomic
+from translate.files import atomic
 from translate.networks import Model
 
 KEY, FORMAT = "introshift", "introshift-1"

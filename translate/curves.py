@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from translate.images import atomic
+from translate.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -32,7 +32,9 @@ def free_memory(device: torch.device) -> int:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The autocast type: auto takes bf16 where the device computes it, on CPUs with AVX512-BF16 instructions."""
     if device.type == "cpu":
-        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not there in older versions of PyTorch
+        capabilities: dict[str, bool] = getattr(
+            torch.cpu, "get_capabilities", dict
+        )()  # not there in older versions of PyTorch
         fast = capabilities.get("avx512_bf16", False)
     else:
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported()

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from translate import images
 from translate.device import usable_cores
-from translate.images import DiskFull, PathLike, UInt8, is_full
+from translate.files import DiskFull, PathLike, is_full
+from translate.images import UInt8
 from translate.manifest import (
     ALL,
     ELSEWHERE,

@@ -1,16 +1,13 @@
-"""Files to arrays and back: the only place that decodes or encodes images, and the one way to write a file whole.
+"""Files to arrays and back: the only place that decodes or encodes images.
 
 Legend: H, W height and width; C channels, 1 (gray) or 3 (sRGB); pixels uint8 (H, W, C); `size` is (width, height).
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,19 +17,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFile, ImageFont, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from translate.files import PathLike, atomic, list_files
+
 UInt8: TypeAlias = NDArray[np.uint8]
-PathLike: TypeAlias = str | os.PathLike[str]
-Labels: TypeAlias = Sequence[str]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 # What a folder scan takes for an image, and what a name asks for when writing; decoding goes by content.
 SUFFIXES = {f".{name.lower()}": name for name in FORMATS} | {".jpg": "JPEG", ".jfif": "JPEG", ".tif": "TIFF"}
 # EXIF orientation -> what undoes it: mirrored, half turn, flipped, transposed, quarter turn, transversed, quarter back.
 TURNS = {2 + i: Image.Transpose(turn) for i, turn in enumerate((0, 3, 1, 5, 4, 6, 2))}
-PART = ".introshift-"  # how the names of unfinished files begin
 _lock, _quiet, _readers = threading.Lock(), ExitStack(), 0
 
 
@@ -219,42 +215,6 @@ def to_uint8(x: NDArray[np.floating[Any]]) -> UInt8:
     return np.ascontiguousarray(np.moveaxis(scaled.astype(np.uint8), -3, -1))
 
 
-def part_tag(path: PathLike) -> str:
-    """How the names of the unfinished files of `path` begin after PART: it tells whose they are."""
-    return hashlib.sha256(os.fsencode(Path(path).name)).hexdigest()[:16]
-
-
-class DiskFull(OSError):
-    exit_code = 1  # there is no room left where outputs are to be written
-
-
-def is_full(error: object) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def unfinished(folder: Path) -> list[Path]:
-    """Temporary files that killed runs have left below a folder."""
-    return list(folder.rglob(f"{PART}*.part"))
-
-
-@contextmanager
-def atomic(path: PathLike) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed when it fails."""
-    temporary = Path(path).with_name(f"{PART}{part_tag(path)}-{os.urandom(8).hex()}.part")  # mkstemp's are private
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def write_text(path: PathLike, text: str) -> None:
-    """UTF-8, line ends as they are, all or nothing."""
-    with atomic(path) as temporary:
-        temporary.write_bytes(text.encode())
-
-
 def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = 95) -> None:
     """Writes (H, W, C) as the suffix says, or ValueError; alpha (H, W) is laid over white where it cannot be kept."""
     suffix = Path(path).suffix
@@ -273,47 +233,6 @@ def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quali
         image.save(temporary, kind, **options.get(kind, {}))
 
 
-def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Regular files under `folder`, relative to it, by POSIX path; not links, not PART; `on_error` is os.walk's."""
-    found = []
-    for root, folders, names in os.walk(folder, onerror=on_error):
-        folders[:] = [name for name in folders if not name.startswith(PART)]
-        paths = (Path(root, name) for name in names if not name.startswith(PART))
-        found += [path.relative_to(folder) for path in paths if os.path.isfile(path) and not path.is_symlink()]
-    return sorted(found, key=Path.as_posix)
-
-
 def list_images(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
     """Those of `list_files` whose suffix is in SUFFIXES, in whatever case."""
     return [path for path in list_files(folder, on_error) if path.suffix.lower() in SUFFIXES]
-
-
-def grid(
-    rows: Sequence[Sequence[UInt8]], labels: Labels = (), row_labels: Labels = (), pad: int = 2, scale: int = 1
-) -> UInt8:
-    """A contact sheet (H, W, 3) on white: tiles of one size, each pixel `scale` wide; labels too long are shortened."""
-    tiles = [[Image.fromarray(to_channels(tile, 3).repeat(scale, 0).repeat(scale, 1)) for tile in row] for row in rows]
-    sizes = {tile.size for row in tiles for tile in row}
-    if len(sizes) != 1:
-        raise ValueError(f"a grid takes tiles of one size, not of {len(sizes)}")
-    width, height = sizes.pop()
-    font = ImageFont.load_default(size=min(max(width // 8, 11), 24))
-
-    def fit(text: str, room: int) -> str:
-        cuts = [text := " ".join(text.split()), *(f"{text[:end]}…" for end in range(len(text) - 1, 0, -1))]
-        return next((cut for cut in cuts if font.getlength(cut) <= room), "")
-
-    sides = [fit(text, max(3 * width, 120)) for text in row_labels]
-    left = pad + (int(max(map(font.getlength, sides))) + 1 + pad if sides else 0)
-    top = pad + (int(font.getbbox("Ág")[3]) + pad if labels else 0)
-    across, down = width + pad, height + pad
-    sheet = Image.new("RGB", (left + across * max(map(len, tiles)), top + down * len(tiles)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, text in enumerate(labels):
-        draw.text((left + i * across + width / 2, top - pad), fit(text, width), "black", font, "md")
-    for j, text in enumerate(sides):
-        draw.text((left - pad, top + j * down + height / 2), text, "black", font, "rm")
-    for j, row in enumerate(tiles):
-        for i, tile in enumerate(row):
-            sheet.paste(tile, (left + i * across, top + j * down))
-    return np.array(sheet)

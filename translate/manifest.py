@@ -22,11 +22,12 @@ from typing import Any, TypeAlias
 
 from filelock import FileLock
 
-from translate import images
-from translate.images import DiskFull, PathLike, is_full
+from translate import files
+from translate.files import DiskFull, PathLike, is_full
+from translate.images import SUFFIXES
 
 MANIFEST = "manifest.jsonl"
-LOCK = f"{images.PART}lock.part"
+LOCK = f"{files.PART}lock.part"
 NOT_REACHED, STOPPED, UP_TO_DATE = "interrupted", "not reached: stopped at a failure", "up to date"
 ELSEWHERE, NO_SPACE = "left to another shard", "not reached: no space left on device"
 Inputs: TypeAlias = PathLike | Sequence[PathLike]  # a folder, a file or a list of files
@@ -156,7 +157,7 @@ def plan_outputs(sources: Iterable[str], extension: str, suffix: str, samples: i
         return unicodedata.normalize("NFC", str(name)).casefold()
 
     def ending(path: PurePosixPath) -> str:
-        return extension or (path.suffix if path.suffix.lower() in images.SUFFIXES else ".png")
+        return extension or (path.suffix if path.suffix.lower() in SUFFIXES else ".png")
 
     places = {source: PurePosixPath(source[len(Path(source).anchor) :]) for source in sources}
     taken = {fold(folder) for place in places.values() for folder in place.parents}
@@ -220,7 +221,7 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
 
 
 def _write(out: Path, lines: dict[str, str]) -> None:
-    images.write_text(out / MANIFEST, "".join(lines[source] + "\n" for source in sorted(lines)))
+    files.write_text(out / MANIFEST, "".join(lines[source] + "\n" for source in sorted(lines)))
 
 
 def write_last_manifest(out: Path, entries: Sequence[Entry], shard: Shard) -> None:
@@ -241,8 +242,8 @@ def remove_unfinished(out: Path, entries: Iterable[Entry], shard: Shard) -> None
     """Removes temporary files that a killed run has left: all, or those of a shard's own outputs, as others may be at
     work on theirs."""
     outputs = (out / output for entry in entries for output in entry.outputs)
-    own = None if shard == ALL else {(path.parent, images.part_tag(path)) for path in outputs}
-    for path in images.unfinished(out):
-        if own is None or (path.parent, path.name.removeprefix(images.PART).partition("-")[0]) in own:
+    own = None if shard == ALL else {(path.parent, files.part_tag(path)) for path in outputs}
+    for path in files.unfinished(out):
+        if own is None or (path.parent, path.name.removeprefix(files.PART).partition("-")[0]) in own:
             with suppress(OSError):
                 path.unlink()

@@ -44,7 +44,7 @@ class AdaGroupNorm(nn.Module):
         """x (B, W, h, w), condition (B, K) -> (B, W, h, w)."""
         gain, bias = self.affine(condition).float()[:, :, None, None].chunk(2, dim=1)
         h = F.group_norm(x.float(), self.groups)  # as autocast has it on GPUs; on CPUs bf16 takes twice the time here
-        return cast(Tensor, (h * (1 + gain) + bias).to(x.dtype))
+        return cast(Tensor, h * (1 + gain) + bias)
 
 
 class Block(nn.Module):

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from translate.checkpoint import ModelFile, load_model
 from translate.data import shorter_side, to_floats
 from translate.device import choose_device, choose_precision
+from translate.files import PathLike
 from translate.folder import Translated, ahead
-from translate.images import PathLike, Picture, UInt8, flatten, resize, to_channels
+from translate.images import Picture, UInt8, flatten, resize, to_channels
 from translate.tiles import Map
 
 if TYPE_CHECKING:

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from translate.images import UInt8, grid, resize, to_channels, write_image, write_text
+from translate.files import write_text
+from translate.images import UInt8, resize, to_channels, write_image
 from translate.measuring import IDENTITY, Evaluation, Result
 from translate.metrics import METRICS
 from translate.page import html_page, interval, verdict
+from translate.sheet import grid
 
 COLUMNS = ("source", "translation", "truth", "reconstruction")  # of a grid
 TILE, LARGEST, TILES = 96, 256, 16  # px a side that a tile has at least, and at most; tiles in a row

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from translate.config import Config
-from translate.images import UInt8, grid, unfinished, write_image, write_text
+from translate.files import unfinished, write_text
+from translate.images import UInt8, write_image
+from translate.sheet import grid
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -12,8 +12,9 @@ import torch
 
 from translate.config import DataConfig
 from translate.data import center_crop, load_image, to_floats
-from translate.images import ImageError, UInt8, grid, list_images, to_uint8
+from translate.images import ImageError, UInt8, list_images, to_uint8
 from translate.networks import Model
+from translate.sheet import grid
 
 TILE = 64  # px a side that a tile has at least
 

@@ -21,9 +21,9 @@ from translate.checkpoint import load_state, save_model, save_state
 from translate.config import Config
 from translate.data import Domain, UnpairedBatches
 from translate.device import choose_device
+from translate.files import DiskFull, is_full
 from translate.frames import frame
 from translate.gallery import GRID_IMAGES, Gallery
-from translate.images import DiskFull, is_full
 from translate.learner import Learner
 from translate.objective import auto_beta_neg
 from translate.processes import Processes, interruption

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from translate import folder
-from translate import images as files
-from translate.images import PathLike, UInt8, flatten, to_channels, to_float
+from translate.files import PathLike
+from translate.images import ImageError, Picture, UInt8, flatten, list_images, read_image, to_channels, to_float
 from translate.painter import Painter, padded
 
 Exemplar: TypeAlias = Image.Image | UInt8
@@ -136,13 +136,13 @@ class Translator(Painter):
         """Exemplars from a file or a folder, one at a time."""
         if not path.exists():
             raise ValueError(f"style {path}: no such file or folder; use mean, random or a picture in the wanted style")
-        for one in [path / name for name in files.list_images(path)] if path.is_dir() else [path]:
+        for one in [path / name for name in list_images(path)] if path.is_dir() else [path]:
             try:
-                yield flatten(files.read_image(one), self.background)
-            except files.ImageError as error:
+                yield flatten(read_image(one), self.background)
+            except ImageError as error:
                 raise ValueError(f"style {one}: {error}") from None
 
-    def _style_mean(self, exemplar: files.Picture, domain: str) -> Tensor:
+    def _style_mean(self, exemplar: Picture, domain: str) -> Tensor:
         """mu_s of one exemplar. Shape: (Ds,)."""
         x = torch.from_numpy(to_float(self.prepare(exemplar)))[None].to(self.device)
         y = torch.tensor([self.config.data.names.index(domain)], device=self.device)
@@ -163,7 +163,7 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, (size[1], size[0]), mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def _to_picture(image: Exemplar) -> files.Picture:
+def _to_picture(image: Exemplar) -> Picture:
     """A picture in memory in the form that a decoded file has."""
     if isinstance(image, Image.Image):
         if image.mode[0] in "IF":
@@ -178,7 +178,7 @@ def _to_picture(image: Exemplar) -> files.Picture:
         raise ValueError(f"an image's shape is (H, W) or (H, W, 1 to 4), not {image.shape}")
     colours = 3 if pixels.shape[2] >= 3 else 1
     alpha = np.ascontiguousarray(pixels[..., -1]) if pixels.shape[2] in (2, 4) else None
-    return files.Picture(to_channels(np.ascontiguousarray(pixels[..., :colours]), 3), alpha, "", "", ())
+    return Picture(to_channels(np.ascontiguousarray(pixels[..., :colours]), 3), alpha, "", "", ())
 
 
 def _like(image: Exemplar, pixels: UInt8, alpha: UInt8 | None) -> Exemplar:

@@ -1,0 +1,61 @@
+"""Files written whole or not at all, and what lies in a folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+PART = ".introshift-"  # how the names of unfinished files begin
+
+
+def part_tag(path: PathLike) -> str:
+    """How the names of the unfinished files of `path` begin after PART: it tells whose they are."""
+    return hashlib.sha256(os.fsencode(Path(path).name)).hexdigest()[:16]
+
+
+class DiskFull(OSError):
+    exit_code = 1  # there is no room left where outputs are to be written
+
+
+def is_full(error: object) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Temporary files that killed runs have left below a folder."""
+    return list(folder.rglob(f"{PART}*.part"))
+
+
+@contextmanager
+def atomic(path: PathLike) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed when it fails."""
+    temporary = Path(path).with_name(f"{PART}{part_tag(path)}-{os.urandom(8).hex()}.part")  # mkstemp's are private
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """UTF-8, line ends as they are, all or nothing."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
+    """Regular files under `folder`, relative to it, by POSIX path; not links, not PART; `on_error` is os.walk's."""
+    found = []
+    for root, folders, names in os.walk(folder, onerror=on_error):
+        folders[:] = [name for name in folders if not name.startswith(PART)]
+        paths = (Path(root, name) for name in names if not name.startswith(PART))
+        found += [path.relative_to(folder) for path in paths if os.path.isfile(path) and not path.is_symlink()]
+    return sorted(found, key=Path.as_posix)
