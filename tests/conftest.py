@@ -11,6 +11,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from folders import build, draw
 from hypothesis import settings
 from PIL import Image
 
@@ -19,6 +20,7 @@ from translate.checkpoint import save_model
 from translate.config import from_dict
 from translate.networks import Model
 from translate.perceptual import ENVIRONMENT
+from translate.translator import Translator
 
 settings.register_profile("any machine", deadline=None)  # a busy one is no failure
 settings.load_profile("any machine")
@@ -89,3 +91,27 @@ def data(tmp_path: Path, pictures: Callable[..., Path]) -> Path:
     for seed, name in enumerate("AB"):
         pictures(tmp_path / "data" / f"test{name}", [f"{i:03}.png" for i in range(6)], seed=seed)
     return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    return build(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """Good and bad files of many kinds, 14 good."""
+    root = tmp_path / "in"
+    for i, size in enumerate([(1, 1), (200, 50), (50, 200), (16, 16), (17, 16), (16, 16), (33, 20)]):
+        draw(root / f"{i}.png", *size, seed=i)
+    draw(root / "sub" / "deep er" / "ünï 図.png", 20, 20)
+    draw(root / "sub" / "photo.JPG", 30, 20)
+    draw(root / "sub" / "web.webp", 20, 31, "RGBA")
+    draw(root / "gray.tif", 16, 16, "L")
+    draw(root / "cmyk.jpeg", 16, 16, "CMYK")
+    draw(root / "no suffix", 16, 16)
+    draw(root / "page.gif", 16, 16, "P")
+    (root / "empty.png").touch()
+    (root / "notes.txt").write_text("hello")
+    (root / "cut.png").write_bytes(draw(tmp_path / "whole.png", 40, 40).read_bytes()[:900])
+    return root

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from folders import build, draw, files, manifest
+from folders import draw, files, manifest
 
 from translate import files as writing
 from translate import images
@@ -19,11 +19,6 @@ from translate.manifest import LOCK, Entry, belongs, write_manifest
 from translate.translator import Translator
 
 SHARDS = [(3, 3), (1, 3), (2, 3)]
-
-
-@pytest.fixture(scope="module")
-def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    return build(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -55,11 +55,6 @@ def start(model: Path, *arguments: object) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
-    return build(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("examples")
 
