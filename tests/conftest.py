@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Before torch comes in, and for programs that tests start: with tensors so small, threads only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
