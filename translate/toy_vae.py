@@ -127,7 +127,7 @@ def train_toy(
         torch.manual_seed(seed)
         model = ToyVae().to(device)
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps // 3, steps // 2], gamma=0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [5 * steps // 6], gamma=0.1)
     warmup = round(WARMUP * steps)
     for step in range(steps):
         if step % DRAWN == 0:
