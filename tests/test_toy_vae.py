@@ -89,18 +89,25 @@ def test_learning_in_bfloat16_is_near_float32(model: ToyVae) -> None:
     torch.testing.assert_close(model.train().encoder(x), exact, rtol=0, atol=0.01)
 
 
-def test_a_short_run_learns_and_its_seed_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toy_report, "SAMPLES", 20_000)
-    toy, seen = TOYS["8gaussians"], []
-    models = {seed: train_toy(toy, 150, seed, CPU, progress=lambda *at: seen.append(at)) for seed in (0, 1)}
-    assert seen[:3] == [(0, 150), (100, 150), (150, 150)]
-    again = train_toy(toy, 150, 0, CPU)
-    weights = {seed: torch.nn.utils.parameters_to_vector(m.parameters()) for seed, m in models.items()}
-    assert torch.equal(weights[0], torch.nn.utils.parameters_to_vector(again.parameters()))
-    assert not torch.equal(weights[0], weights[1])
+def test_seeds_repeat_a_run() -> None:
+    first, again, other = (
+        torch.nn.utils.parameters_to_vector(train_toy(RINGS, 20, seed, CPU).parameters()) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
+
+def test_training_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    train_toy(RINGS, 2, 0, CPU)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_short_run_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy_report, "SAMPLES", 20_000)
+    toy, seen = TOYS["8gaussians"], list[tuple[int, int]]()
     untrained = match(train_toy(toy, 0, 0, CPU), toy, 5)
-    trained = match(models[0], toy, 5)
+    trained = match(train_toy(toy, 150, 0, CPU, progress=lambda *at: seen.append(at)), toy, 5)
+    assert seen == [(0, 150), (100, 150), (150, 150)]
     assert trained.jsd < untrained.jsd and trained.kl < untrained.kl - 1
     assert trained.elbo is not None and untrained.elbo is not None and trained.elbo < untrained.elbo
     floor = data_match(toy, 5)

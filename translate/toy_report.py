@@ -20,10 +20,12 @@ SHOWN = 4000  # points in a panel
 
 @dataclass(frozen=True)
 class Match:
-    """Lower is better for all. kl: KL(data || samples), jsd: both in nats between 100 x 100 histograms.
+    """kl: KL(data || samples), jsd: both in nats between 100 x 100 histograms, lower is better.
 
-    elbo: the grid-normalised negative ELBO, the mean of KL + L_r over data divided by its mean over the square (the
-    paper's code divides by the sum over 1024 x 1024 points instead). None where there is no model.
+    elbo: the grid-normalised negative ELBO, the mean of KL + L_r over data divided by its mean over the square: below 1
+    where data cost less than other places. None where there is no model. (The paper's code divides by the sum over
+    1024 x 1024 points instead, and measures KL and JSD on 5000 samples and on densities, so its figures have another
+    scale.) It is no measure of sharpness: far from data the energy of a VAE grows without bound.
     """
 
     kl: float
