@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import bench, compare, demo, evaluate, glyphs, info, init, plot, swap, train, translate_folder
+from pipelines import bench, compare, demo, evaluate, glyphs, info, init, plot, swap, toy2d, train, translate_folder
 
 
 class OneLineErrors(TyperGroup):
@@ -89,6 +89,7 @@ app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("swap")(swap.command)
 app.command("plot")(plot.command)
+app.command("toy2d")(toy2d.command)
 app.command("info")(info.command)
 app.add_typer(bench.app, name="bench")
 

@@ -69,8 +69,8 @@ def _tick_line(tick: Tick) -> str:
 
 
 @contextmanager
-def count_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with images/s and time left on a terminal; elsewhere a line at the end."""
+def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
+    """A bar with a rate and time left on a terminal; elsewhere a line at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -85,7 +85,7 @@ def count_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task("", total=None)
 
         def tell(done: int, total: int) -> None:
-            speed = f"{done / (time.perf_counter() - start):.0f} images/s"
+            speed = f"{done / (time.perf_counter() - start):.0f} {unit}/s"
             bar.update(task, completed=done, total=total, description=speed)
 
         yield tell

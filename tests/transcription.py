@@ -1,4 +1,4 @@
-"""An independent transcription of docs/objective.md, equation by equation: nothing is shared, nothing saved.
+"""An independent transcription of docs/mathematics.md, equation by equation: nothing is shared, nothing saved.
 
 The reference of values and gradients (test_objective.py) and of the cost of a step (test_speed.py).
 """

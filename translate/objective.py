@@ -90,7 +90,7 @@ class Losses(NamedTuple):
 
 
 class Objective:
-    """The two-latent objective (docs/objective.md). It owns no parameters and no optimizer."""
+    """The two-latent objective (docs/mathematics.md). It owns no parameters and no optimizer."""
 
     def __init__(self, config: ObjectiveConfig, augment: Augmentations) -> None:
         self.config, self.augment = config, augment

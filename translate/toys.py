@@ -1,0 +1,91 @@
+"""The four sets of points in the plane of the paper's 2D experiments (Daniel & Tamar, CVPR 2021, section 5.1), and how
+well one set of points matches another.
+
+The sets, their sizes and the weights are those of the paper's published code. Legend: n points, (n, 2) x and y.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+BINS = 100  # of a histogram, a side
+EMPTY = 1e-14  # stands for the share of a bin without samples, as in the published code: KL stays finite
+
+
+@dataclass(frozen=True)
+class Toy:
+    """`draw(n, generator)` gives n points (n, 2) in the square [-reach, reach]^2 (all but about one in 10^4)."""
+
+    draw: Callable[[int, Generator], Tensor]
+    reach: float
+    beta_kl: float
+    beta_rec: float
+    beta_neg: float
+
+
+def eight_gaussians(n: int, generator: Generator) -> Tensor:
+    """Eight modes on a circle of radius 2 / 1.414, each of standard deviation 0.02 / 1.414. Shape: (n, 2)."""
+    angle = torch.randint(8, (n,), generator=generator) * (math.pi / 4)
+    return (2 * _circle(angle) + 0.02 * torch.randn(n, 2, generator=generator)) / 1.414
+
+
+def two_spirals(n: int, generator: Generator) -> Tensor:
+    """Two arms of one and a half turns, of even density and radius up to pi. Shape: (n, 2)."""
+    angle = torch.rand(n, generator=generator).sqrt() * 3 * math.pi
+    arm = angle[:, None] * _circle(math.pi - angle) + 0.5 * torch.rand(n, 2, generator=generator)
+    side = 2 * torch.randint(2, (n, 1), generator=generator) - 1
+    return side * arm / 3 + 0.1 * torch.randn(n, 2, generator=generator)
+
+
+def checkerboard(n: int, generator: Generator) -> Tensor:
+    """Every second square, of side 2, of a 4 x 4 board. Shape: (n, 2), in [-4, 4]."""
+    x = 4 * torch.rand(n, generator=generator) - 2
+    y = torch.rand(n, generator=generator) - 2 * torch.randint(2, (n,), generator=generator) + x.floor() % 2
+    return 2 * torch.stack([x, y], 1)
+
+
+def rings(n: int, generator: Generator) -> Tensor:
+    """Four circles with radii 0.75, 1.5, 2.25, 3, as many points on each, with noise of 0.08. Shape: (n, 2)."""
+    radius = 0.75 * torch.randint(1, 5, (n, 1), generator=generator)
+    angle = 2 * math.pi * torch.rand(n, generator=generator)
+    return radius * _circle(angle) + 0.08 * torch.randn(n, 2, generator=generator)
+
+
+def _circle(angle: Tensor) -> Tensor:
+    return torch.stack([angle.cos(), angle.sin()], 1)
+
+
+TOYS = {
+    "8gaussians": Toy(eight_gaussians, 2.0, beta_kl=0.3, beta_rec=0.2, beta_neg=0.9),
+    "2spirals": Toy(two_spirals, 4.0, beta_kl=0.5, beta_rec=0.2, beta_neg=1.0),
+    "checkerboard": Toy(checkerboard, 4.0, beta_kl=0.1, beta_rec=0.2, beta_neg=0.2),
+    "rings": Toy(rings, 4.0, beta_kl=0.2, beta_rec=0.2, beta_neg=1.0),
+}
+
+
+def histogram(points: Tensor, reach: float) -> Tensor:
+    """The share of all points (n, 2) in each of 100 x 100 bins of [-reach, reach)^2; points outside are in none.
+
+    Shape: (100, 100), x by y, float64.
+    """
+    places = ((points + reach) * (BINS / (2 * reach))).floor().long()
+    places = places[((places >= 0) & (places < BINS)).all(1)]
+    counts = torch.bincount(places[:, 0] * BINS + places[:, 1], minlength=BINS * BINS)
+    return counts.view(BINS, BINS).double() / len(points)
+
+
+def kl_divergence(p: Tensor, q: Tensor) -> float:
+    """KL(p || q) = sum p ln(p / q) in nats, where an empty bin of q counts as 1e-14. Both of one shape, sums <= 1."""
+    seen = p > 0
+    return float((p[seen] * (p[seen] / q[seen].clamp(min=EMPTY)).log()).sum())
+
+
+def jsd(p: Tensor, q: Tensor) -> float:
+    """Jensen-Shannon divergence in nats, in [0, ln 2]; symmetric."""
+    middle = (p + q) / 2
+    return (kl_divergence(p, middle) + kl_divergence(q, middle)) / 2
