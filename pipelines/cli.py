@@ -9,7 +9,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import bench, compare, demo, evaluate, glyphs, info, init, plot, swap, train, translate_folder
+from pipelines import (
+    bench,
+    compare,
+    demo,
+    evaluate,
+    glyphs,
+    info,
+    init,
+    plot,
+    reconstruct,
+    swap,
+    train,
+    translate_folder,
+)
 
 
 class OneLineErrors(TyperGroup):
@@ -88,6 +101,7 @@ app.command("translate")(translate_folder.command)
 app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("swap")(swap.command)
+app.command("reconstruct")(reconstruct.command)
 app.command("plot")(plot.command)
 app.command("info")(info.command)
 app.add_typer(bench.app, name="bench")

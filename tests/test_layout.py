@@ -66,7 +66,15 @@ def test_files_hold_one_idea(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["translate", "--help"], ["train", "--help"], ["swap", "--help"], ["plot", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["translate", "--help"],
+        ["train", "--help"],
+        ["swap", "--help"],
+        ["plot", "--help"],
+        ["reconstruct", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (

@@ -63,7 +63,7 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> str: ...
-    def domains(self, to: str, source: str | None) -> tuple[int, int]: ...
+    def domains(self, to: str, source: str | None, style: PathLike) -> tuple[int, int]: ...
     def styles(self, style: PathLike, to: str, seed: int, samples: int) -> Callable[[str], Tensor]: ...
     def squeezes(self, size: tuple[int, int]) -> bool: ...
     def prepare(self, picture: images.Picture) -> UInt8: ...
@@ -95,8 +95,9 @@ def translate_folder(
     Args:
         inputs: of a list, files below the current folder keep their place, others are put below `out` by their absolute
             path.
-        style: "mean", "random" (drawn from seed, relative path and sample), or a file or folder of exemplars of domain
-            `to`: of a folder, an input takes one by seed and relative path, and its sample k the k-th after that.
+        style: "mean", "random" (drawn from seed, relative path and sample), "own" (a reconstruction: `source` is `to`),
+            or a file or folder of exemplars of domain `to`: of a folder, an input takes one by seed and relative path,
+            and its sample k the k-th after that.
         samples: outputs for each file; above 1 they are numbered: name_1, with `suffix` name<suffix>_1.
         on_error: "continue", or "stop": finish what comes before the first failure, and no more.
         skip_existing: leave out what the previous manifest says was made from the same file (size and time), model and
@@ -118,7 +119,7 @@ def translate_folder(
     check(1 <= shard[0] <= shard[1], f"shard {shard[0]}/{shard[1]}: use 1/N to N/N for N shards")
     for name, number in {"samples": samples, "batch_size": size, "workers": workers}.items():
         check(number > 0, f"{name} {number}: must be at least 1")
-    domains = translator.domains(to, source)
+    domains = translator.domains(to, source, style)
     folder, entries = scan(inputs)
     target = check_out(inputs, Path(out))
     styles = translator.styles(style, to, seed, samples)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Painted: TypeAlias = tuple[UInt8 | Exception, tuple[str, ...]]  # (K, H, W, C) or why not, and warnings
 
+OWN = "own"  # the style of which an image is itself the exemplar
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
 MODEL_THREADS = 16  # at most so many batches at once on a CPU
 WAITING = 8  # batches' worth of images that may wait for others of their size
@@ -119,7 +120,10 @@ class Painter:
         return max(1, batch_size * self.config.data.size**2 // (shape[0] * shape[1]))
 
     def run(self, x: Tensor, source: int, to: int, z_s: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """x (B, C, H, W) in [-1, 1], z_s (K, B, Ds) -> (K, B, C, H, W), float32 on the device."""
+        """x (B, C, H, W) in [-1, 1], z_s (K, B, Ds) -> (K, B, C, H, W), float32 on the device.
+
+        z_s (K, B, 0), which has nothing to say, stands for each image's own style, mu_s(x).
+        """
         with self._computing(dtype):
             x = x.to(self.device).contiguous(memory_format=torch.channels_last)
             return torch.stack(list(self._samples(x, source, to, z_s)))
@@ -134,6 +138,8 @@ class Painter:
         """A translation (B, C, H, W) for each of z_s (K, B, Ds): content is encoded once."""
         y = torch.full((z_s.shape[1],), source, device=self.device)
         content = self.model.encoder.content(x, y).mu
+        if z_s.shape[2] == 0:
+            z_s = self.model.encoder.style(x, y).mu.expand(len(z_s), -1, -1)
         return (self.model.decoder(content, z, torch.full_like(y, to), y) for z in z_s.to(self.device))
 
     def paint(self, pixels: Sequence[UInt8], domains: tuple[int, int], z_s: Tensor) -> Iterator[Painted]:
