@@ -19,6 +19,7 @@ from pipelines import (
     init,
     plot,
     reconstruct,
+    score,
     swap,
     train,
     translate_folder,
@@ -102,6 +103,7 @@ app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("swap")(swap.command)
 app.command("reconstruct")(reconstruct.command)
+app.command("score")(score.command)
 app.command("plot")(plot.command)
 app.command("info")(info.command)
 app.add_typer(bench.app, name="bench")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from translate.checkpoint import ModelFile, load_model
 from translate.data import shorter_side, to_floats
 from translate.device import choose_device, choose_precision
+from translate.energy import Energies, Reference, energies
 from translate.files import PathLike
 from translate.folder import Translated, ahead
+from translate.gaussian import Gaussian
 from translate.images import Picture, UInt8, flatten, resize, to_channels
 from translate.tiles import Map
 
@@ -30,12 +32,22 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+R = TypeVar("R")
 Painted: TypeAlias = tuple[UInt8 | Exception, tuple[str, ...]]  # (K, H, W, C) or why not, and warnings
 
 OWN = "own"  # the style of which an image is itself the exemplar
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
 MODEL_THREADS = 16  # at most so many batches at once on a CPU
 WAITING = 8  # batches' worth of images that may wait for others of their size
+
+
+class Measured(NamedTuple):
+    """One image's row of energy.Energies."""
+
+    energy: float
+    rec: float
+    kl_c: float
+    kl_s: float
 
 
 class RowLinear(nn.Linear):
@@ -91,6 +103,18 @@ class Painter:
     def identity(self) -> str:
         """What an image's translation follows from, besides the image, its domains and style."""
         return f"{self.sha256} {self.dtype} {self.background} {self.scale}"
+
+    def domain(self, name: str) -> int:
+        """A domain's index. Raises ValueError that names the valid ones."""
+        names = self.config.data.names
+        if name not in names:
+            raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
+        return names.index(name)
+
+    def usual(self, domain: str) -> Reference:
+        """What energies are usual in a domain. Raises ValueError for an unknown one and where the file says nothing."""
+        self.domain(domain)
+        return Reference.of_training(self.summary, domain)
 
     def model_size(self, width: int, height: int) -> tuple[int, int]:
         """The size that the model sees: shorter side `data.size`, both multiples of the stride, bounded in aspect."""
@@ -201,10 +225,42 @@ class Painter:
         where they cut. Meanwhile torch's number of threads is changed for the process.
         """
 
-        def forward(batch: list[tuple[T, UInt8]]) -> list[Painted]:
+        def paint(items: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Painted]:
+            return self.paint(pixels, domains, torch.stack([z_s(item) for item in items], dim=1))
+
+        for item, painted in self._each(items, paint, batch_size):
+            yield item, *((painted, ()) if isinstance(painted, Exception) else painted)
+
+    def measure(
+        self, items: Iterable[tuple[T, UInt8]], domain: int, batch_size: int
+    ) -> Generator[tuple[T, Measured | Exception]]:
+        """Prepared pixels (H, W, C) -> what they cost as images of a domain, or why not, as `stream` does it."""
+
+        def judge(_: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Measured]:
+            found = self._judge(np.stack(pixels), domain, self.dtype)[0]
+            return (Measured(*row) for row in zip(*(part.tolist() for part in found), strict=True))
+
+        yield from self._each(items, judge, batch_size)
+
+    def _judge(self, pixels: UInt8, domain: int, dtype: torch.dtype) -> tuple[Energies, Gaussian]:
+        """What pixels (B, H, W, C) cost, always at the training size, and q(c | x, domain) there."""
+        size = self.model_size(pixels.shape[2], pixels.shape[1])
+        fitting = pixels if self.scale == "model" else np.stack([resize(image, size) for image in pixels])
+        with self._computing(dtype):
+            x = to_floats(torch.from_numpy(fitting), self.device).permute(0, 3, 1, 2)
+            y = torch.full((len(x),), domain, device=self.device)
+            q_c = self.model.encoder.content(x, y)
+            return energies(self.model, x, y, self.config.objective, q_c), q_c
+
+    def _each(
+        self, items: Iterable[tuple[T, UInt8]], work: Callable[[Sequence[T], Sequence[UInt8]], Iterator[R]],
+        batch_size: int,
+    ) -> Generator[tuple[T, R | Exception]]:  # fmt: skip
+        """Items with what `work` makes of their batch, which see `stream`."""
+
+        def forward(batch: list[tuple[T, UInt8]]) -> list[R]:
             full = batch + batch[-1:] * (self.rows(batch[0][1].shape, batch_size) - len(batch))
-            z = torch.stack([z_s(item) for item, _ in full], dim=1)
-            return list(islice(self.paint([pixels for _, pixels in full], domains, z), len(batch)))
+            return list(islice(work([item for item, _ in full], [pixels for _, pixels in full]), len(batch)))
 
         threads = torch.get_num_threads()
         parallel = min(threads, MODEL_THREADS) if self.device.type == "cpu" else 1
@@ -212,9 +268,10 @@ class Painter:
         try:
             for batch, future in ahead(pool, forward, self._batches(items, batch_size), parallel):
                 error = future.exception()
-                painted = [(error, ())] * len(batch) if isinstance(error, Exception) else future.result()
-                for (item, _), (made, warnings) in zip(batch, painted, strict=True):
-                    yield item, made, warnings
+                results: Sequence[R | Exception]
+                results = [error] * len(batch) if isinstance(error, Exception) else future.result()
+                for (item, _), made in zip(batch, results, strict=True):
+                    yield item, made
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)

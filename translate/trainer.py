@@ -21,6 +21,7 @@ from translate.checkpoint import load_state, save_model, save_state
 from translate.config import Config
 from translate.data import Domain, UnpairedBatches
 from translate.device import choose_device
+from translate.energy import KEY, training_quantiles
 from translate.files import DiskFull, is_full
 from translate.frames import frame
 from translate.gallery import GRID_IMAGES, Gallery
@@ -33,6 +34,7 @@ from translate.selection import Judge, value
 
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 FRAMED = 1024  # images of a domain that its frame is taken from
+USUAL = 1024  # images of a domain whose energies say what is usual
 JUDGED = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
 INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
@@ -123,7 +125,7 @@ class Trainer:
             if not interrupted.is_set():
                 self.score()
             self.sample()
-            self.save()
+            self.save(ended=not interrupted.is_set())
         if interrupted.is_set():
             raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
         return self.summary()
@@ -231,7 +233,7 @@ class Trainer:
         self.warned = warnings
         if clock.best_value is None or score < clock.best_value:
             clock.best_value, clock.best_step = score, clock.step
-            save_model(self.out / "best.safetensors", self.learner.average, self.config, self.summary())
+            save_model(self.out / "best.safetensors", self.learner.average, self.config, self._whole_summary())
 
     def summary(self) -> dict[str, Any]:
         """What the model file says of its training."""
@@ -243,9 +245,16 @@ class Trainer:
             "versions": {"introshift": __version__, "torch": torch.__version__},
         }
 
-    def save(self) -> None:
+    def _whole_summary(self) -> dict[str, Any]:
+        """The summary with the usual energies (energy.py), which take as long as some ten steps."""
+        images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
+        usual = training_quantiles(self.learner.average, self.config.data.names, images, self.config.objective)
+        return {**self.summary(), KEY: usual}
+
+    def save(self, ended: bool = False) -> None:
         """Writes the model file and the training state, of which the last two are kept."""
-        save_model(self.out / "model.safetensors", self.learner.average, self.config, self.summary())
+        summary = self._whole_summary() if ended else self.summary()
+        save_model(self.out / "model.safetensors", self.learner.average, self.config, summary)
         self._save_state()
 
     def _save_state(self) -> None:

@@ -103,8 +103,7 @@ class Translator(Painter):
         ones."""
         names = self.config.data.names
         for name in (to, *([] if source is None else [source])):
-            if name not in names:
-                raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
+            self.domain(name)
         if _is(style, OWN):
             if source not in (None, to):
                 raise ValueError(f"style own is an image's style in its own domain: the source must be {to} as well")
