@@ -17,8 +17,10 @@ from pipelines import (
     glyphs,
     info,
     init,
+    interpolate,
     plot,
     reconstruct,
+    sample,
     score,
     swap,
     train,
@@ -103,6 +105,8 @@ app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("swap")(swap.command)
 app.command("reconstruct")(reconstruct.command)
+app.command("sample")(sample.command)
+app.command("interpolate")(interpolate.command)
 app.command("score")(score.command)
 app.command("plot")(plot.command)
 app.command("info")(info.command)

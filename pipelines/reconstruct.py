@@ -36,7 +36,7 @@ def command(
     """Draw every picture of a folder again from its own content and style; `translate` with --style own has more
     options."""
     from translate.images import write_image
-    from translate.swap import columns
+    from translate.swap import sheet
     from translate.translator import Translator
 
     translator = Translator.load(model, device, scale=scale)
@@ -45,7 +45,7 @@ def command(
         skip_existing=skip_existing,
     )  # fmt: skip
     if grid is not None and (shown := _shown(inputs, out, translator.config.data)):
-        write_image(grid, columns(shown))
+        write_image(grid, sheet(list(zip(*shown, strict=True))))
         data, text = {**data, "grid": str(grid)}, f"{text}; grid: {grid}"
     result(data, text, as_json)
     if failures:
