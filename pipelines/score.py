@@ -11,7 +11,7 @@ import typer
 from pipelines.console import Device, Json, count_progress, failed, result
 
 if TYPE_CHECKING:
-    from translate.painter import Measured
+    from translate.energy import Measured
     from translate.scoring import Score
 
 WHOLE_LIST = "the result of --json"

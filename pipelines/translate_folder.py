@@ -63,6 +63,13 @@ def command(
         int | None, typer.Option(min=1, help="Threads that read and write pictures; default: by cores.")
     ] = None,
     max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger pictures.")] = 178_000_000,
+    reject: Annotated[
+        float | None,
+        typer.Option(metavar="QUANTILE", help="Warn, in the manifest, of pictures unlike the training's; try 0.999."),
+    ] = None,
+    reject_skip: Annotated[
+        bool, typer.Option("--reject-skip", help="Do not translate those that --reject finds.")
+    ] = False,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "32",
     as_json: Json = False,
@@ -80,7 +87,8 @@ def command(
     data, text, failures = run(
         translator, _listed() if str(inputs) == "-" else inputs, out, to, "translat", source=source, style=style,
         seed=seed, samples=samples, batch_size=batch_size, format=format, suffix=suffix, on_error=on_error,
-        skip_existing=skip_existing, workers=workers, max_pixels=max_pixels, shard=share,
+        skip_existing=skip_existing, workers=workers, max_pixels=max_pixels, shard=share, reject=reject,
+        reject_skip=reject_skip,
     )  # fmt: skip
     result(data, text, as_json)
     if failures:

@@ -39,6 +39,34 @@ class Energies(NamedTuple):
     kl_s: Tensor
 
 
+class Measured(NamedTuple):
+    """One image's row of Energies."""
+
+    energy: float
+    rec: float
+    kl_c: float
+    kl_s: float
+
+
+class Rejected(ValueError):
+    """An image is not worked on, as its energy lies beyond the limit."""
+
+
+class Limit(NamedTuple):
+    """The energy at a quantile (`level`) of a domain's training images; with `skip`, what lies beyond is left out."""
+
+    energy: float
+    level: float
+    domain: str
+    skip: bool
+
+    def complaint(self, energy: float) -> str:
+        """What is to be said of an image with this energy, empty if nothing is; one that is not finite lies beyond."""
+        if energy <= self.energy:
+            return ""
+        return f"energy {energy:.4g} beyond the {self.level:g} quantile of {self.domain}, {self.energy:.4g}"
+
+
 def energies(model: Model, x: Tensor, y: Tensor, w: ObjectiveConfig, q_c: Gaussian | None = None) -> Energies:
     """What x costs as images of y, in float32 and with the weights of training; q_c = q(c | x, y) where it is known."""
     q_c, q_s = q_c or model.encoder.content(x, y), model.encoder.style(x, y)

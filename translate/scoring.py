@@ -16,11 +16,11 @@ from itertools import count
 
 from translate import images
 from translate.device import usable_cores
-from translate.energy import Reference
+from translate.energy import Measured, Reference
 from translate.folder import MOST_WORKERS, ahead
 from translate.images import UInt8
 from translate.manifest import NOT_REACHED, Entry, Inputs, scan
-from translate.painter import Measured, Painter
+from translate.painter import Painter
 
 PARTS = Measured._fields
 
