@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from translate import __version__
-from translate.checkpoint import load_state, save_model, save_state
+from translate.checkpoint import load_model, load_state, save_model, save_state
 from translate.config import Config
 from translate.data import Domain, UnpairedBatches
 from translate.device import choose_device
@@ -125,7 +125,9 @@ class Trainer:
             if not interrupted.is_set():
                 self.score()
             self.sample()
-            self.save(ended=not interrupted.is_set())
+            self.save()
+            if not interrupted.is_set():
+                self._say_what_is_usual()
         if interrupted.is_set():
             raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
         return self.summary()
@@ -233,7 +235,7 @@ class Trainer:
         self.warned = warnings
         if clock.best_value is None or score < clock.best_value:
             clock.best_value, clock.best_step = score, clock.step
-            save_model(self.out / "best.safetensors", self.learner.average, self.config, self._whole_summary())
+            save_model(self.out / "best.safetensors", self.learner.average, self.config, self.summary())
 
     def summary(self) -> dict[str, Any]:
         """What the model file says of its training."""
@@ -245,17 +247,19 @@ class Trainer:
             "versions": {"introshift": __version__, "torch": torch.__version__},
         }
 
-    def _whole_summary(self) -> dict[str, Any]:
-        """The summary with the usual energies (energy.py), which take as long as some ten steps."""
-        images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
-        usual = training_quantiles(self.learner.average, self.config.data.names, images, self.config.objective)
-        return {**self.summary(), KEY: usual}
-
-    def save(self, ended: bool = False) -> None:
+    def save(self) -> None:
         """Writes the model file and the training state, of which the last two are kept."""
-        summary = self._whole_summary() if ended else self.summary()
-        save_model(self.out / "model.safetensors", self.learner.average, self.config, summary)
+        save_model(self.out / "model.safetensors", self.learner.average, self.config, self.summary())
         self._save_state()
+
+    def _say_what_is_usual(self) -> None:
+        """Puts the usual energies (energy.py) into the model files; each takes as long as some twenty steps."""
+        images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
+        for path in (self.out / "model.safetensors", self.out / "best.safetensors"):
+            file = load_model(path)
+            model = file.model.to(self.device)
+            usual = training_quantiles(model, self.config.data.names, images, self.config.objective)
+            save_model(path, model, self.config, {**file.summary, KEY: usual})
 
     def _save_state(self) -> None:
         learner = self.learner
