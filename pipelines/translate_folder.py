@@ -110,6 +110,7 @@ def run(
         raise
     failed([f"{name}: {reason}" for name, reason in done.failures], out / "manifest.jsonl")
     text = f"{out}: {done.ok} {verb}ed, {done.skipped} skipped, {done.failed} failed in {done.seconds:.1f} s"
+    text += f", {done.warned} with warnings in its manifest.jsonl" if done.warned else ""
     return {"out": str(out), **asdict(done)}, text, done.failed
 
 

@@ -53,6 +53,7 @@ def test_what_is_beyond_the_quantile_is_marked_and_nothing_else_changes(
     assert files(tmp_path / "out") == files(tmp_path / "plain")
     lines = manifest(tmp_path / "out")
     warned = {name for name, line in lines.items() if line["warnings"]}
+    assert done.warned == len(warned)
     if scale == "model":
         assert warned == far
         (warning,) = lines[min(far)]["warnings"]
@@ -134,6 +135,8 @@ def test_the_command(model: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["ok"], said["skipped"], said["failed"]) == (4, 2, 0)
+    done = CliRunner().invoke(app, [*words, "--reject", "0.5"])
+    assert "6 translated" in done.stdout and "2 with warnings in its manifest.jsonl" in done.stdout
     for wrong, message in (
         (["--reject", "0"], "--reject 0"),
         (["--reject-skip"], "--reject-skip: needs --reject"),

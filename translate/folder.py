@@ -78,13 +78,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a folder, or of a shard's share; `failures` are (source, reason), sorted."""
+    """What became of a folder, or of a shard's share; `failures` are (source, reason), sorted; `warned` inputs have
+    warnings in the manifest."""
 
     ok: int
     skipped: int
     failed: int
     failures: list[tuple[str, str]]
     seconds: float
+    warned: int = 0
 
 
 def translate_folder(
@@ -162,7 +164,8 @@ def translate_folder(
         write_last_manifest(target, entries, shard)
     counts = Counter(entry.status for entry in own)
     failures = [(entry.source, str(entry.reason)) for entry in own if entry.status == "failed"]
-    return Result(counts["ok"], counts["skipped"], counts["failed"], failures, time.perf_counter() - start)
+    seconds, warned = time.perf_counter() - start, sum(bool(entry.warnings) for entry in own)
+    return Result(counts["ok"], counts["skipped"], counts["failed"], failures, seconds, warned)
 
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[tuple[T, Future[R]]]:
