@@ -9,7 +9,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines import bench, compare, demo, evaluate, glyphs, info, init, plot, swap, toy2d, train, translate_folder
+from pipelines import (
+    bench,
+    compare,
+    demo,
+    evaluate,
+    glyphs,
+    info,
+    init,
+    interpolate,
+    plot,
+    reconstruct,
+    sample,
+    score,
+    swap,
+    toy2d,
+    train,
+    translate_folder,
+)
 
 
 class OneLineErrors(TyperGroup):
@@ -88,6 +105,10 @@ app.command("translate")(translate_folder.command)
 app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("swap")(swap.command)
+app.command("reconstruct")(reconstruct.command)
+app.command("sample")(sample.command)
+app.command("interpolate")(interpolate.command)
+app.command("score")(score.command)
 app.command("plot")(plot.command)
 app.command("toy2d")(toy2d.command)
 app.command("info")(info.command)

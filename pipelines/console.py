@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +15,8 @@ import typer
 
 if TYPE_CHECKING:
     from translate.trainer import Tick
+
+MOST_LISTED = 20  # failures named at the terminal
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -33,6 +35,14 @@ def say(text: str) -> None:
 def result(data: dict[str, Any], text: str, as_json: bool) -> None:
     """The command's result, on stdout."""
     print(json.dumps(data) if as_json else text, flush=True)
+
+
+def failed(lines: Sequence[str], whole_list: object) -> None:
+    """Names what failed, the first of it at least, on stderr; `whole_list` is where all of it can be read."""
+    for line in lines[:MOST_LISTED]:
+        say(f"failed {line}")
+    if len(lines) > MOST_LISTED:
+        say(f"... and {len(lines) - MOST_LISTED} more; see {whole_list}")
 
 
 @contextmanager

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress, result, say
+from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress, failed, result, say
 
 if TYPE_CHECKING:
     from translate.measuring import Evaluation
     from translate.report import Threshold
 
 BROKEN, MISSED = 1, 3  # exit codes
-MOST_LISTED = 20  # broken files named at the terminal; metrics.json has them all
 Out = Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json, per_image.csv, picture grids.")]
 FailIf = Annotated[
     list[str] | None, typer.Option("--fail-if", metavar="'METRIC>VALUE'", help="Exit 3 when this holds.")
@@ -56,10 +55,7 @@ def conclude(
 
     for note in evaluation.notes:
         say(f"note: {note}")
-    for name in evaluation.broken[:MOST_LISTED]:
-        say(f"failed {name}")
-    if len(evaluation.broken) > MOST_LISTED:
-        say(f"... and {len(evaluation.broken) - MOST_LISTED} more; see metrics.json")
+    failed(evaluation.broken, "metrics.json")
     if out is not None:
         for path in write_report(evaluation, out, run).values():
             say(str(path))

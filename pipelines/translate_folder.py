@@ -6,13 +6,22 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.console import Device, Json, Seed, count_progress, result, say, terminable
+from pipelines.console import Device, Json, Seed, count_progress, failed, result, say, terminable
 
-MOST_LISTED = 20  # failures named at the terminal; the manifest has them all
+if TYPE_CHECKING:
+    from translate.manifest import Inputs
+    from translate.translator import Translator
+
+Scale = Annotated[
+    str, typer.Option(help="model: through the training size and back; native: at the picture's own resolution.")
+]
+Format = Annotated[str, typer.Option(help="keep, png, jpg or webp.")]
+Suffix = Annotated[str, typer.Option(help="Text appended to output names.")]
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")]
 
 
 def command(
@@ -26,14 +35,16 @@ def command(
         str | None, typer.Option("--from", help="Domain of IN, where the model has more than two.")
     ] = None,
     style: Annotated[
-        str, typer.Option(metavar="mean|random|PATH", help="Style: typical, random, or as a picture or folder has it.")
+        str,
+        typer.Option(
+            metavar="mean|random|own|PATH",
+            help="Style: typical, random, the picture's own (with --from as --to), or as a picture or folder has it.",
+        ),
     ] = "mean",
     samples: Annotated[int, typer.Option(min=1, help="Translations of each picture.")] = 1,
     seed: Seed = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")] = None,
-    scale: Annotated[
-        str, typer.Option(help="model: through the training size and back; native: at the picture's own resolution.")
-    ] = "model",
+    scale: Scale = "model",
     tile: Annotated[
         int, typer.Option(min=1, metavar="PX", help="With --scale native: in strips beyond so many pixels squared.")
     ] = 512,
@@ -41,12 +52,10 @@ def command(
         str | None,
         typer.Option(metavar="COLOUR", help="Behind transparency: R,G,B, a name or #hex; default: as trained."),
     ] = None,
-    format: Annotated[str, typer.Option(help="keep, png, jpg or webp.")] = "keep",
-    suffix: Annotated[str, typer.Option(help="Text appended to output names.")] = "",
+    format: Format = "keep",
+    suffix: Suffix = "",
     on_error: Annotated[str, typer.Option(help="continue or stop.")] = "continue",
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")
-    ] = False,
+    skip_existing: SkipExisting = False,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares; default: by torchrun's RANK, else all.")
     ] = None,
@@ -54,6 +63,13 @@ def command(
         int | None, typer.Option(min=1, help="Threads that read and write pictures; default: by cores.")
     ] = None,
     max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger pictures.")] = 178_000_000,
+    reject: Annotated[
+        float | None,
+        typer.Option(metavar="QUANTILE", help="Warn, in the manifest, of pictures unlike the training's; try 0.999."),
+    ] = None,
+    reject_skip: Annotated[
+        bool, typer.Option("--reject-skip", help="Do not translate those that --reject finds.")
+    ] = False,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "32",
     as_json: Json = False,
@@ -68,24 +84,34 @@ def command(
     if shard is None and share[1] > 1 and torch.cuda.is_available():  # under torchrun: a device each
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     translator = Translator.load(model, device, precision, background=colour, scale=scale, tile=tile)
+    data, text, failures = run(
+        translator, _listed() if str(inputs) == "-" else inputs, out, to, "translat", source=source, style=style,
+        seed=seed, samples=samples, batch_size=batch_size, format=format, suffix=suffix, on_error=on_error,
+        skip_existing=skip_existing, workers=workers, max_pixels=max_pixels, shard=share, reject=reject,
+        reject_skip=reject_skip,
+    )  # fmt: skip
+    result(data, text, as_json)
+    if failures:
+        raise typer.Exit(1)
+
+
+def run(
+    translator: Translator, inputs: Inputs, out: Path, to: str, verb: str, **options: Any
+) -> tuple[dict[str, Any], str, int]:
+    """Translates a folder with a bar and names failures. Returns the result for programs, for people, and failures.
+
+    `verb` is what is done, less the ending: translat, reconstruct.
+    """
     try:
-        with terminable(), count_progress("translating") as progress:
-            done = translator.translate_folder(
-                _listed() if str(inputs) == "-" else inputs, out, to, source=source, style=style, seed=seed,
-                samples=samples, batch_size=batch_size, format=format, suffix=suffix, on_error=on_error,
-                skip_existing=skip_existing, workers=workers, max_pixels=max_pixels, shard=share, progress=progress,
-            )  # fmt: skip
+        with terminable(), count_progress(f"{verb}ing") as progress:
+            done = translator.translate_folder(inputs, out, to, progress=progress, **options)
     except KeyboardInterrupt:
         say(f"introshift: interrupted; the same command with --skip-existing does the rest of {out}")
         raise
-    for name, reason in done.failures[:MOST_LISTED]:
-        say(f"failed {name}: {reason}")
-    if len(done.failures) > MOST_LISTED:
-        say(f"... and {len(done.failures) - MOST_LISTED} more; see {out / 'manifest.jsonl'}")
-    text = f"{out}: {done.ok} translated, {done.skipped} skipped, {done.failed} failed in {done.seconds:.1f} s"
-    result({"out": str(out), **asdict(done)}, text, as_json)
-    if done.failed:
-        raise typer.Exit(1)
+    failed([f"{name}: {reason}" for name, reason in done.failures], out / "manifest.jsonl")
+    text = f"{out}: {done.ok} {verb}ed, {done.skipped} skipped, {done.failed} failed in {done.seconds:.1f} s"
+    text += f", {done.warned} with warnings in its manifest.jsonl" if done.warned else ""
+    return {"out": str(out), **asdict(done)}, text, done.failed
 
 
 def _listed() -> list[str]:

@@ -43,9 +43,11 @@ def test_only_the_image_that_overflows_is_made_again(tmp_path: Path, monkeypatch
     translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
     run, dtypes = Translator.run, []
 
-    def burst(self: Translator, x: torch.Tensor, source: int, to: int, z_s: torch.Tensor, dtype: Any) -> torch.Tensor:
+    def burst(
+        self: Translator, x: torch.Tensor, source: int, to: int, z_s: torch.Tensor, dtype: Any, *more: Any
+    ) -> torch.Tensor:
         dtypes.append((dtype, len(x)))
-        y = run(self, x, source, to, z_s, dtype)
+        y = run(self, x, source, to, z_s, dtype, *more)
         black = (x.mean((1, 2, 3)) == -1) & (dtype == torch.bfloat16)
         return y.masked_fill(black[None, :, None, None, None], float("inf"))
 

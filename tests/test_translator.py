@@ -17,8 +17,7 @@ from torch import nn
 from translate.checkpoint import load_model, save_model, sha256
 from translate.config import Config, from_dict
 from translate.images import UInt8, to_float
-from translate.networks import Model
-from translate.painter import RowLinear
+from translate.networks import Model, RowLinear
 from translate.translator import Translator
 
 SIDE = 16

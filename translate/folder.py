@@ -24,6 +24,7 @@ from torch import Tensor
 
 from translate import images
 from translate.device import usable_cores
+from translate.energy import Limit, Rejected
 from translate.files import DiskFull, PathLike, is_full
 from translate.images import UInt8
 from translate.manifest import (
@@ -63,45 +64,53 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> str: ...
-    def domains(self, to: str, source: str | None) -> tuple[int, int]: ...
+    def domains(self, to: str, source: str | None, style: PathLike) -> tuple[int, int]: ...
     def styles(self, style: PathLike, to: str, seed: int, samples: int) -> Callable[[str], Tensor]: ...
     def squeezes(self, size: tuple[int, int]) -> bool: ...
+    def limit(self, domain: int, level: float, skip: bool) -> Limit: ...
     def prepare(self, picture: images.Picture) -> UInt8: ...
     def finish(self, pixels: UInt8, size: tuple[int, int]) -> UInt8: ...
     def stream(
-        self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int
-    ) -> Generator[Translated[T]]: ...
+        self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int,
+        limit: Limit | None = None,
+    ) -> Generator[Translated[T]]: ...  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a folder, or of a shard's share; `failures` are (source, reason), sorted."""
+    """What became of a folder, or of a shard's share; `failures` are (source, reason), sorted; `warned` inputs have
+    warnings in the manifest."""
 
     ok: int
     skipped: int
     failed: int
     failures: list[tuple[str, str]]
     seconds: float
+    warned: int = 0
 
 
 def translate_folder(
     translator: Engine, inputs: Inputs, out: PathLike, to: str, source: str | None = None, style: PathLike = "mean",
     seed: int = 0, samples: int = 1, *, batch_size: int | None = None, format: str = "keep", suffix: str = "",
     on_error: str = "continue", skip_existing: bool = False, workers: int | None = None, max_pixels: int = 178_000_000,
-    shard: Shard = ALL, progress: Callable[[int, int], None] = lambda done, total: None,
+    shard: Shard = ALL, reject: float | None = None, reject_skip: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:  # fmt: skip
     """Translates a file, all files below a folder, or a list of files, into the folder `out`, each in its own size.
 
     Args:
         inputs: of a list, files below the current folder keep their place, others are put below `out` by their absolute
             path.
-        style: "mean", "random" (drawn from seed, relative path and sample), or a file or folder of exemplars of domain
-            `to`: of a folder, an input takes one by seed and relative path, and its sample k the k-th after that.
+        style: "mean", "random" (drawn from seed, relative path and sample), "own" (a reconstruction: `source` is `to`),
+            or a file or folder of exemplars of domain `to`: of a folder, an input takes one by seed and relative path,
+            and its sample k the k-th after that.
         samples: outputs for each file; above 1 they are numbered: name_1, with `suffix` name<suffix>_1.
         on_error: "continue", or "stop": finish what comes before the first failure, and no more.
         skip_existing: leave out what the previous manifest says was made from the same file (size and time), model and
             options, if the outputs are still there.
         shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one `out`, each in its process.
+        reject: warn of inputs whose energy (energy.py) lies beyond this quantile of the source domain's training
+            images; with `reject_skip` they are not translated but skipped, and judged anew in a later run.
         workers: threads that read and write pictures, default one a core, at most 8.
         progress: told (done, total) from the calling thread.
 
@@ -118,7 +127,9 @@ def translate_folder(
     check(1 <= shard[0] <= shard[1], f"shard {shard[0]}/{shard[1]}: use 1/N to N/N for N shards")
     for name, number in {"samples": samples, "batch_size": size, "workers": workers}.items():
         check(number > 0, f"{name} {number}: must be at least 1")
-    domains = translator.domains(to, source)
+    domains = translator.domains(to, source, style)
+    check(reject is not None or not reject_skip, "--reject-skip: needs --reject, the quantile beyond which to skip")
+    limit = None if reject is None else translator.limit(domains[0], reject, reject_skip)
     folder, entries = scan(inputs)
     target = check_out(inputs, Path(out))
     styles = translator.styles(style, to, seed, samples)
@@ -132,8 +143,8 @@ def translate_folder(
         job.outputs = plan[job.source]
         with suppress(OSError):  # it will fail
             file = (folder / job.source).stat()
-            facts = json.dumps([translator.identity, domains, file.st_size, file.st_mtime_ns, job.outputs])
-            job.key = hashlib.sha256(facts.encode() + styles(job.source).numpy().tobytes()).hexdigest()
+            facts = [translator.identity, domains, file.st_size, file.st_mtime_ns, job.outputs, *filter(None, [limit])]
+            job.key = hashlib.sha256(json.dumps(facts).encode() + styles(job.source).numpy().tobytes()).hexdigest()
     if skip_existing:
         mark_up_to_date(target, jobs)
     # At once: a run that gets killed must leave no word of outputs it has replaced.
@@ -148,12 +159,13 @@ def translate_folder(
         return on_error == "stop" and job.status == "failed"
 
     try:
-        _work(translator, folder, target, jobs, max_pixels, workers, size, domains, styles, ended)
+        _work(translator, folder, target, jobs, max_pixels, workers, size, domains, styles, limit, ended)
     finally:
         write_last_manifest(target, entries, shard)
     counts = Counter(entry.status for entry in own)
     failures = [(entry.source, str(entry.reason)) for entry in own if entry.status == "failed"]
-    return Result(counts["ok"], counts["skipped"], counts["failed"], failures, time.perf_counter() - start)
+    seconds, warned = time.perf_counter() - start, sum(bool(entry.warnings) for entry in own)
+    return Result(counts["ok"], counts["skipped"], counts["failed"], failures, seconds, warned)
 
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[tuple[T, Future[R]]]:
@@ -168,7 +180,7 @@ def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], limit: int
 
 def _work(
     translator: Engine, folder: Path, out: Path, jobs: list[Entry], max_pixels: int, workers: int, batch_size: int,
-    domains: tuple[int, int], styles: Callable[[str], Tensor], ended: Callable[[Entry], bool],
+    domains: tuple[int, int], styles: Callable[[str], Tensor], limit: Limit | None, ended: Callable[[Entry], bool],
 ) -> None:  # fmt: skip
     """Takes the jobs through all stages until `ended` says to stop; an exception leaves in them what was done."""
     stop, full, pool = False, False, ThreadPoolExecutor(workers)
@@ -214,12 +226,15 @@ def _work(
                 alphas = None if alpha is None else alpha.reshape(size[::-1])
                 images.write_image(out / output, translator.finish(sample, size), alphas)
             job.status, job.reason, job.alpha, job.warnings = "ok", None, None, (*job.warnings, *warnings)
+        except Rejected as error:
+            job.reason, job.alpha = str(error), None
         except Exception as error:  # encoders raise many things
             full |= is_full(error) and error is not pixels
             job.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
 
     try:
-        with closing(translator.stream(decoded(), domains, lambda job: styles(job.source), batch_size)) as translated:
+        stream = translator.stream(decoded(), domains, lambda job: styles(job.source), batch_size, limit)
+        with closing(stream) as translated:
             for (job, *_), encoding in ahead(pool, encode, translated, look):
                 encoding.result()
                 stop |= ended(job) or full

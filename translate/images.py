@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -231,6 +231,15 @@ def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quali
     options = {"JPEG": {"quality": quality, "subsampling": 0}, "WEBP": {"quality": quality, "method": 4}}
     with atomic(path) as temporary:
         image.save(temporary, kind, **options.get(kind, {}))
+
+
+def write_gif(path: PathLike, frames: Sequence[UInt8], milliseconds: int = 100) -> None:
+    """Writes frames (H, W, C), each shown for so long, round and round; ValueError for a path that is no .gif."""
+    if Path(path).suffix.lower() != ".gif":
+        raise ValueError(f"{path}: an animation is a GIF; name a file that ends with .gif")
+    first, *more = (Image.fromarray(to_channels(frame, 3)) for frame in frames)
+    with atomic(path) as temporary:
+        first.save(temporary, "GIF", save_all=True, append_images=more, duration=milliseconds, loop=0)
 
 
 def list_images(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:

@@ -6,7 +6,7 @@ files. Legend: N, M images; H, W, C height, width, channels; D features. LPIPS a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -146,6 +146,16 @@ def kernel_distance(fx: Tensor, fy: Tensor) -> float:
     within_x = (k_xx.sum() - k_xx.trace()) / (n * (n - 1))
     within_y = (k_yy.sum() - k_yy.trace()) / (m * (m - 1))
     return float(within_x + within_y - 2 * kernel(fx, fy).mean())
+
+
+def auroc(usual: Sequence[float], foreign: Sequence[float]) -> float:
+    """The chance that a foreign value lies above a usual one, ties counting half (Mann & Whitney 1947): 1 tells them
+    apart without fault, 0.5 not at all. Raises ValueError where either side is empty."""
+    if not usual or not foreign:
+        raise ValueError(f"at least one value is needed on each side, got {len(usual)} and {len(foreign)}")
+    ranked, values = torch.tensor(usual, dtype=torch.float64).sort().values, torch.tensor(foreign, dtype=torch.float64)
+    below, up_to = (torch.searchsorted(ranked, values, right=right) for right in (False, True))
+    return float((below + up_to).double().mean() / (2 * len(ranked)))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,14 @@ def _icnr_(weight: Tensor, factor: int) -> None:
         weight.copy_(base.repeat_interleave(factor**2, dim=0))
 
 
+class RowLinear(nn.Linear):
+    """A linear layer whose rows do not know each other: in BLAS a row's last bit depends on its place in the batch."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input (B, inputs) -> (B, outputs)."""
+        return (input[:, None] * self.weight).sum(-1) + self.bias
+
+
 class AdaGroupNorm(nn.Module):
     """GroupNorm whose gain and bias are an affine function of a condition vector (AdaIN, Huang & Belongie 2017)."""
 

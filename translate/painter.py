@@ -21,28 +21,25 @@ from torch import Tensor, nn
 from translate.checkpoint import ModelFile, load_model
 from translate.data import shorter_side, to_floats
 from translate.device import choose_device, choose_precision
+from translate.energy import Energies, Limit, Measured, Reference, Rejected, energies
 from translate.files import PathLike
 from translate.folder import Translated, ahead
+from translate.gaussian import Gaussian
 from translate.images import Picture, UInt8, flatten, resize, to_channels
+from translate.networks import RowLinear
 from translate.tiles import Map
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+R = TypeVar("R")
 Painted: TypeAlias = tuple[UInt8 | Exception, tuple[str, ...]]  # (K, H, W, C) or why not, and warnings
 
+OWN = "own"  # the style of which an image is itself the exemplar
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
 MODEL_THREADS = 16  # at most so many batches at once on a CPU
 WAITING = 8  # batches' worth of images that may wait for others of their size
-
-
-class RowLinear(nn.Linear):
-    """A linear layer whose rows do not know each other: in BLAS a row's last bit depends on its place in the batch."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """input (B, inputs) -> (B, outputs)."""
-        return (input[:, None] * self.weight).sum(-1) + self.bias
 
 
 class Painter:
@@ -91,6 +88,23 @@ class Painter:
         """What an image's translation follows from, besides the image, its domains and style."""
         return f"{self.sha256} {self.dtype} {self.background} {self.scale}"
 
+    def domain(self, name: str) -> int:
+        """A domain's index. Raises ValueError that names the valid ones."""
+        names = self.config.data.names
+        if name not in names:
+            raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
+        return names.index(name)
+
+    def usual(self, domain: str) -> Reference:
+        """What energies are usual in a domain. Raises ValueError for an unknown one and where the file says nothing."""
+        self.domain(domain)
+        return Reference.of_training(self.summary, domain)
+
+    def limit(self, domain: int, level: float, skip: bool) -> Limit:
+        """What is too much for a domain. Raises ValueError as `usual` does, and for a level not in (0, 1]."""
+        name = self.config.data.names[domain]
+        return Limit(self.usual(name).limit(level), level, name, skip)
+
     def model_size(self, width: int, height: int) -> tuple[int, int]:
         """The size that the model sees: shorter side `data.size`, both multiples of the stride, bounded in aspect."""
         side, stride = self.config.data.size, self.config.model.stride
@@ -118,11 +132,18 @@ class Painter:
         """Images (H, W, C) in one batch: `batch_size` squares, or fewer images that have as many pixels together."""
         return max(1, batch_size * self.config.data.size**2 // (shape[0] * shape[1]))
 
-    def run(self, x: Tensor, source: int, to: int, z_s: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """x (B, C, H, W) in [-1, 1], z_s (K, B, Ds) -> (K, B, C, H, W), float32 on the device."""
+    def run(
+        self, x: Tensor, source: int, to: int, z_s: Tensor, dtype: torch.dtype | None = None,
+        content: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """x (B, C, H, W) in [-1, 1], z_s (K, B, Ds) -> (K, B, C, H, W), float32 on the device.
+
+        z_s (K, B, 0), which has nothing to say, stands for each image's own style, mu_s(x); `content` (B, Cc, h, w) is
+        mu_c(x) where that is known.
+        """
         with self._computing(dtype):
             x = x.to(self.device).contiguous(memory_format=torch.channels_last)
-            return torch.stack(list(self._samples(x, source, to, z_s)))
+            return torch.stack(list(self._samples(x, source, to, z_s, content)))
 
     @contextmanager
     def _computing(self, dtype: torch.dtype | None) -> Iterator[None]:
@@ -130,35 +151,51 @@ class Painter:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             yield
 
-    def _samples(self, x: Tensor, source: int, to: int, z_s: Tensor) -> Iterator[Tensor]:
+    def _samples(self, x: Tensor, source: int, to: int, z_s: Tensor, content: Tensor | None) -> Iterator[Tensor]:
         """A translation (B, C, H, W) for each of z_s (K, B, Ds): content is encoded once."""
         y = torch.full((z_s.shape[1],), source, device=self.device)
-        content = self.model.encoder.content(x, y).mu
+        content = self.model.encoder.content(x, y).mu if content is None else content
+        if z_s.shape[2] == 0:
+            z_s = self.model.encoder.style(x, y).mu.expand(len(z_s), -1, -1)
         return (self.model.decoder(content, z, torch.full_like(y, to), y) for z in z_s.to(self.device))
 
-    def paint(self, pixels: Sequence[UInt8], domains: tuple[int, int], z_s: Tensor) -> Iterator[Painted]:
+    def paint(
+        self, pixels: Sequence[UInt8], domains: tuple[int, int], z_s: Tensor, limit: Limit | None = None
+    ) -> Iterator[Painted]:
         """Prepared pixels (H, W, C) of one size, z_s (K, B, Ds) -> for each (K, H, W, C) or why not, and warnings.
 
-        What bf16 makes not finite is tried in float32.
+        What bf16 makes not finite is tried in float32. Beyond the limit of the source domain there is a warning or,
+        where it says so, Rejected.
         """
-        made, finite = self._paint(np.stack(pixels), domains, z_s, self.dtype)
+        made, finite, energy = self._paint(np.stack(pixels), domains, z_s, self.dtype, limit)
         for i, image in enumerate(pixels):
             warnings: tuple[str, ...] = ()
-            kinds, good = made[:, i], bool(finite[i])
+            kinds, good, value = made[:, i], bool(finite[i]), energy[i]
             if not good and self.dtype != torch.float32:
-                again, fine = self._paint(image[None], domains, z_s[:, i : i + 1], torch.float32)
-                kinds, good, warnings = again[:, 0], bool(fine[0]), ("not finite in bf16: made in float32",)
-            yield (kinds, warnings) if good else (ValueError("the model's output is not finite"), ())
+                again, fine, values = self._paint(image[None], domains, z_s[:, i : i + 1], torch.float32, limit)
+                kinds, good, value = again[:, 0], bool(fine[0]), values[0]
+                warnings = ("not finite in bf16: made in float32",)
+            complaint = limit.complaint(value) if limit else ""
+            if not good:
+                yield ValueError("the model's output is not finite"), ()
+            elif limit and limit.skip and complaint:
+                yield Rejected(complaint), ()
+            else:
+                yield kinds, tuple(filter(None, (*warnings, complaint)))
 
     def _paint(
-        self, pixels: UInt8, domains: tuple[int, int], z_s: Tensor, dtype: torch.dtype
-    ) -> tuple[UInt8, NDArray[np.bool_]]:
-        """Pixels (B, H, W, C), z_s (K, B, Ds) -> (K, B, H, W, C) and which of B are finite."""
+        self, pixels: UInt8, domains: tuple[int, int], z_s: Tensor, dtype: torch.dtype, limit: Limit | None
+    ) -> tuple[UInt8, NDArray[np.bool_], list[float]]:
+        """Pixels (B, H, W, C), z_s (K, B, Ds) -> (K, B, H, W, C), which of B are finite and, with a limit, energies."""
+        energy, content = [0.0] * len(pixels), None
+        if limit is not None:
+            found, q_c = self._judge(pixels, domains[0], dtype)
+            energy, content = found.energy.tolist(), q_c.mu if self.scale == "model" else None
         if self.scale == "native" and pixels[0].size > self.tile**2 * pixels.shape[3]:
-            return self._paint_in_strips(pixels, domains, z_s, dtype)
+            return (*self._paint_in_strips(pixels, domains, z_s, dtype), energy)
         x = to_floats(torch.from_numpy(pixels), self.device).permute(0, 3, 1, 2)
-        y = self.run(x, *domains, z_s, dtype)
-        return _to_pixels(y), y.isfinite().flatten(2).all(2).all(0).cpu().numpy()
+        y = self.run(x, *domains, z_s, dtype, content)
+        return _to_pixels(y), y.isfinite().flatten(2).all(2).all(0).cpu().numpy(), energy
 
     def _paint_in_strips(
         self, pixels: UInt8, domains: tuple[int, int], z_s: Tensor, dtype: torch.dtype
@@ -167,7 +204,7 @@ class Painter:
         for i, image in enumerate(pixels):
             with self._computing(dtype):
                 x = cast(Tensor, Map.of_image(image, self.tile, self.device))
-                for k, y in enumerate(cast(Iterator[Map], self._samples(x, *domains, z_s[:, i : i + 1]))):
+                for k, y in enumerate(cast(Iterator[Map], self._samples(x, *domains, z_s[:, i : i + 1], None))):
                     for a, b in y.bands():
                         strip = y.read(a, b)
                         made[k, i, a:b], finite[i] = _to_pixels(strip)[0], finite[i] and bool(strip.isfinite().all())
@@ -186,8 +223,9 @@ class Painter:
         yield from waiting.values()
 
     def stream(
-        self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int
-    ) -> Generator[Translated[T]]:
+        self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int,
+        limit: Limit | None = None,
+    ) -> Generator[Translated[T]]:  # fmt: skip
         """Prepared pixels (H, W, C) and styles (K, Ds) -> pixels (K, H, W, C), or why not, in no certain order.
 
         No image feels what comes with it: batches of a size have one shape, filled up with their last image, and on a
@@ -195,10 +233,43 @@ class Painter:
         where they cut. Meanwhile torch's number of threads is changed for the process.
         """
 
-        def forward(batch: list[tuple[T, UInt8]]) -> list[Painted]:
+        def paint(items: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Painted]:
+            return self.paint(pixels, domains, torch.stack([z_s(item) for item in items], dim=1), limit)
+
+        for item, painted in self._each(items, paint, batch_size):
+            yield item, *((painted, ()) if isinstance(painted, Exception) else painted)
+
+    def measure(
+        self, items: Iterable[tuple[T, UInt8]], domain: int, batch_size: int
+    ) -> Generator[tuple[T, Measured | Exception]]:
+        """Prepared pixels (H, W, C) -> what they cost as images of a domain, or why not, as `stream` does it."""
+
+        def judge(_: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Measured]:
+            found = self._judge(np.stack(pixels), domain, self.dtype)[0]
+            return (Measured(*row) for row in zip(*(part.tolist() for part in found), strict=True))
+
+        yield from self._each(items, judge, batch_size)
+
+    def _judge(self, pixels: UInt8, domain: int, dtype: torch.dtype) -> tuple[Energies, Gaussian]:
+        """What pixels (B, H, W, C) cost, always at the training size, and q(c | x, domain) there."""
+        size = self.model_size(pixels.shape[2], pixels.shape[1])
+        fitting = pixels if self.scale == "model" else np.stack([resize(image, size) for image in pixels])
+        with self._computing(dtype):
+            x = to_floats(torch.from_numpy(fitting), self.device).permute(0, 3, 1, 2)
+            x = x.contiguous(memory_format=torch.channels_last)
+            y = torch.full((len(x),), domain, device=self.device)
+            q_c = self.model.encoder.content(x, y)
+            return energies(self.model, x, y, self.config.objective, q_c), q_c
+
+    def _each(
+        self, items: Iterable[tuple[T, UInt8]], work: Callable[[Sequence[T], Sequence[UInt8]], Iterator[R]],
+        batch_size: int,
+    ) -> Generator[tuple[T, R | Exception]]:  # fmt: skip
+        """Items with what `work` makes of their batch, which see `stream`."""
+
+        def forward(batch: list[tuple[T, UInt8]]) -> list[R]:
             full = batch + batch[-1:] * (self.rows(batch[0][1].shape, batch_size) - len(batch))
-            z = torch.stack([z_s(item) for item, _ in full], dim=1)
-            return list(islice(self.paint([pixels for _, pixels in full], domains, z), len(batch)))
+            return list(islice(work([item for item, _ in full], [pixels for _, pixels in full]), len(batch)))
 
         threads = torch.get_num_threads()
         parallel = min(threads, MODEL_THREADS) if self.device.type == "cpu" else 1
@@ -206,9 +277,10 @@ class Painter:
         try:
             for batch, future in ahead(pool, forward, self._batches(items, batch_size), parallel):
                 error = future.exception()
-                painted = [(error, ())] * len(batch) if isinstance(error, Exception) else future.result()
-                for (item, _), (made, warnings) in zip(batch, painted, strict=True):
-                    yield item, made, warnings
+                results: Sequence[R | Exception]
+                results = [error] * len(batch) if isinstance(error, Exception) else future.result()
+                for (item, _), made in zip(batch, results, strict=True):
+                    yield item, made
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)

@@ -5,6 +5,7 @@ Legend: n contents, m styles, H, W, C height, width, channels; pixels are uint8.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,12 @@ def swap_figure(model: Model, contents: UInt8, styles: UInt8, source: int, to: i
     made = swap(model, contents, styles, source, to)
     blank = np.full_like(contents[0], 255)
     rows = [[blank, *contents], *([style, *row] for style, row in zip(styles, made, strict=True))]
-    return grid(rows, scale=-(-TILE // contents.shape[1]))
+    return sheet(rows)
+
+
+def sheet(rows: Sequence[Sequence[UInt8]] | UInt8, labels: Sequence[str] = ()) -> UInt8:
+    """Rows of pictures (H, W, C) of one size as a picture (H', W', 3), its tiles large enough to look at."""
+    return grid(list(map(list, rows)), row_labels=labels, scale=-(-TILE // rows[0][0].shape[0]))
 
 
 def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:

@@ -115,6 +115,15 @@ class Map:
         part = self.shape[1] // chunks
         return tuple(self.then(lambda x, i=i: x[:, i * part : (i + 1) * part], channels=part) for i in range(chunks))
 
+    def mean(self, dim: tuple[int, int]) -> Tensor:
+        """Over all places (dim is (2, 3)). Shape: (1, C), float32."""
+        number, mean, _ = self.statistics()
+        return (number * mean).sum(0, keepdim=True).div(number.sum(0, keepdim=True)).float()
+
+    def amax(self, dim: tuple[int, int]) -> Tensor:
+        """The same for the largest value."""
+        return torch.stack([self.read(a, b).float().amax(dim) for a, b in self.bands()]).amax(0)
+
     @classmethod
     def __torch_function__(
         cls, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from translate import __version__
-from translate.checkpoint import load_state, save_model, save_state
+from translate.checkpoint import load_model, load_state, save_model, save_state
 from translate.config import Config
 from translate.data import Domain, UnpairedBatches
 from translate.device import choose_device
+from translate.energy import KEY, training_quantiles
 from translate.files import DiskFull, is_full
 from translate.frames import frame
 from translate.gallery import GRID_IMAGES, Gallery
@@ -33,6 +34,7 @@ from translate.selection import Judge, value
 
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 FRAMED = 1024  # images of a domain that its frame is taken from
+USUAL = 1024  # images of a domain whose energies say what is usual
 JUDGED = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
 INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
@@ -124,6 +126,8 @@ class Trainer:
                 self.score()
             self.sample()
             self.save()
+            if not interrupted.is_set():
+                self._say_what_is_usual()
         if interrupted.is_set():
             raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
         return self.summary()
@@ -247,6 +251,15 @@ class Trainer:
         """Writes the model file and the training state, of which the last two are kept."""
         save_model(self.out / "model.safetensors", self.learner.average, self.config, self.summary())
         self._save_state()
+
+    def _say_what_is_usual(self) -> None:
+        """Puts the usual energies (energy.py) into the model files; each takes as long as some twenty steps."""
+        images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
+        for path in (self.out / "model.safetensors", self.out / "best.safetensors"):
+            file = load_model(path)
+            model = file.model.to(self.device)
+            usual = training_quantiles(model, self.config.data.names, images, self.config.objective)
+            save_model(path, model, self.config, {**file.summary, KEY: usual})
 
     def _save_state(self) -> None:
         learner = self.learner

@@ -21,10 +21,10 @@ from torch import Tensor
 from translate import folder
 from translate.files import PathLike
 from translate.images import ImageError, Picture, UInt8, flatten, list_images, read_image, to_channels, to_float
-from translate.painter import Painter, padded
+from translate.painter import OWN, Painter, padded
 
 Exemplar: TypeAlias = Image.Image | UInt8
-Style: TypeAlias = PathLike | Exemplar | Iterable[Exemplar]  # "mean", "random", a file or folder, or in memory
+Style: TypeAlias = PathLike | Exemplar | Iterable[Exemplar]  # "mean", "random", "own", a file or folder, or in memory
 Styles: TypeAlias = Callable[[str | int], Tensor]  # an image's relative path, or place in a list -> z_s (K, Ds)
 ImageT = TypeVar("ImageT", Image.Image, UInt8)
 
@@ -54,14 +54,15 @@ class Translator(Painter):
                 float tensor (N, C, H, W) in [-1, 1].
             source: may be left out where the model has two domains.
             style: the prior's mean, a draw of its own for each (seed, place, sample), or exemplars of `to`: sample k of
-                image i takes the one at i + k, round and round.
+                image i takes the one at i + k, round and round. "own", with which `source` is `to`, reconstructs: each
+                image's own content in its own style, by the posterior means.
 
         Returns:
             What was given, in a list or a tensor; sample k of image i is at i * samples + k. Gray from a gray model.
         """
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
-        domains = self.domains(to, source)
+        domains = self.domains(to, source, style)
         styles = self.styles(style, to, seed, samples)
 
         if isinstance(images, Tensor):
@@ -97,12 +98,16 @@ class Translator(Painter):
 
     translate_folder = folder.translate_folder
 
-    def domains(self, to: str, source: str | None = None) -> tuple[int, int]:
-        """Indices of the source and the target domain. Raises ValueError that names the valid ones."""
+    def domains(self, to: str, source: str | None = None, style: Style = "mean") -> tuple[int, int]:
+        """Indices of the source and the target domain, equal with style "own". Raises ValueError that names the valid
+        ones."""
         names = self.config.data.names
         for name in (to, *([] if source is None else [source])):
-            if name not in names:
-                raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
+            self.domain(name)
+        if _is(style, OWN):
+            if source not in (None, to):
+                raise ValueError(f"style own is an image's style in its own domain: the source must be {to} as well")
+            return names.index(to), names.index(to)
         others = [name for name in names if name != to]
         if source is None and len(others) != 1:
             raise ValueError(f"the source domain must be given: one of {', '.join(others)}")
@@ -113,11 +118,13 @@ class Translator(Painter):
     def styles(self, style: Style, to: str, seed: int = 0, samples: int = 1) -> Styles:
         """Where the styles of domain `to` come from. Raises ValueError for an exemplar that cannot be used."""
         size = self.config.model.style_dim
-        if isinstance(style, str) and style == "mean":
+        if _is(style, OWN):
+            return lambda name: torch.zeros(samples, 0)
+        if _is(style, "mean"):
             return lambda name: torch.zeros(samples, size)
-        if isinstance(style, str) and style == "random":
+        if _is(style, "random"):
             return lambda name: torch.stack(
-                [torch.randn(size, generator=_generator(seed, name, k)) for k in range(samples)]
+                [torch.randn(size, generator=generator(seed, name, k)) for k in range(samples)]
             )
         if isinstance(style, str | os.PathLike):
             style = self._read(Path(style))
@@ -127,7 +134,7 @@ class Translator(Painter):
             raise ValueError("style: no exemplars were given")
 
         def pick(name: str | int) -> Tensor:
-            first = name if isinstance(name, int) else _generator(seed, name).initial_seed()
+            first = name if isinstance(name, int) else generator(seed, name).initial_seed()
             return torch.stack([means[(first + k) % len(means)] for k in range(samples)])
 
         return pick
@@ -135,7 +142,9 @@ class Translator(Painter):
     def _read(self, path: Path) -> Iterator[Exemplar]:
         """Exemplars from a file or a folder, one at a time."""
         if not path.exists():
-            raise ValueError(f"style {path}: no such file or folder; use mean, random or a picture in the wanted style")
+            raise ValueError(
+                f"style {path}: no such file or folder; use mean, random, own or a picture in the wanted style"
+            )
         for one in [path / name for name in list_images(path)] if path.is_dir() else [path]:
             try:
                 yield flatten(read_image(one), self.background)
@@ -150,7 +159,11 @@ class Translator(Painter):
             return cast(Tensor, self.model.encoder.style(x, y).mu[0].cpu())
 
 
-def _generator(*parts: str | int) -> torch.Generator:
+def _is(style: Style, kind: str) -> bool:
+    return isinstance(style, str) and style == kind
+
+
+def generator(*parts: str | int) -> torch.Generator:
     """Random numbers that follow from the parts alone."""
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1)

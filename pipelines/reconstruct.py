@@ -1,0 +1,67 @@
+"""`introshift reconstruct`: a folder of pictures through the model and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.console import Device, Json, result
+from pipelines.translate_folder import Format, Scale, SkipExisting, Suffix, run
+
+if TYPE_CHECKING:
+    from translate.config import DataConfig
+    from translate.images import UInt8
+
+SHOWN = 12  # columns of the grid at most
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+    inputs: Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")],
+    domain: Annotated[str, typer.Option("--domain", help="Domain of IN.")],
+    grid: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Picture to write: originals above reconstructions.")
+    ] = None,
+    scale: Scale = "model",
+    format: Format = "keep",
+    suffix: Suffix = "",
+    skip_existing: SkipExisting = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Draw every picture of a folder again from its own content and style; `translate` with --style own has more
+    options."""
+    from translate.images import write_image
+    from translate.swap import sheet
+    from translate.translator import Translator
+
+    translator = Translator.load(model, device, scale=scale)
+    data, text, failures = run(
+        translator, inputs, out, domain, "reconstruct", style="own", format=format, suffix=suffix,
+        skip_existing=skip_existing,
+    )  # fmt: skip
+    if grid is not None and (shown := _shown(inputs, out, translator.config.data)):
+        write_image(grid, sheet(list(zip(*shown, strict=True))))
+        data, text = {**data, "grid": str(grid)}, f"{text}; grid: {grid}"
+    result(data, text, as_json)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _shown(inputs: Path, out: Path, config: DataConfig) -> list[tuple[UInt8, UInt8]]:
+    """Some inputs with their outputs, evenly spaced over what the manifest says is there."""
+    from translate.data import center_crop, load_image
+
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    done = [(line["source"], line["output"]) for line in lines if line["output"]]
+    chosen = [done[i * len(done) // min(SHOWN, len(done))] for i in range(min(SHOWN, len(done)))]
+    root, config = inputs if inputs.is_dir() else inputs.parent, config.model_copy(update={"load_size": None})
+
+    def load(path: Path) -> UInt8:
+        return center_crop(load_image(path, config), config.size)
+
+    return [(load(root / source), load(out / output)) for source, output in chosen]

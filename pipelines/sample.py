@@ -1,0 +1,52 @@
+"""`introshift sample`: images of a domain from random latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import Device, Json, Seed, count_progress, result
+
+SHOWN, COLUMNS = 64, 8  # of the grid, at most
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make: OUT/images/ and OUT/grid.png.")],
+    domain: Annotated[str, typer.Option("--domain", help="Domain to draw images of.")],
+    content: Annotated[
+        str, typer.Option(metavar="prior|DIR", help="Content: from N(0, I), or as pictures of the domain are encoded.")
+    ] = "prior",
+    count: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 64,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Draw images of a domain: style from its prior, content from its prior or from a folder of pictures."""
+    from translate.images import write_image
+    from translate.painter import Painter
+    from translate.sampling import PRIOR, sample
+    from translate.swap import sheet
+
+    images, grid = out / "images", out / "grid.png"
+    if images.exists() and any(images.iterdir()):
+        raise ValueError(f"{images}: holds files already; choose another folder")
+    drawn = sample(Painter.load(model, device), domain, count, seed, content)
+    images.mkdir(parents=True, exist_ok=True)
+    shown = []
+    with count_progress("sampling") as progress:
+        progress(0, count)
+        for i, pixels in enumerate(drawn):
+            write_image(images / f"{i:06}.png", pixels)
+            shown += [pixels] if i < SHOWN else []
+            progress(i + 1, count)
+    write_image(grid, sheet([shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)]))
+    source = "its prior N(0, I)" if content == PRIOR else f"the encoded pictures of {content}"
+    text = f"{images}: {count} images of {domain}, style from its prior, content from {source}; grid: {grid}"
+    data = {
+        "images": str(images), "grid": str(grid), "count": count, "domain": domain, "seed": seed, "style": PRIOR,
+        "content": content,
+    }  # fmt: skip
+    result(data, text, as_json)
