@@ -32,11 +32,11 @@ def command(
     """Draw what lies between two pictures: in content, in style and in both."""
     from translate.images import write_gif, write_image
     from translate.painter import Painter
-    from translate.sampling import interpolate, load_square
-    from translate.swap import sheet
+    from translate.sampling import interpolate, read_square
+    from translate.sheet import sheet
 
     painter = Painter.load(model, device)
-    a, b = load_square(first, painter), load_square(second, painter)
+    a, b = read_square(first, painter), read_square(second, painter)
     rows = interpolate(painter, a, b, domain, to, steps, seed)
     if gif is not None:
         there = [sheet([row]) for row in rows.swapaxes(0, 1)]

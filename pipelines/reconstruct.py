@@ -36,7 +36,7 @@ def command(
     """Draw every picture of a folder again from its own content and style; `translate` with --style own has more
     options."""
     from translate.images import write_image
-    from translate.swap import sheet
+    from translate.sheet import sheet
     from translate.translator import Translator
 
     translator = Translator.load(model, device, scale=scale)
@@ -54,14 +54,10 @@ def command(
 
 def _shown(inputs: Path, out: Path, config: DataConfig) -> list[tuple[UInt8, UInt8]]:
     """Some inputs with their outputs, evenly spaced over what the manifest says is there."""
-    from translate.data import center_crop, load_image
+    from translate.data import load_square
 
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     done = [(line["source"], line["output"]) for line in lines if line["output"]]
     chosen = [done[i * len(done) // min(SHOWN, len(done))] for i in range(min(SHOWN, len(done)))]
     root, config = inputs if inputs.is_dir() else inputs.parent, config.model_copy(update={"load_size": None})
-
-    def load(path: Path) -> UInt8:
-        return center_crop(load_image(path, config), config.size)
-
-    return [(load(root / source), load(out / output)) for source, output in chosen]
+    return [(load_square(root / source, config), load_square(out / output, config)) for source, output in chosen]

@@ -28,7 +28,7 @@ def command(
     from translate.images import write_image
     from translate.painter import Painter
     from translate.sampling import PRIOR, sample
-    from translate.swap import sheet
+    from translate.sheet import sheet
 
     images, grid = out / "images", out / "grid.png"
     if images.exists() and any(images.iterdir()):

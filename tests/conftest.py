@@ -119,3 +119,9 @@ def inputs(tmp_path: Path) -> Path:
     (root / "notes.txt").write_text("hello")
     (root / "cut.png").write_bytes(draw(tmp_path / "whole.png", 40, 40).read_bytes()[:900])
     return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all examples of a property: hypothesis wants no fixture that is made anew for each test."""
+    return tmp_path_factory.mktemp("images")

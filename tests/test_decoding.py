@@ -29,12 +29,6 @@ from translate.images import (
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples of a property: hypothesis wants no fixture that is made anew for each test."""
-    return tmp_path_factory.mktemp("images")
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_ramp_is_divided_by_257(folder: Path, kind: str) -> None:
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)

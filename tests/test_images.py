@@ -41,12 +41,6 @@ from translate.images import (
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples of a property: hypothesis wants no fixture that is made anew for each test."""
-    return tmp_path_factory.mktemp("images")
-
-
 def seeds() -> dict[str, bytes]:
     """Small files of every format, with the metadata whose parsers a broken byte may upset."""
     photo, exif = Image.fromarray(PHOTO), Image.Exif()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from translate.images import UInt8, read_image, to_float, write_gif
-from translate.sampling import BATCH, interpolate, load_square, sample
+from translate.sampling import BATCH, interpolate, read_square, sample
 from translate.translator import Translator, generator
 
 
@@ -142,7 +142,7 @@ def test_the_interpolate_command(tmp_path: Path) -> None:
     assert (said["rows"], said["steps"], said["to"]) == (["content", "style", "both"], 5, "A")
     with Image.open(tmp_path / "o.gif") as image:
         assert (image.size, getattr(image, "n_frames", 1)) == ((3 * 66 + 2, 66 + 2), 2 * 5 - 2)
-    a, b = (load_square(Path(path), painter) for path in (first, second))
+    a, b = (read_square(Path(path), painter) for path in (first, second))
     made = interpolate(painter, a, b, "A", steps=5)
     with Image.open(tmp_path / "o.png") as image:
         corner = np.asarray(image)[-66:-2:4, -66:-2:4]

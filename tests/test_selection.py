@@ -143,7 +143,7 @@ def test_before_the_game_only_lost_content_is_warned_of() -> None:
 
 def test_the_images_come_in_batches_without_changing_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ways(styled)
-    monkeypatch.setattr("translate.selection.BATCH", 40)
+    monkeypatch.setattr("translate.data.BATCH", 40)
     for a, b in zip(whole, ways(styled), strict=True):
         assert (a.distance, a.cycle, a.spread) == pytest.approx((b.distance, b.cycle, b.spread), abs=1e-6)
 

@@ -16,8 +16,9 @@ from transcription import Plain, decoder_loss, encoder_loss
 from translate.augment import augmentations
 from translate.config import from_dict
 from translate.device import choose_precision
+from translate.learner import Learner
 from translate.networks import Model
-from translate.objective import Objective, backward
+from translate.processes import Processes
 
 BATCH, BETA_NEG, ROUNDS = 16, 64.0, 9
 
@@ -28,7 +29,7 @@ def test_a_step_costs_a_part_of_the_plain_transcription(capsys: pytest.CaptureFi
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        steps = {"transcription": plain_step(), "float32": step(torch.float32), "bf16": step(torch.bfloat16)}
+        steps = {"transcription": plain_step(), "float32": step("32"), "bf16": step("bf16")}
         seconds: dict[str, list[float]] = {name: [] for name in steps}
         for turn in range(ROUNDS + 2):
             for name, run in steps.items():
@@ -48,37 +49,24 @@ def test_a_step_costs_a_part_of_the_plain_transcription(capsys: pytest.CaptureFi
         assert medians["bf16"] <= 0.35 * medians["transcription"]
 
 
-def setting() -> tuple[Model, torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    model = Model(from_dict({}))
-    x, y = torch.rand(2 * BATCH, 3, 32, 32) * 2 - 1, torch.arange(2).repeat_interleave(BATCH)
-    return model, x, y
-
-
-def step(dtype: torch.dtype) -> Callable[[], None]:
+def step(precision: str) -> Callable[[], None]:
     """As the trainer does it."""
-    model, x, y = setting()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x = x.contiguous(memory_format=torch.channels_last)
-    config = from_dict({})
-    objective = Objective(config.objective, augmentations(config.augment))
-    optimizers = [torch.optim.Adam(p.parameters(), 1e-3, (0.5, 0.99), fused=True) for p in model.children()]
+    learner = Learner(from_dict({"train": {"precision": precision}}), Processes(torch.device("cpu")))
+    x = torch.randint(0, 256, (2 * BATCH, 3, 32, 32), dtype=torch.uint8)
 
     def run() -> None:
-        model.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            losses = objective.introspective(model, x, y, 1 - y, BETA_NEG)
-        backward(losses, model)
-        for optimizer in optimizers:
-            optimizer.step()
+        learner.gradients(x, 0, BETA_NEG)
+        learner.update(0, 1e-3)
 
     return run
 
 
 def plain_step() -> Callable[[], None]:
     """L_E and L_D each computed from the start and differentiated for their player, as the equations stand."""
-    model, x, y = setting()
+    torch.manual_seed(0)
     config = from_dict({})
+    model, y = Model(config), torch.arange(2).repeat_interleave(BATCH)
+    x = torch.rand(2 * BATCH, 3, 32, 32) * 2 - 1
     plain = Plain(config.objective, augmentations(config.augment), model, BETA_NEG)
     optimizers = [torch.optim.Adam(p.parameters(), 1e-3, (0.5, 0.99)) for p in model.children()]
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from translate.config import Config, DataConfig
 from translate.device import free_memory, usable_cores
-from translate.images import ImageError, flatten, list_images, read_image, resize, to_channels
+from translate.images import ImageError, UInt8, flatten, list_images, read_image, resize, to_channels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
 
@@ -29,6 +29,7 @@ Share: TypeAlias = Callable[[Sequence[tuple[int, int]]], Sequence[tuple[int, int
 
 MIN_IMAGES = 2
 MIN_HELD_OUT, MAX_HELD_OUT = 8, 128
+BATCH = 32  # of images that are measured, not trained on
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ def load_image(path: Path, config: DataConfig) -> np.ndarray:
         flatten(read_image(path), (config.background[0], config.background[1], config.background[2])), config.channels
     )
     return resize(pixels, shorter_side(pixels.shape[1], pixels.shape[0], config.load_size or config.size))
+
+
+def load_square(path: Path, config: DataConfig) -> np.ndarray:
+    """The middle of a file's image, as models take it. Shape: (S, S, C) uint8. Raises ImageError."""
+    return center_crop(load_image(path, config), config.size)
 
 
 def shorter_side(width: int, height: int, side: int) -> tuple[int, int]:
@@ -206,6 +212,16 @@ class UnpairedBatches:
 def to_floats(x: Tensor, device: torch.device) -> Tensor:
     """uint8 -> float32 in [-1, 1] on the device, of any shape."""
     return x.to(device, non_blocking=True).float().div_(127.5).sub_(1)
+
+
+def to_batch(pixels: UInt8, device: torch.device) -> Tensor:
+    """uint8 (n, H, W, C) -> float32 (n, C, H, W) in [-1, 1] on the device."""
+    return to_floats(torch.from_numpy(pixels), device).permute(0, 3, 1, 2)
+
+
+def over_batches(measure: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
+    """What `measure` makes of images (n, C, S, S) uint8, given to it as floats and a few at a time. Shape: (n, ...)."""
+    return torch.cat([measure(to_floats(x, device)) for x in torch.split(images, BATCH)])
 
 
 def _stack(images: list[np.ndarray]) -> Tensor:

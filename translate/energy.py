@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from translate.config import ObjectiveConfig
-from translate.data import to_floats
+from translate.data import over_batches
 from translate.gaussian import Gaussian
 from translate.networks import Model
 from translate.objective import reconstruction_error
 
-BATCH = 32
 # The tails matter most: what is told apart lies there.
 LEVELS = (0.0, 0.001, 0.01, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.99, 0.999, 1.0)
 KEY = "energy"  # of the summary in a model file
@@ -130,8 +129,8 @@ def training_quantiles(
 
 @torch.no_grad()
 def _over(model: Model, images: Tensor, domain: int, w: ObjectiveConfig) -> NDArray[np.float32]:
-    device = next(model.parameters()).device
-    batches = (to_floats(x, device) for x in torch.split(images, BATCH))
-    found = [energies(model, x, torch.full((len(x),), domain, device=device), w).energy for x in batches]
-    values: NDArray[np.float32] = torch.cat(found).cpu().numpy()
+    def energy(x: Tensor) -> Tensor:
+        return energies(model, x, torch.full((len(x),), domain, device=x.device), w).energy
+
+    values: NDArray[np.float32] = over_batches(energy, images, next(model.parameters()).device).cpu().numpy()
     return values

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from translate import images
 from translate.checkpoint import load_model
-from translate.data import center_crop, load_image, to_floats
+from translate.data import load_square, to_batch
 from translate.measuring import Evaluation, Measurer, Pictures, Progress
 from translate.networks import Model
 from translate.pairs import Groups, pair, some
@@ -47,7 +47,7 @@ def evaluate(
     plans = {(a, b): pair({"source": folders[a], "truth": folders[b]}, allow_missing, notes) for a, b in ways}
 
     def read(path: Path) -> images.UInt8:
-        return center_crop(load_image(path, config), config.size)
+        return load_square(path, config)
 
     total = sum(map(len, plans.values()))
     net = net or file.config.evaluate.lpips_net
@@ -124,7 +124,7 @@ def compare(
 @torch.inference_mode()
 def _translate(model: Model, source: Tensor, a: int, b: int, z_s: Tensor) -> Pictures:
     """What a model makes of images (n, H, W, C), in the styles z_s (n, K, Ds) too; content is encoded once."""
-    x = to_floats(source, z_s.device).permute(0, 3, 1, 2)
+    x = to_batch(source.numpy(), z_s.device)
     y_a, y_b = (torch.full((len(x),), y, device=x.device) for y in (a, b))
     content, own = model.encoder.content(x, y_a).mu, model.encoder.style(x, y_a).mu
     made = {"translation": model.decoder(content, torch.zeros_like(own), y_b, y_a)}

@@ -29,6 +29,10 @@ class Gaussian(NamedTuple):
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Reparametrised sample mu + exp(logvar / 2) * eps (Kingma & Welling 2014, section 2.4)."""
         eps = torch.randn(self.mu.shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
+        return self.at(eps)
+
+    def at(self, eps: Tensor) -> Tensor:
+        """The sample that noise eps (B, ...) from N(0, I) becomes."""
         return self.mu + torch.exp(0.5 * self.logvar) * eps
 
     def kl(self) -> Tensor:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from translate.checkpoint import ModelFile, load_model
-from translate.data import shorter_side, to_floats
+from translate.data import shorter_side, to_batch
 from translate.device import choose_device, choose_precision
 from translate.energy import Energies, Limit, Measured, Reference, Rejected, energies
 from translate.files import PathLike
@@ -193,7 +193,7 @@ class Painter:
             energy, content = found.energy.tolist(), q_c.mu if self.scale == "model" else None
         if self.scale == "native" and pixels[0].size > self.tile**2 * pixels.shape[3]:
             return (*self._paint_in_strips(pixels, domains, z_s, dtype), energy)
-        x = to_floats(torch.from_numpy(pixels), self.device).permute(0, 3, 1, 2)
+        x = to_batch(pixels, self.device)
         y = self.run(x, *domains, z_s, dtype, content)
         return _to_pixels(y), y.isfinite().flatten(2).all(2).all(0).cpu().numpy(), energy
 
@@ -255,7 +255,7 @@ class Painter:
         size = self.model_size(pixels.shape[2], pixels.shape[1])
         fitting = pixels if self.scale == "model" else np.stack([resize(image, size) for image in pixels])
         with self._computing(dtype):
-            x = to_floats(torch.from_numpy(fitting), self.device).permute(0, 3, 1, 2)
+            x = to_batch(fitting, self.device)
             x = x.contiguous(memory_format=torch.channels_last)
             y = torch.full((len(x),), domain, device=self.device)
             q_c = self.model.encoder.content(x, y)

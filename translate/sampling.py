@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate.data import center_crop, load_image, to_floats
+from translate.data import load_square, to_batch
 from translate.files import PathLike
 from translate.images import ImageError, UInt8, list_images, to_uint8
 from translate.painter import Painter
@@ -56,8 +56,8 @@ def _samples(painter: Painter, d: int, count: int, seed: int, read: _Pictures | 
             z_c = draw("content", config.model.content_channels, side, side)
             if read is not None:
                 pictures = [read(generator(seed, "picture", i).initial_seed()) for i in numbers]
-                q_c = model.encoder.content(_floats(pictures, painter), y)
-                z_c = q_c.mu + torch.exp(0.5 * q_c.logvar) * z_c
+                q_c = model.encoder.content(to_batch(np.stack(pictures), painter.device), y)
+                z_c = q_c.at(z_c)
             made = to_uint8(model.decoder(z_c, draw("style", config.model.style_dim), y, y).cpu().numpy())
         yield from made[: count - first]
 
@@ -69,24 +69,19 @@ class _Pictures:
         self.paths = [folder / path for path in list_images(folder)]
         if not self.paths:
             raise ValueError(f"{folder}: no pictures; use prior or name another folder")
-        self._load = lru_cache(maxsize=KEPT)(lambda path: load_square(path, painter))
+        self._load = lru_cache(maxsize=KEPT)(lambda path: read_square(path, painter))
 
     def __call__(self, number: int) -> UInt8:
         return self._load(self.paths[number % len(self.paths)])
 
 
-def load_square(path: Path, painter: Painter) -> UInt8:
+def read_square(path: Path, painter: Painter) -> UInt8:
     """The middle of a picture as the model takes it. Raises ValueError with the remedy for one that cannot be read."""
     config = painter.config.data.model_copy(update={"load_size": None})
     try:
-        return center_crop(load_image(path, config), config.size)
+        return load_square(path, config)
     except ImageError as error:
         raise ValueError(f"{path}: {error}; mend it or take another") from None
-
-
-def _floats(images: list[UInt8], painter: Painter) -> Tensor:
-    """-> (B, C, S, S) in [-1, 1] on the device."""
-    return to_floats(torch.from_numpy(np.stack(images)), painter.device).permute(0, 3, 1, 2)
 
 
 @torch.inference_mode()
@@ -104,7 +99,7 @@ def interpolate(
     if steps < 2:
         raise ValueError(f"--steps {steps}: must be at least 2, the ends")
     a, b = painter.domain(domain), painter.domain(to or domain)
-    encoder, x = painter.model.encoder, _floats([first, second], painter)
+    encoder, x = painter.model.encoder, to_batch(np.stack([first, second]), painter.device)
     y = torch.full((2,), a, device=painter.device)
     c = encoder.content(x, y).mu
     if a == b:

@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate.data import to_floats
+from translate.data import over_batches
 from translate.metrics import kernel_distance
 from translate.networks import Model
 
-BATCH = 32
 CYCLE_WEIGHT = 0.5  # small: where layout moves, the way back is longer, and the result better
 RARE = 0.1  # least deviation of a feature, as a share of the mean one: what hardly varies must not decide alone
 ALIKE = 1e-3  # the same where the images of a domain are all alike
@@ -166,7 +165,7 @@ class Judge:
 
     def _over(self, measure: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         device = next(self.features.buffers()).device
-        return torch.cat([measure(to_floats(x, device)) for x in torch.split(images, BATCH)])
+        return over_batches(measure, images, device)
 
 
 def value(ways: Sequence[Way]) -> float:

@@ -12,6 +12,8 @@ from translate.images import UInt8, to_channels
 
 Labels: TypeAlias = Sequence[str]
 
+TILE = 64  # px a side that a tile of `sheet` has at least
+
 
 def grid(
     rows: Sequence[Sequence[UInt8]], labels: Labels = (), row_labels: Labels = (), pad: int = 2, scale: int = 1
@@ -42,3 +44,8 @@ def grid(
         for i, tile in enumerate(row):
             sheet.paste(tile, (left + i * across, top + j * down))
     return np.array(sheet)
+
+
+def sheet(rows: Sequence[Sequence[UInt8]] | UInt8, labels: Labels = ()) -> UInt8:
+    """Rows of pictures (H, W, C) of one size as a picture (H', W', 3), its tiles large enough to look at."""
+    return grid(list(map(list, rows)), row_labels=labels, scale=-(-TILE // rows[0][0].shape[0]))

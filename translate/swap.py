@@ -5,19 +5,16 @@ Legend: n contents, m styles, H, W, C height, width, channels; pixels are uint8.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from translate.config import DataConfig
-from translate.data import center_crop, load_image, to_floats
+from translate.data import load_square, to_batch
 from translate.images import ImageError, UInt8, list_images, to_uint8
 from translate.networks import Model
-from translate.sheet import grid
-
-TILE = 64  # px a side that a tile has at least
+from translate.sheet import sheet
 
 
 @torch.inference_mode()
@@ -27,7 +24,7 @@ def swap(model: Model, contents: UInt8, styles: UInt8, source: int, to: int) -> 
     Shape: contents (n, H, W, C) of domain `source`, styles (m, H, W, C) of domain `to` -> (m, n, H, W, C).
     """
     device = next(model.parameters()).device
-    x, exemplars = (to_floats(torch.from_numpy(stack), device).permute(0, 3, 1, 2) for stack in (contents, styles))
+    x, exemplars = (to_batch(stack, device) for stack in (contents, styles))
     z_s = model.encoder.style(exemplars, torch.full((len(exemplars),), to, device=device)).mu
     y = torch.full((len(x),), source, device=device)
     content = model.encoder.content(x, y).mu
@@ -43,11 +40,6 @@ def swap_figure(model: Model, contents: UInt8, styles: UInt8, source: int, to: i
     return sheet(rows)
 
 
-def sheet(rows: Sequence[Sequence[UInt8]] | UInt8, labels: Sequence[str] = ()) -> UInt8:
-    """Rows of pictures (H, W, C) of one size as a picture (H', W', 3), its tiles large enough to look at."""
-    return grid(list(map(list, rows)), row_labels=labels, scale=-(-TILE // rows[0][0].shape[0]))
-
-
 def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
     """At most `count` pictures of a folder, evenly spaced by name, as the model takes them. Shape: (n, S, S, C).
 
@@ -60,7 +52,7 @@ def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
     pictures = []
     for path in (folder / paths[place] for place in places):
         try:
-            pictures.append(center_crop(load_image(path, config), config.size))
+            pictures.append(load_square(path, config))
         except ImageError as error:
             raise ValueError(f"{path}: {error}; mend it or take it out of the folder") from None
     return np.stack(pictures)

@@ -79,7 +79,7 @@ class ToyVae(nn.Module):
 def vae_step(model: ToyVae, toy: Toy, x: Tensor, eps: Tensor) -> None:
     """Accumulates the gradient of s (beta_rec L_r(x) + beta_kl KL(x)). Shape: x (B, 2), eps (B, Z) from N(0, I)."""
     q = model.encode(x)
-    rec = reconstruction_error(x, model.decoder(_reparametrise(q, eps)))
+    rec = reconstruction_error(x, model.decoder(q.at(eps)))
     (SCALE * (toy.beta_rec * rec + toy.beta_kl * q.kl())).mean().backward()  # type: ignore[no-untyped-call]
 
 
@@ -90,12 +90,12 @@ def introspective_step(model: ToyVae, toy: Toy, x: Tensor, eps: Tensor) -> None:
     """
     b = len(x)
     q = model.encode(x)
-    f = model.decoder(torch.cat([_reparametrise(q, eps[:b]), eps[b : 2 * b]]))
+    f = model.decoder(torch.cat([q.at(eps[:b]), eps[b : 2 * b]]))
     rec = reconstruction_error(x, f[:b])
 
     fake = f.detach().requires_grad_()  # the encoder judges it as given; the decoder's gradient is carried on below
     q_fake = model.encode(fake)
-    fake_rec = reconstruction_error(fake.detach(), model.decoder(_reparametrise(q_fake, eps[2 * b :]))).view(2, b)
+    fake_rec = reconstruction_error(fake.detach(), model.decoder(q_fake.at(eps[2 * b :]))).view(2, b)
     fake_kl = q_fake.kl().view(2, b)
 
     encoder = one_latent_encoder_loss(
@@ -150,7 +150,3 @@ def train_toy(
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise FloatingPointError("training diverged; try another --seed")
     return model.eval()
-
-
-def _reparametrise(q: Gaussian, eps: Tensor) -> Tensor:
-    return q.mu + torch.exp(0.5 * q.logvar) * eps

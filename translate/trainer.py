@@ -149,9 +149,8 @@ class Trainer:
                 if stop:
                     interrupted.set()
                 due = {every for every in INTERVALS if clock.step % getattr(train, every) == 0}
-                if (
-                    due or self.device.type == "cpu"
-                ) and self.learner.bad.item():  # a GPU is not waited for at each step
+                looked_at = due or self.device.type == "cpu"  # a GPU is not waited for at each step
+                if looked_at and self.learner.bad.item():
                     return False
                 if "log_every" in due:
                     self._log(sums, since)
