@@ -8,7 +8,6 @@ divergences in nats, `scale` s = 1 / (C H W).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -138,26 +137,28 @@ class Objective:
             terms["cyc"] = reconstruction_error(x, model.decoder(z_ct, s, y, other), w.rec)
             loss = loss + scale * w.lambda_cyc * terms["cyc"]
 
-        fakes = {"translation": self._judge(model, t, other)} if w.translation else {}
+        # Kind of negative -> images and the domain they are presented as; the decoder's own come first.
+        fakes = {"translation": (t, other)} if w.translation else {}
         if w.reconstruction:
-            x_rec = model.decoder(q_c.mu.detach(), s.detach(), y, y)
-            fakes["reconstruction"] = self._judge(model, x_rec, y)
+            fakes["reconstruction"] = model.decoder(q_c.mu.detach(), s.detach(), y, y), y
         if w.prior:
-            z_c = torch.randn_like(q_c.mu)
-            fakes["prior"] = self._judge(model, model.decoder(z_c, torch.randn_like(s), y, y), y)
+            fakes["prior"] = model.decoder(torch.randn_like(q_c.mu), torch.randn_like(s), y, y), y
         negatives = dict(fakes)
         if w.wrong_domain:  # a real image presented as another domain: a negative that costs no decoding
-            negatives["wrong"] = self._judge(model, x, other)
+            negatives["wrong"] = x, other
+        if not negatives:
+            return Losses(loss.mean(), None, None, _detached(terms))
 
         # Gradients are taken for one player at a time (`backward`), so that no graph needs to be cut or run twice here.
-        encoder = 0.5 * _mean(self._energy(f, beta_neg, scale) for f in negatives.values()) if negatives else None
-        decoder = _mean(self._pull(f, scale) for f in fakes.values()) if fakes else None
-        for kind, fake in negatives.items():
-            terms |= {f"{name}_{kind}": value for name, value in fake.items()}
+        judged = self._judge(model, *(torch.cat(parts) for parts in zip(*negatives.values(), strict=True)))
+        encoder = 0.5 * self._energy(judged, beta_neg, scale).mean()
+        decoder = self._pull(judged, scale)[: len(fakes) * len(x)].mean() if fakes else None
+        for name, value in judged.items():
+            terms |= {f"{name}_{kind}": part for kind, part in zip(negatives, value.split(len(x)), strict=True)}
         return Losses(loss.mean(), encoder, decoder, _detached(terms))
 
     def _judge(self, model: Model, f: Tensor, y: Tensor) -> Terms:
-        """What the encoder says of a fake: KL_s(f), and KL_c(f) and L_r(f) where a weight asks for them."""
+        """What the encoder says of negatives f: KL_s(f), and KL_c(f) and L_r(f) where a weight asks for them."""
         w = self.config
         q_s = model.encoder.style(self.augment.energy(f), y)
         fake = {"kl_s": q_s.kl()}
@@ -179,10 +180,6 @@ class Objective:
         w, none = self.config, torch.zeros_like(f["kl_s"])
         pull = w.beta_fake * f["kl_s"] + w.beta_fake_c * f.get("kl_c", none)
         return scale * (pull + w.gamma_r * w.beta_rec * f.get("rec", none))
-
-
-def _mean(kinds: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(kinds)).mean()
 
 
 def _detached(terms: Terms) -> Terms:
