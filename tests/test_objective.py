@@ -45,7 +45,7 @@ RECIPES = {
 
 
 def noise(shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """The same for every four samples, whatever comes before or beside them: order and company of draws do not matter."""
+    """The same for every four samples, alone or in company: neither order nor batch of the draws matters."""
     batch = torch.sin(torch.arange(4 * math.prod(shape[1:])) * 1.7 + 0.3).reshape(4, *shape[1:]) * 1.2
     return batch.repeat(-(-shape[0] // 4), *[1] * (len(shape) - 1))[: shape[0]]
 
