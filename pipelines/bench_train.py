@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from pipelines.console import Device, Json, result
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor, nn
 
     from translate.config import Config
     from translate.trainer import Trainer
@@ -79,8 +81,12 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
         trainer.step(trainer.batches.batch(0))
     encoder, decoder = trainer.learner.model.encoder, trainer.learner.model.decoder
     networks = {"content": encoder.content_trunk, "style": encoder.style_trunk, "decoder": decoder}
-    passes: Counter[str] = Counter()
-    hooks = [net.register_forward_hook(lambda *_, name=name: passes.update([name])) for name, net in networks.items()]
+    passes: Counter[str] = Counter()  # of a batch's images; what is judged in one go counts as often as it is larger
+
+    def count(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
+        return lambda net, inputs, made: passes.update({name: len(inputs[0]) // len(trainer.learner.y)})
+
+    hooks = [net.register_forward_hook(count(name)) for name, net in networks.items()]
     with FlopCounterMode(display=False) as counter:
         trainer.step(trainer.batches.batch(0))
     for hook in hooks:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translate.config import PRESETS, Config, ConfigError, from_dict, load_config, override, parse_yaml
+from translate.config import Config, ConfigError, from_dict, load_config, override, parse_yaml
+from translate.presets import PRESETS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -57,9 +58,10 @@ def test_any_valid_config_survives_yaml(
         ({"train": {"steps": True}}, "train.steps: True is not allowed"),
         ({"train": None}, "train: None is not allowed"),
         (
-            {"data": {"domains": {"A": "x"}}},
-            "data.domains: {'A': 'x'} is not allowed; dictionary should have at least 2 items",
+            {"data": {"domains": {}}},
+            "data.domains: {} is not allowed; dictionary should have at least 1 item",
         ),
+        ({"model": {"content_channels": 0}}, "model.content_channels: 0 leaves nothing to translate"),
         ([1], "a mapping of sections"),
     ],
 )

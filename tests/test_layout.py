@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
-    "__init__": 0, "config": 0, "device": 0, "gaussian": 0, "files": 0, "images": 0, "sheet": 1,
+    "__init__": 0, "config": 0, "presets": 0, "device": 0, "gaussian": 0, "files": 0, "images": 0, "sheet": 1,
     "data": 1, "augment": 1, "networks": 1, "glyphs": 1, "survey": 1, "metrics": 1, "frames": 0,
     "gallery": 2, "schedule": 1, "processes": 1, "run_folder": 1,
     "pairs": 1, "curves": 1, "swap": 2,

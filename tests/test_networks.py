@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from translate.config import PRESETS, from_dict
+from translate.config import from_dict
 from translate.networks import Block, Model, Warp
+from translate.presets import PRESETS
 
 
 def tiny(channels: int = 1, **model: object) -> Model:

@@ -17,12 +17,13 @@ import pytest
 import torch
 
 from translate.checkpoint import load_model, load_tensors
-from translate.config import PRESETS, Config, from_dict
+from translate.config import Config, from_dict
 from translate.data import Domain
 from translate.device import choose_device, choose_precision
 from translate.files import DiskFull
 from translate.images import read_image
 from translate.objective import Losses
+from translate.presets import PRESETS
 from translate.run_folder import RunFolder
 from translate.trainer import Diverged, Interrupted, Tick, Trainer
 

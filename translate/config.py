@@ -1,4 +1,4 @@
-"""Every setting with its default, range and meaning: the only home of defaults. Imports no torch.
+"""Every setting with its default, range and meaning: with presets.py the only home of defaults. Imports no torch.
 
 A config is YAML, read with a safe loader; unknown keys and wrong types are refused together, each with its path and the
 nearest valid name.
@@ -15,36 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-PRESETS: dict[str, dict[str, int]] = {
-    "tiny": {"fold": 2, "levels": 1, "width": 32, "blocks": 1, "bottleneck": 1, "content_channels": 8, "style_dim": 16},
-    "small": {
-        "fold": 2,
-        "levels": 2,
-        "width": 48,
-        "blocks": 2,
-        "bottleneck": 2,
-        "content_channels": 8,
-        "style_dim": 32,
-    },
-    "base": {
-        "fold": 4,
-        "levels": 2,
-        "width": 96,
-        "blocks": 2,
-        "bottleneck": 4,
-        "content_channels": 8,
-        "style_dim": 64,
-    },
-    "large": {
-        "fold": 4,
-        "levels": 3,
-        "width": 96,
-        "blocks": 3,
-        "bottleneck": 4,
-        "content_channels": 8,
-        "style_dim": 64,
-    },
-}
+from translate.presets import ONE_DOMAIN, PRESETS
 
 
 class ConfigError(ValueError):
@@ -64,7 +35,7 @@ class DataConfig(_Section):
 
     root: str | None = _f(None, "folder with trainA, trainB and, for evaluation, testA, testB")
     domains: dict[str, str] | None = _f(
-        None, "domain name -> training folder (relative to root); default A, B", min_length=2
+        None, "domain name -> training folder (relative to root); default A, B; one: see presets.py", min_length=1
     )
     tests: dict[str, str] | None = _f(None, "domain name -> test folder (relative to root); default testA, testB")
     size: int = _f(32, "training size in pixels, a multiple of the model's stride", ge=8, le=2048)
@@ -100,7 +71,9 @@ class ModelConfig(_Section):
     width: int = Field(description="channels of the first level; doubles at each level", ge=8, le=1024, multiple_of=8)
     blocks: int = Field(description="residual blocks a level", ge=1, le=16)
     bottleneck: int = Field(description="decoder blocks on the lowest level", ge=0, le=32)
-    content_channels: int = Field(description="Cc", ge=1, le=256)
+    content_channels: int = Field(
+        description="Cc; 0, for one domain: no content, style is the one latent", ge=0, le=256
+    )
     style_dim: int = Field(description="Ds", ge=1, le=1024)
     warp: float = _f(
         0.3, "how far the decoder may move features, as a share of half the training size; 0: not at all", ge=0, le=1
@@ -123,6 +96,11 @@ class ModelConfig(_Section):
         return values
 
     @property
+    def one_latent(self) -> bool:
+        """Whether there is no content: all is in the style, as in a plain VAE."""
+        return self.content_channels == 0
+
+    @property
     def stride(self) -> int:
         """Image pixels for each pixel of the lowest features: sizes are multiples of it."""
         return self.fold << self.levels
@@ -134,7 +112,7 @@ class ObjectiveConfig(_Section):
     rec: Literal["l1", "mse"] = _f("l1", "L_r: sum over pixels of the absolute or squared error")
     beta_rec: float = _f(1.0, "weight of L_r(x)", ge=0)
     beta_kl_c: float = _f(0.02, "weight of KL_c(x)", ge=0)
-    beta_kl_s: float = _f(1.0, "weight of KL_s(x)", gt=0)
+    beta_kl_s: float = _f(3.0, "weight of KL_s(x)", gt=0)
     beta_neg: float | Literal["auto"] = _f("auto", "weight of KL_s(f) in the energy; auto: see auto_beta_neg")
     beta_neg_c: float = _f(0.0, "weight of KL_c(f) in the energy", ge=0)
     beta_fake: float = _f(0.2, "decoder's pull on KL_s(f)", ge=0)
@@ -142,7 +120,7 @@ class ObjectiveConfig(_Section):
     beta_rec_neg: float = _f(0.0, "weight of L_r(f) in the energy", ge=0)
     gamma_r: float = _f(0.0, "decoder's pull on L_r(f), times beta_rec", ge=0)
     lambda_c: float = _f(0.0, "content consistency |mu_c(t) - mu_c|", ge=0)
-    lambda_cyc: float = _f(1.0, "image cycle L_r(x, D(c(T(t)), s(x), y))", ge=0)
+    lambda_cyc: float = _f(2.0, "image cycle L_r(x, D(c(T(t)), s(x), y))", ge=0)
     cycle_grad: bool = _f(False, "let the cycle change the translation it starts from (invites ghosts)")
     translation: bool = _f(True, "negatives: translations")
     wrong_domain: bool = _f(True, "negatives: real images presented as another domain")
@@ -204,8 +182,21 @@ class Config(_Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_for_one_domain(cls, values: Any) -> Any:
+        data = values.get("data") if isinstance(values, Mapping) else None
+        domains = data.get("domains") if isinstance(data, Mapping) else None
+        if not isinstance(domains, Mapping) or len(domains) != 1:
+            return values
+        given = {section: values.get(section) or {} for section in ONE_DOMAIN}
+        fitting = {k: v for k, v in given.items() if isinstance(v, Mapping)}  # what is no section is refused later
+        return {**values, **{section: {**ONE_DOMAIN[section], **own} for section, own in fitting.items()}}
+
     @model_validator(mode="after")
     def _fits_together(self) -> Config:
+        if self.model.one_latent and len(self.data.names) > 1:
+            raise ValueError("model.content_channels: 0 leaves nothing to translate; use 1 or more, such as 8")
         stride = self.model.stride
         if self.data.size % stride:
             near = max(stride, round(self.data.size / stride) * stride)

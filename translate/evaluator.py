@@ -36,6 +36,8 @@ def evaluate(
     """
     file, notes = load_model(model_path), list[str]()
     config, names = file.config.data, file.config.data.names
+    if len(names) == 1:
+        raise ValueError(f"{model_path}: knows one domain, {names[0]}; sample from it, then compare with its pictures")
     if data:  # decides alone, wherever the tests were when the model was trained
         given = (config.tests or {}).items()
         tests = {name: path for name, path in given if not Path(path).is_absolute() and (data / path).is_dir()}

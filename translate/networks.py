@@ -19,6 +19,7 @@ from translate.gaussian import Gaussian
 
 # Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real and fake batches.
 GROUP_CHANNELS = 8
+CANVAS = 16  # channels of the map that stands for content where there is one latent
 
 
 def _icnr_(weight: Tensor, factor: int) -> None:
@@ -166,18 +167,25 @@ class Encoder(nn.Module):
         inputs, width, deep = config.data.channels * model.fold**2, model.width, model.width << model.levels
         self.fold = model.fold
         self.domain = nn.Embedding(domains, model.condition)
-        self.content_trunk = Trunk(inputs, model, model.blocks, climb=True)
-        self.content_norm = AdaGroupNorm(width, model.condition)
-        self.content_head = nn.Conv2d(width, 2 * model.content_channels, 1)
+        self.one_latent = model.one_latent
+        if not self.one_latent:
+            self.content_trunk = Trunk(inputs, model, model.blocks, climb=True)
+            self.content_norm = AdaGroupNorm(width, model.condition)
+            self.content_head = nn.Conv2d(width, 2 * model.content_channels, 1)
         self.style_trunk = Trunk(inputs, model, model.blocks, climb=False)
         self.style_norm = AdaGroupNorm(deep, model.condition)
         self.dropout = nn.Dropout(model.style_dropout)
         # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
-        self.style_head = nn.Linear(2 * deep, domains * 2 * model.style_dim)
+        # One latent says where things are, too: its head sees every place, and is tied to the training size.
+        seen = deep * (config.data.size // model.stride) ** 2 if self.one_latent else 2 * deep
+        self.style_head = nn.Linear(seen, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)
 
     def content(self, x: Tensor, y: Tensor) -> Gaussian:
         """x (B, C, H, W) in [-1, 1], y (B,) -> q(c | x, y) with parameters (B, Cc, h, w)."""
+        if self.one_latent:
+            nothing = x.new_zeros(len(x), 0, x.shape[2] // self.fold, x.shape[3] // self.fold)
+            return Gaussian(nothing, nothing)
         condition = self.domain(y)
         h = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
         return Gaussian.from_parameters(self.content_head(F.silu(self.content_norm(h, condition))))
@@ -187,8 +195,8 @@ class Encoder(nn.Module):
         condition = self.domain(y)
         h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
         h = F.silu(self.style_norm(h, condition))
-        pooled = self.dropout(torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1))
-        heads = self.style_head(pooled).unflatten(1, (self.domain.num_embeddings, -1))
+        seen = h.flatten(1) if self.one_latent else torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
+        heads = self.style_head(self.dropout(seen)).unflatten(1, (self.domain.num_embeddings, -1))
         return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
 
 
@@ -207,7 +215,11 @@ class Decoder(nn.Module):
             nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
         reach = model.warp * config.data.size / (2 * model.stride)
-        self.trunk = Trunk(model.content_channels, model, model.bottleneck, climb=True, reach=reach)
+        # One latent brings its own content map along, of the training size.
+        self.side, self.canvas = config.data.size // model.fold, None
+        if model.one_latent:
+            self.canvas = nn.Linear(model.style_dim, CANVAS * self.side**2)
+        self.trunk = Trunk(model.content_channels or CANVAS, model, model.bottleneck, climb=True, reach=reach)
         self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
         self.norm = AdaGroupNorm(width, condition)
         self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
@@ -219,6 +231,8 @@ class Decoder(nn.Module):
         float32."""
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
         place = between(self.frames[source], self.frames[y])
+        if self.canvas is not None:
+            z_c = self.canvas(z_s).unflatten(1, (CANVAS, self.side, self.side))
         h = self.trunk(z_c, condition, place)
         for block in self.top:
             h = block(h, condition)

@@ -127,7 +127,8 @@ class Objective:
         loss, terms, q_c, s = self._autoencode(model, self.augment.game(x), x, y)
 
         # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's doing.
-        t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y)
+        wanted = w.translation or w.lambda_c > 0 or w.lambda_cyc > 0
+        t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y) if wanted else x
         t_in = t if w.cycle_grad else t.detach()
         if w.lambda_c > 0:
             terms["consistency"] = (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)

@@ -39,6 +39,7 @@ Painted: TypeAlias = tuple[UInt8 | Exception, tuple[str, ...]]  # (K, H, W, C) o
 OWN = "own"  # the style of which an image is itself the exemplar
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
 MODEL_THREADS = 16  # at most so many batches at once on a CPU
+ASPECT_BOUND = 16
 WAITING = 8  # batches' worth of images that may wait for others of their size
 
 
@@ -48,11 +49,10 @@ class Painter:
     Args:
         background: sRGB colour behind transparency, default the config's.
         scale: "model", in which an image passes through the model at the training size and back, or "native", at its
-            own resolution. With "model", one more than `aspect_bound` times as long as wide is squeezed on the way.
+            own resolution. With "model", one more than `aspect_bound` times as long as wide is squeezed on the way:
+            16 times, and every one that is no square where the model has one latent.
         tile: with "native", side of the square whose features fit in memory; a larger image is worked on in strips.
     """
-
-    aspect_bound = 16
 
     def __init__(
         self, file: ModelFile, device: str = "auto", precision: str = "32",
@@ -65,6 +65,10 @@ class Painter:
         if tile < 1:
             raise ValueError(f"--tile {tile}: must be at least 1")
         self.config, self.sha256, self.summary = file.config, file.sha256, file.summary
+        one_latent = self.config.model.one_latent
+        if one_latent and scale == "native":
+            raise ValueError("--scale native: a model of one domain has one latent and one size; use --scale model")
+        self.aspect_bound = 1 if one_latent else ASPECT_BOUND
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
         self.scale, self.tile = scale, tile

@@ -38,6 +38,8 @@ def sample(painter: Painter, domain: str, count: int, seed: int = 0, content: Pa
     if count < 1:
         raise ValueError(f"--count {count}: must be at least 1")
     d = painter.domain(domain)
+    if content != PRIOR and painter.config.model.one_latent:
+        raise ValueError("--content: a model of one domain has no content but its one latent; leave it out")
     read = None if content == PRIOR else _Pictures(Path(content), painter)
     return _samples(painter, d, count, seed, read)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from translate.config import TrainConfig
 
-LEARNING_RATE_RAMP = 100  # steps over which the learning rate rises from 0
+# Steps over which the learning rate rises from 0, at the start and when the game begins, as Adam's second moments are
+# still those of the warm-up's small gradients then.
+LEARNING_RATE_RAMP = 100
 
 
 @dataclass
@@ -19,6 +21,7 @@ class Clock:
     seconds: float = 0.0
     kl_s: float = 0.0  # running mean of KL_s(x), nats: what beta_neg "auto" is made from
     beta_neg: float | None = None  # set once, when warm-up ends
+    game_step: int = 0  # the step at which that was
     recoveries: int = 0  # times the run has diverged; each halves the learning rate
     best_value: float | None = None  # the best score so far, lower is better (selection.py), and its step
     best_step: int = 0
@@ -40,6 +43,8 @@ class Clock:
 
     @property
     def learning_rate(self) -> float:
-        """Rises over the first steps, stays, and falls linearly to 0 over the last `cooldown` share of the run."""
-        ramp = min(1.0, (self.step + 1) / LEARNING_RATE_RAMP) * 0.5**self.recoveries
+        """Rises over the first steps and those of the game, and falls linearly to 0 over the last `cooldown` share of
+        the run."""
+        since = self.step if self.beta_neg is None else self.step - self.game_step
+        ramp = min(1.0, (since + 1) / LEARNING_RATE_RAMP) * 0.5**self.recoveries
         return self.train.learning_rate * ramp * min(1.0, (1 - self.fraction) / max(self.train.cooldown, 1e-9))

@@ -49,7 +49,11 @@ class RandomFeatures(nn.Module):
 
 @dataclass(frozen=True)
 class Way:
-    """Translation from `source` to `to`, measured on held-out images of `source`."""
+    """Translation from `source` to `to`, measured on held-out images of `source`.
+
+    Where there is one domain alone both are it, samples of the prior stand for translations and the way to a
+    reconstruction for the way there and back.
+    """
 
     source: str
     to: str
@@ -63,28 +67,31 @@ class Way:
 
     @property
     def value(self) -> float:
-        """Lower is better: the distance as a share of the identity's, and what was lost of the content."""
-        return max(self.distance, 0.0) / max(self.identity, 1e-6) + CYCLE_WEIGHT * self.cycle
+        """Lower is better: the distance, as a share of the identity's if there is a way, and what was lost."""
+        share = 1.0 if self.source == self.to else max(self.identity, 1e-6)
+        return max(self.distance, 0.0) / share + CYCLE_WEIGHT * self.cycle
 
     def warnings(self, played: bool) -> dict[str, str]:
         """What went wrong, by kind, each with its number and a remedy. Little can be said before the game was `played`
         for a while."""
-        way, found = f"{self.source} to {self.to}", dict[str, str]()
+        alone, found = self.source == self.to, dict[str, str]()
+        way, made = (self.to, "samples") if alone else (f"{self.source} to {self.to}", "translations")
         if self.spread < COLLAPSED:
             found[f"{way}, content"] = (
-                f"{way}: translations vary only {self.spread:.2f} times as much as images of {self.to}: content is "
-                "lost; raise objective.lambda_cyc or lower objective.beta_fake"
+                f"{way}: {made} vary only {self.spread:.2f} times as much as images of {self.to}: "
+                + ("" if alone else "content is lost; raise objective.lambda_cyc or ")
+                + "lower objective.beta_fake"
             )
         if not played:
             return found
-        if self.distance >= self.identity:
+        if not alone and self.distance >= self.identity:
             found[f"{way}, identity"] = (
                 f"{way}: translations of held-out images are no nearer to {self.to} (kernel distance "
                 f"{self.distance:.3f}) than the images themselves ({self.identity:.3f}); train longer, look at samples/"
             )
         if self.gap < 0:
             found[f"{way}, gap"] = (
-                f"{way}: the encoder takes translations for {self.to} rather than images of {self.to} (energy gap "
+                f"{way}: the encoder takes {made} for {self.to} rather than images of {self.to} (energy gap "
                 f"{self.gap:.1f} nats, should be above 0); lower objective.beta_fake"
             )
         if self.diversity < UNSEEN:
@@ -122,7 +129,7 @@ class Judge:
         seen = [self._kl(model, x, d) for d, x in enumerate(self.trained)]
         unseen = [self._kl(model, x, d) for d, x in enumerate(self.held_out)]
         ways = []
-        for a, b in permutations(range(len(self.names)), 2):
+        for a, b in permutations(range(len(self.names)), 2) if len(self.names) > 1 else [(0, 0)]:
             features, (cycle, diversity, energy) = self._translations(model, a, b)
             mean, std = real[b].mean(0), real[b].std(0)
             std = std.clamp_min(max(RARE * std.mean().item(), ALIKE))
@@ -148,8 +155,8 @@ class Judge:
 
         def measure(x: Tensor) -> Tensor:
             first, second = torch.randn(2, len(x), model.style_dim, generator=draw).to(x)
-            t, t1, t2 = (model.translate(x, a, b, z) for z in (None, first, second))
-            pairs = ((model.translate(t, b, a), x), (t1, t2))
+            t, t1, t2 = (model.translate(x, a, b, z) for z in (first if a == b else None, first, second))
+            pairs = ((model.reconstruct(x, a) if a == b else model.translate(t, b, a), x), (t1, t2))
             cycle, diversity = ((u - v).abs().flatten(1).mean(1) / 2 for u, v in pairs)
             energy = model.encoder.style(t1, torch.full((len(x),), b, device=x.device)).kl()
             return torch.cat([self.features(t), torch.stack([cycle, diversity, energy], dim=1)], dim=1)

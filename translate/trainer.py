@@ -196,6 +196,7 @@ class Trainer:
     def _begin_game(self, n: int) -> None:
         clock, given, weights = self.clock, self.config.objective.beta_neg, self.config.objective
         style_dim = self.config.model.style_dim
+        clock.game_step = clock.step
         clock.beta_neg = auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
         self.say(f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)")
 

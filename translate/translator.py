@@ -109,6 +109,10 @@ class Translator(Painter):
                 raise ValueError(f"style own is an image's style in its own domain: the source must be {to} as well")
             return names.index(to), names.index(to)
         others = [name for name in names if name != to]
+        if not others:
+            raise ValueError(
+                f"the model knows {to} alone: there is nothing to translate; reconstruct or sample with it"
+            )
         if source is None and len(others) != 1:
             raise ValueError(f"the source domain must be given: one of {', '.join(others)}")
         if source == to:

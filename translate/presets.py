@@ -1,0 +1,55 @@
+"""Defaults that go together: sizes of the networks, and what differs where there is one domain alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, int]] = {
+    "tiny": {"fold": 2, "levels": 1, "width": 32, "blocks": 1, "bottleneck": 1, "content_channels": 8, "style_dim": 16},
+    "small": {
+        "fold": 2,
+        "levels": 2,
+        "width": 48,
+        "blocks": 2,
+        "bottleneck": 2,
+        "content_channels": 8,
+        "style_dim": 32,
+    },
+    "base": {
+        "fold": 4,
+        "levels": 2,
+        "width": 96,
+        "blocks": 2,
+        "bottleneck": 4,
+        "content_channels": 8,
+        "style_dim": 64,
+    },
+    "large": {
+        "fold": 4,
+        "levels": 3,
+        "width": 96,
+        "blocks": 3,
+        "bottleneck": 4,
+        "content_channels": 8,
+        "style_dim": 64,
+    },
+}
+
+# A plain image Soft-IntroVAE with the objective of the paper: style is the one latent z. Fakes are reconstructions and
+# prior samples, judged as they are and by all of the energy; gamma_r is 0 for the paper's 1e-8, lost in float32.
+ONE_DOMAIN: dict[str, dict[str, Any]] = {
+    "model": {"content_channels": 0, "style_dim": 128, "style_dropout": 0.0, "align": False, "warp": 0.0},
+    "objective": {
+        "rec": "mse",
+        "beta_kl_s": 1.0,
+        "beta_neg": 32.0,
+        "beta_fake": 1.0,
+        "beta_rec_neg": 1.0,
+        "lambda_cyc": 0.0,
+        "translation": False,
+        "wrong_domain": False,
+        "reconstruction": True,
+        "prior": True,
+    },
+    "augment": {"content_share": 0.0, "game_share": 0.0, "energy_shift": 0.0, "energy_cutout": 0.0},
+}
