@@ -54,8 +54,11 @@ def command(
         "version": __version__,
     }
     matches = write_toy(out, models, toy, facts)
-    rows = [f"{'':14}{'KL':>8}{'JSD':>8}{'ELBO':>8}   (KL and JSD in nats, lower is better)"]
+    rows = [
+        f"{'':14}{'KL':>8}{'JSD':>8}{'KL 5000':>10}{'JSD 5000':>10}{'ELBO':>8}   (KL and JSD in nats, lower is better)"
+    ]
     for title, m in matches.items():
-        rows.append(f"{title:14}{m.kl:8.3f}{m.jsd:8.3f}" + (f"{m.elbo:8.4f}" if m.elbo is not None else ""))
+        row = f"{title:14}{m.kl:8.3f}{m.jsd:8.3f}{m.kl_5000:10.3f}{m.jsd_5000:10.3f}"
+        rows.append(row + (f"{m.elbo:8.4f}" if m.elbo is not None else ""))
     values = {**facts, "out": str(out), "matches": {title: asdict(value) for title, value in matches.items()}}
     result(values, "\n".join([*rows, str(out / "toy2d.png")]), as_json)
