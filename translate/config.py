@@ -115,7 +115,7 @@ class ObjectiveConfig(_Section):
     beta_kl_s: float = _f(3.0, "weight of KL_s(x)", gt=0)
     beta_neg: float | Literal["auto"] = _f("auto", "weight of KL_s(f) in the energy; auto: see auto_beta_neg")
     beta_neg_c: float = _f(0.0, "weight of KL_c(f) in the energy", ge=0)
-    beta_fake: float = _f(0.2, "decoder's pull on KL_s(f)", ge=0)
+    beta_fake: float = _f(0.4, "decoder's pull on KL_s(f)", ge=0)
     beta_fake_c: float = _f(0.0, "decoder's pull on KL_c(f)", ge=0)
     beta_rec_neg: float = _f(0.0, "weight of L_r(f) in the energy", ge=0)
     gamma_r: float = _f(0.0, "decoder's pull on L_r(f), times beta_rec", ge=0)
