@@ -41,22 +41,19 @@ def match(model: ToyVae, toy: Toy, seed: int) -> Match:
     """What samples are worth against as many points of the data."""
     data, samples = draws(model, toy, seed)
     elbo = float(model.energy(data).mean() / model.energy(square(toy.reach)).mean())
-    return Match(*_divergences(data, samples, toy), elbo=elbo)
+    return Match(**_divergences(data, samples, toy), elbo=elbo)
 
 
 def data_match(toy: Toy, seed: int) -> Match:
     """The same for points of the data itself: what no model can beat but by chance."""
     draw = torch.Generator().manual_seed(seed)
-    return Match(*_divergences(toy.draw(SAMPLES, draw), toy.draw(SAMPLES, draw), toy))
+    return Match(**_divergences(toy.draw(SAMPLES, draw), toy.draw(SAMPLES, draw), toy))
 
 
-def _divergences(data: Tensor, samples: Tensor, toy: Toy) -> list[float]:
-    """kl, jsd, kl_5000, jsd_5000 of points (100 000, 2) each."""
-    found = []
-    for n in (SAMPLES, PUBLISHED):
-        shares = histogram(data[:n], toy.reach), histogram(samples[:n], toy.reach)
-        found += [kl_divergence(*shares), jsd(*shares)]
-    return found
+def _divergences(data: Tensor, samples: Tensor, toy: Toy) -> dict[str, float]:
+    """The fields of Match but the last, from points (100 000, 2) each."""
+    many, few = ((histogram(data[:n], toy.reach), histogram(samples[:n], toy.reach)) for n in (SAMPLES, PUBLISHED))
+    return {"kl": kl_divergence(*many), "jsd": jsd(*many), "kl_5000": kl_divergence(*few), "jsd_5000": jsd(*few)}
 
 
 def draws(model: ToyVae, toy: Toy, seed: int) -> tuple[Tensor, Tensor]:

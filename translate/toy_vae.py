@@ -2,7 +2,7 @@
 
 Batch, rate and order of steps are those of the paper's published 2D code (the first 2000 of 30 000 steps are a plain
 VAE). Ours differs in four things. For speed: two hidden layers of 256 units instead of four, one forward pass for both
-players instead of one each in turn, and the hidden product in bfloat16. For quality: the learning rate falls tenfold
+players instead of one each in turn, and products with the hidden layers in bfloat16. For quality: the learning rate falls tenfold
 after five sixths of the steps, and not after a third and again after half, when so small a network has not yet found
 the outer rings (docs/mathematics.md).
 
@@ -69,7 +69,7 @@ class Mlp(nn.Module):
         kind = torch.bfloat16 if self.training else torch.float32
         h = torch.addmm(self.bias, x, self.weight).to(kind).relu_()
         h = nn.functional.linear(h, self.hidden.weight.to(kind), self.hidden.bias.to(kind)).relu_()
-        return cast(Tensor, _ToFloats.apply(h, self.last.weight, self.last.bias))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _ToFloats.apply(h, self.last.weight, self.last.bias))
 
 
 class ToyVae(nn.Module):

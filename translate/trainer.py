@@ -89,6 +89,7 @@ class Trainer:
         self.gallery = Gallery(config.data.names, [self.batches.fixed(d, shown) for d in domain_indices])
         self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}
+        self.usual: dict[str, Any] = {}  # energies of the average, once trained
         self.clock = Clock(config.train)
 
     # -- the run -------------------------------------------------------------------------------------------------------
@@ -124,10 +125,9 @@ class Trainer:
         if self.writes:
             if not interrupted.is_set():
                 self.score()
+                self._measure_what_is_usual()
             self.sample()
             self.save()
-            if not interrupted.is_set():
-                self._say_what_is_usual()
         if interrupted.is_set():
             raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
         return self.summary()
@@ -244,6 +244,7 @@ class Trainer:
             "warnings": list(self.warned.values()),
             "images": {domain.name: len(domain.images) for domain in self.domains},
             "seed": self.config.train.seed,
+            **({KEY: self.usual} if self.usual else {}),
             "versions": {"introshift": __version__, "torch": torch.__version__},
         }
 
@@ -252,14 +253,17 @@ class Trainer:
         save_model(self.out / "model.safetensors", self.learner.average, self.config, self.summary())
         self._save_state()
 
-    def _say_what_is_usual(self) -> None:
-        """Puts the usual energies (energy.py) into the model files; each takes as long as some twenty steps."""
+    def _measure_what_is_usual(self) -> None:
+        """Takes the usual energies (energy.py) for the model files; each takes as long as some twenty steps."""
         images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
-        for path in (self.out / "model.safetensors", self.out / "best.safetensors"):
+        names, weights, path = self.config.data.names, self.config.objective, self.out / "best.safetensors"
+        self.usual = training_quantiles(self.learner.average, names, images, weights)
+        best, summary = self.learner.average, self.summary()
+        if self.clock.best_step < self.clock.step:
             file = load_model(path)
-            model = file.model.to(self.device)
-            usual = training_quantiles(model, self.config.data.names, images, self.config.objective)
-            save_model(path, model, self.config, {**file.summary, KEY: usual})
+            best = file.model.to(self.device)
+            summary = {**file.summary, KEY: training_quantiles(best, names, images, weights)}
+        save_model(path, best, self.config, summary)
 
     def _save_state(self) -> None:
         learner = self.learner
