@@ -2,9 +2,9 @@
 
 Batch, rate and order of steps are those of the paper's published 2D code (the first 2000 of 30 000 steps are a plain
 VAE). Ours differs in four things. For speed: two hidden layers of 256 units instead of four, one forward pass for both
-players instead of one each in turn, and products with the hidden layers in bfloat16. For quality: the learning rate falls tenfold
-after five sixths of the steps, and not after a third and again after half, when so small a network has not yet found
-the outer rings (docs/mathematics.md).
+players instead of one each in turn, and products with the hidden layers in bfloat16. For quality: the learning rate
+falls tenfold after five sixths of the steps, and not after a third and again after half, when so small a network has
+not yet found the outer rings (docs/mathematics.md).
 
 Legend: B points of a batch, Z = 2 latent dimensions, x (B, 2) points, z (B, Z) latents, f (2 B, 2) fakes:
 reconstructions, then samples of the prior.
