@@ -13,11 +13,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from translate.augment import augmentations
 from translate.checkpoint import load_model
 from translate.config import ConfigError, from_dict
 from translate.data import to_batch
 from translate.images import UInt8
 from translate.metrics import kernel_distance
+from translate.networks import Model
+from translate.objective import Objective, one_latent_decoder_loss, one_latent_encoder_loss
 from translate.painter import Painter
 from translate.sampling import sample
 from translate.selection import RandomFeatures
@@ -81,6 +84,26 @@ def test_one_domain_is_reconstructed_and_sampled(alone: Path) -> None:
         distances = [kernel_distance(f / scale, real / scale) for f in (made, noise)]
     assert distances[0] < 0.1 * distances[1]
     assert drawn.astype(float).std(0).mean() > 30, "samples differ"
+
+
+def test_one_domain_has_the_objective_of_the_paper() -> None:
+    """Equations 3 to 6, from the terms of a step: the divergence of real images is no business of the decoder's."""
+    config = from_dict({"data": {"domains": {"A": "a"}, "size": SIZE, "channels": 1}, "model": {"width": 8}})
+    torch.manual_seed(0)
+    model, x, y = Model(config), torch.rand(4, 1, SIZE, SIZE) * 2 - 1, torch.zeros(4, dtype=torch.int64)
+    w, n = config.objective, x[0].numel()
+    losses = Objective(w, augmentations(config.augment)).introspective(model, x, y, y, beta_neg=32.0)
+    terms = losses.terms
+    fake_rec, fake_kl = (torch.stack([terms[f"{k}_reconstruction"], terms[f"{k}_prior"]]) for k in ("rec", "kl_s"))
+    encoder = one_latent_encoder_loss(
+        terms["rec"], terms["kl_s"], fake_rec, fake_kl, beta_rec=1.0, beta_kl=1.0, beta_neg=32.0, scale=1 / n
+    )
+    decoder = one_latent_decoder_loss(
+        terms["rec"], fake_rec, fake_kl, beta_rec=1.0, beta_kl=1.0, gamma_r=0.0, scale=1 / n
+    )
+    assert losses.encoder is not None and losses.decoder is not None
+    torch.testing.assert_close(losses.both + losses.encoder, encoder.mean())
+    torch.testing.assert_close(losses.both + losses.decoder, decoder.mean() + terms["kl_s"].mean() / n)
 
 
 def test_what_one_domain_leaves_behind(alone: Path) -> None:
