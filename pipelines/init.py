@@ -1,4 +1,4 @@
-"""`introshift init`: writes a config that fits two folders."""
+"""`introshift init`: writes a config that fits two folders, or one, or more."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from pipelines.console import Json, result, say
 
 
 def command(
-    a: Annotated[Path, typer.Argument(metavar="A_DIR", help="Folder of pictures of domain A.")],
-    b: Annotated[Path, typer.Argument(metavar="B_DIR", help="Folder of pictures of domain B.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="A_DIR B_DIR ...",
+            help="A folder of pictures for each domain: A, B and so on; one alone can be drawn from, not translated.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Config file to write.")] = Path("introshift.yaml"),
     size: Annotated[
         int | None, typer.Option(min=8, max=2048, help="Training size in pixels; default: from the pictures.")
@@ -20,7 +25,9 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing config.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look at two folders and write a config with fitting size, channels and preset."""
+    """Look at folders of pictures and write a config with fitting size, channels and preset."""
+    from string import ascii_uppercase
+
     import yaml
 
     from translate.config import from_dict
@@ -29,7 +36,9 @@ def command(
 
     if out.exists() and not force:
         raise ValueError(f"{out}: exists already; give another -o or --force")
-    values = propose({"A": a, "B": b}, size)
+    if len(folders) > len(ascii_uppercase):
+        raise ValueError(f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} by hand")
+    values = propose(dict(zip(ascii_uppercase, folders, strict=False)), size)
     from_dict(values, str(out))
     write_text(
         out,

@@ -10,6 +10,7 @@ import typer
 from pipelines.console import Device, Json, Seed, result
 
 ROWS = ("content", "style", "both")
+ONE_LATENT = ("latent",)
 
 
 def command(
@@ -41,7 +42,8 @@ def command(
     if gif is not None:
         there = [sheet([row]) for row in rows.swapaxes(0, 1)]
         write_gif(gif, [*there, *there[-2:0:-1]])
-    write_image(out, sheet(rows, ROWS))
-    text = f"{out}: {steps} steps in {', '.join(ROWS)}" + ("" if gif is None else f"; animation: {gif}")
-    data = {"out": str(out), "gif": None if gif is None else str(gif), "rows": ROWS, "steps": steps}
+    names = ROWS if len(rows) == len(ROWS) else ONE_LATENT
+    write_image(out, sheet(rows, names))
+    text = f"{out}: {steps} steps in {', '.join(names)}" + ("" if gif is None else f"; animation: {gif}")
+    data = {"out": str(out), "gif": None if gif is None else str(gif), "rows": names, "steps": steps}
     result(data | {"domain": domain, "to": to or domain}, text, as_json)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from translate.augment import augmentations
 from translate.checkpoint import load_model
-from translate.config import ConfigError, from_dict
+from translate.config import ConfigError, from_dict, load_config
 from translate.data import to_batch
 from translate.images import UInt8
 from translate.metrics import kernel_distance
@@ -132,6 +132,27 @@ def test_what_one_domain_cannot_do(alone: Path, tmp_path: Path) -> None:
     assert refused.exit_code == 2 and "knows one domain, bars; sample from it, then compare" in refused.output
     with pytest.raises(ConfigError, match="content_channels: 0 leaves nothing to translate"):
         from_dict({"model": {"content_channels": 0}})
+
+
+def test_what_lies_between_two_images_of_one_domain(alone: Path, tmp_path: Path) -> None:
+    pictures = [str(alone.parent / "bars" / name) for name in ("00.png", "20.png")]
+    ends = [str(alone / "model.safetensors"), *pictures, str(tmp_path / "between.png"), "--domain", "bars"]
+    ran = runner.invoke(app, ["interpolate", *ends, "--steps", "5", "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout)["rows"] == ["latent"]
+
+
+def test_init_writes_a_config_for_one_folder_and_for_three(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name, bars(3)) for name in "xyz"]
+    for count in (1, 3):
+        out = tmp_path / f"{count}.yaml"
+        ran = runner.invoke(app, ["init", *map(str, folders[:count]), "-o", str(out)])
+        assert ran.exit_code == 0, ran.output
+        config = load_config(out)
+        assert config.data.names == tuple("ABC"[:count])
+        assert config.data.folder("A") == folders[0] and config.model.one_latent == (count == 1)
+    ran = runner.invoke(app, ["init", *[str(folders[0])] * 27, "-o", str(tmp_path / "many.yaml")])
+    assert ran.exit_code == 2 and "at most 26 have a letter" in ran.output
 
 
 def test_an_image_of_any_shape_passes_through_one_latent(alone: Path) -> None:

@@ -91,7 +91,7 @@ def interpolate(
     painter: Painter, first: UInt8, second: UInt8, domain: str, to: str | None = None, steps: int = 8, seed: int = 0
 ) -> UInt8:
     """What lies between two images of a domain: content moved and style held as the first's, style moved and content
-    held, both moved. Shape: (3, steps, S, S, C).
+    held, both moved. Shape: (3, steps, S, S, C); (1, steps, S, S, C), style moved, where the model has no content.
 
     Between posterior means, on straight lines: they lie near one another and the prior's mean, not on a sphere about
     it, as draws do. Drawn in another domain, `to`, where they have no style, it is two draws of the prior by `seed`.
@@ -112,7 +112,7 @@ def interpolate(
     t = torch.linspace(0, 1, steps, device=painter.device)
     held = torch.zeros_like(t)
     rows = []
-    for t_c, t_s in ((t, held), (held, t), (t, t)):
+    for t_c, t_s in ((t, held), (held, t), (t, t)) if c.shape[1] > 0 else ((held, t),):
         z_c = c[0].lerp(c[1], t_c[:, None, None, None])
         z_s = s[0].lerp(s[1], t_s[:, None])
         places = torch.full((steps,), b, device=painter.device)

@@ -1,4 +1,4 @@
-"""Looks at two folders of pictures and proposes a config: size, channels, cropping and preset."""
+"""Looks at folders of pictures, one a domain, and proposes a config: size, channels, cropping and preset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Survey:
 def survey(folder: Path) -> Survey:
     """Decodes a sample of a folder. Raises ValueError when nothing in it can be read."""
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; give two folders of pictures")
+        raise ValueError(f"{folder}: no such folder; give folders of pictures")
     paths = list_images(folder)
     sides, aspects, gray, problems = [], [], True, []
     for path in paths[:: max(1, len(paths) // SAMPLE)]:
