@@ -25,7 +25,7 @@ def command(
     precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model; the result is RUN/model.safetensors."""
+    """Train a model; the result is RUN/model.safetensors, the best by its score on held-out images."""
     overrides = list(settings or [])
     overrides += [f"train.max_minutes={max_minutes}"] if max_minutes is not None else []
     overrides += [f"train.precision='{precision}'"] if precision is not None else []
@@ -35,7 +35,7 @@ def command(
     model = run / "model.safetensors"
     result(
         {"model": str(model), **summary},
-        f"{model}: {summary['step']} steps, {summary['seconds'] / 60:.1f} minutes",
+        f"{model}: {summary['step']} steps, {summary['seconds'] / 60:.1f} minutes, best after {summary['best_step']}",
         as_json,
     )
 

@@ -65,7 +65,7 @@ def run(config: Config, out: Path, resume: bool = False, domains: int = 2) -> Tr
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_tensors(out / "model.safetensors")[0]
+    return load_tensors(out / "last.safetensors")[0]
 
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_pa
     assert [line["step"] for line in lines] == [3, 6, 9, 12]
     best = min(lines, key=lambda line: float(line["value"]))
     assert (whole.clock.best_step, whole.clock.best_value) == (best["step"], best["value"])
-    assert load_model(tmp_path / "whole" / "best.safetensors").summary["step"] == best["step"]
+    assert load_model(tmp_path / "whole" / "model.safetensors").summary["step"] == best["step"]
     assert lines[-1]["ways"][0].keys() >= {"source", "to", "distance", "identity", "cycle", "gap", "memorised"}
 
     first = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
@@ -135,7 +135,7 @@ def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_pa
     assert (second.clock.best_step, second.clock.best_value) == (best["step"], best["value"])
     for name in ("whole", "parts"):
         assert (tmp_path / name / "scores.jsonl").read_text() == (tmp_path / "whole" / "scores.jsonl").read_text()
-    kept = [load_tensors(tmp_path / name / "best.safetensors")[0] for name in ("whole", "parts")]
+    kept = [load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")]
     assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
 
 

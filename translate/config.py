@@ -161,7 +161,7 @@ class TrainConfig(_Section):
     tensorboard: bool = _f(False, "logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])")
     max_minutes: float | None = _f(None, "stop after so many minutes; schedules then follow the clock", gt=0)
     log_every: int = _f(50, "steps between lines of stats.jsonl", ge=1)
-    score_every: int = _f(1000, "steps between scores of the held-out images (scores.jsonl, best.safetensors)", ge=1)
+    score_every: int = _f(1000, "steps between scores of the held-out images (scores.jsonl, model.safetensors)", ge=1)
     sample_every: int = _f(500, "steps between sample grids", ge=1)
     checkpoint_every: int = _f(500, "steps between training states", ge=1)
 

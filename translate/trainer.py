@@ -32,6 +32,7 @@ from translate.run_folder import RunFolder
 from translate.schedule import Clock
 from translate.selection import Judge, value
 
+BEST, LAST = "model.safetensors", "last.safetensors"  # model files of a run: by its score, and as it stands
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 FRAMED = 1024  # images of a domain that its frame is taken from
 USUAL = 1024  # images of a domain whose energies say what is usual
@@ -223,7 +224,7 @@ class Trainer:
         self.files.sheet(self.clock.step, *self.gallery.columns(self.learner.average))
 
     def score(self) -> None:
-        """Judges the average on held-out images, keeps it as best.safetensors if it is that, and says what is wrong."""
+        """Judges the average on held-out images, keeps it if it is the best so far, and says what is wrong."""
         clock = self.clock
         ways = self.judge.score(self.learner.average)
         score = value(ways)
@@ -235,7 +236,7 @@ class Trainer:
         self.warned = warnings
         if clock.best_value is None or score < clock.best_value:
             clock.best_value, clock.best_step = score, clock.step
-            save_model(self.out / "best.safetensors", self.learner.average, self.config, self.summary())
+            self._save_average(BEST)
 
     def summary(self) -> dict[str, Any]:
         """What the model file says of its training."""
@@ -249,21 +250,26 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Writes the model file and the training state, of which the last two are kept."""
-        save_model(self.out / "model.safetensors", self.learner.average, self.config, self.summary())
+        """Writes the last model and the training state, of which the last two are kept."""
+        self._save_average(LAST)
+        if self.clock.best_value is None:
+            self._save_average(BEST)
         self._save_state()
+
+    def _save_average(self, name: str) -> None:
+        save_model(self.out / name, self.learner.average, self.config, self.summary())
 
     def _measure_what_is_usual(self) -> None:
         """Takes the usual energies (energy.py) for the model files; each takes as long as some twenty steps."""
         images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
-        names, weights, path = self.config.data.names, self.config.objective, self.out / "best.safetensors"
+        names, weights, path = self.config.data.names, self.config.objective, self.out / BEST
         self.usual = training_quantiles(self.learner.average, names, images, weights)
-        best, summary = self.learner.average, self.summary()
-        if self.clock.best_step < self.clock.step:
-            file = load_model(path)
-            best = file.model.to(self.device)
-            summary = {**file.summary, KEY: training_quantiles(best, names, images, weights)}
-        save_model(path, best, self.config, summary)
+        if self.clock.best_step == self.clock.step:
+            self._save_average(BEST)
+        else:
+            best = load_model(path)
+            usual = training_quantiles(best.model.to(self.device), names, images, weights)
+            save_model(path, best.model, self.config, {**best.summary, KEY: usual})
 
     def _save_state(self) -> None:
         learner = self.learner
