@@ -102,7 +102,7 @@ class Way:
         if self.memorised > MEMORISED:
             found[f"{self.to}, memorised"] = (
                 f"{self.to}: the encoder knows the training images by heart (KL_s of held-out ones is "
-                f"{self.memorised:.1f} nats higher); model.safetensors keeps the best; take more images or a shorter run"
+                f"{self.memorised:.1f} nats higher); model.safetensors keeps the best; take more images or less time"
             )
         return found
 
