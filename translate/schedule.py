@@ -23,8 +23,8 @@ class Clock:
     beta_neg: float | None = None  # set once, when warm-up ends
     game_step: int = 0  # the step at which that was
     recoveries: int = 0  # times the run has diverged; each halves the learning rate
-    best_value: float | None = None  # the best score so far, lower is better (selection.py), and its step
-    best_step: int = 0
+    best_value: float | None = None  # the best score so far, lower is better (selection.py)
+    best_step: int = 0  # when the last model was scored that was as good
 
     def values(self) -> dict[str, Any]:
         """All fields but the config."""

@@ -33,6 +33,7 @@ from translate.schedule import Clock
 from translate.selection import Judge, value
 
 BEST, LAST = "model.safetensors", "last.safetensors"  # model files of a run: by its score, and as it stands
+AS_GOOD = 1.1  # times the best score so far: the score does not tell such models apart, and the later has learned more
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 FRAMED = 1024  # images of a domain that its frame is taken from
 USUAL = 1024  # images of a domain whose energies say what is usual
@@ -224,7 +225,7 @@ class Trainer:
         self.files.sheet(self.clock.step, *self.gallery.columns(self.learner.average))
 
     def score(self) -> None:
-        """Judges the average on held-out images, keeps it if it is the best so far, and says what is wrong."""
+        """Judges the average on held-out images, keeps it if none was clearly better, and says what is wrong."""
         clock = self.clock
         ways = self.judge.score(self.learner.average)
         score = value(ways)
@@ -234,8 +235,9 @@ class Trainer:
         for kind in warnings.keys() - self.warned.keys():
             self.say(f"step {clock.step}: warning: {warnings[kind]}")
         self.warned = warnings
-        if clock.best_value is None or score < clock.best_value:
-            clock.best_value, clock.best_step = score, clock.step
+        clock.best_value = score if clock.best_value is None else min(score, clock.best_value)
+        if score <= AS_GOOD * clock.best_value:
+            clock.best_step = clock.step
             self._save_average(BEST)
 
     def summary(self) -> dict[str, Any]:
