@@ -80,7 +80,9 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
     for _ in range(WARM):
         trainer.step(trainer.batches.batch(0))
     encoder, decoder = trainer.learner.model.encoder, trainer.learner.model.decoder
-    networks = {"content": encoder.content_trunk, "style": encoder.style_trunk, "decoder": decoder}
+    networks: dict[str, nn.Module] = {"style": encoder.style_trunk, "decoder": decoder}
+    if not encoder.one_latent:
+        networks["content"] = encoder.content_trunk
     passes: Counter[str] = Counter()  # of a batch's images; what is judged in one go counts as often as it is larger
 
     def count(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
@@ -117,7 +119,7 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
     return {
         "ms": 1000 * whole,
         "images_per_second": len(trainer.learner.y) / whole,
-        "passes": dict(passes),
+        "passes": {name: passes[name] for name in cost},
         "share": shares,
         "gflop": gflop,
         "gflops": gflop / whole,
