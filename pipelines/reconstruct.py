@@ -55,9 +55,12 @@ def command(
 def _shown(inputs: Path, out: Path, config: DataConfig) -> list[tuple[UInt8, UInt8]]:
     """Some inputs with their outputs, evenly spaced over what the manifest says is there."""
     from translate.data import load_square
+    from translate.files import evenly
 
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     done = [(line["source"], line["output"]) for line in lines if line["output"]]
-    chosen = [done[i * len(done) // min(SHOWN, len(done))] for i in range(min(SHOWN, len(done)))]
     root, config = inputs if inputs.is_dir() else inputs.parent, config.model_copy(update={"load_size": None})
-    return [(load_square(root / source, config), load_square(out / output, config)) for source, output in chosen]
+    return [
+        (load_square(root / source, config), load_square(out / output, config))
+        for source, output in evenly(done, SHOWN)
+    ]

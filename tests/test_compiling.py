@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_trainer import bars, run, settings, weights
+from trainings import bars, run, settings, weights
 
 from translate.device import choose_device
 from translate.learner import Learner

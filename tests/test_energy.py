@@ -14,8 +14,8 @@ import torch
 from folders import SIDE, build, draw
 from hypothesis import given
 from hypothesis import strategies as st
-from test_trainer import bars, settings
 from torch import Tensor
+from trainings import bars, settings
 from typer.testing import CliRunner
 
 from pipelines.cli import app

@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from encoders import (
     PHOTO,
     put,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
-from translate.files import atomic, list_files, write_text
+from translate.files import atomic, evenly, list_files, write_text
 from translate.images import (
     list_images,
     write_image,
@@ -93,3 +96,14 @@ def test_listing_reports_what_it_cannot_list(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "scandir", locked)
     assert list_images(tmp_path, heard.append) == [Path("a.png")]
     assert heard[1].filename.endswith("locked")
+
+
+@given(st.integers(0, 60), st.integers(1, 70))
+def test_evenly_spaced_items_are_all_over_the_place(total: int, count: int) -> None:
+    chosen = evenly(range(total), count)
+    assert len(chosen) == len(set(chosen)) == min(count, total)
+    assert chosen == sorted(chosen)
+    if len(chosen) > 1:
+        steps = np.diff(chosen)
+        assert (chosen[0], chosen[-1]) == (0, total - 1)
+        assert steps.max() - steps.min() <= 1

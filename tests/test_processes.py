@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 STEP = """
 import sys, torch
 from pathlib import Path
-from test_trainer import bars, settings
+from trainings import bars, settings
 from translate.gaussian import Gaussian
 from translate.trainer import Trainer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import json
 import os
@@ -12,60 +11,16 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
+from trainings import bars, run, settings, weights
 
 from translate.checkpoint import load_model, load_tensors
-from translate.config import Config, from_dict
 from translate.data import Domain
 from translate.device import choose_device, choose_precision
-from translate.files import DiskFull
 from translate.images import read_image
-from translate.objective import Losses
 from translate.presets import PRESETS
-from translate.run_folder import RunFolder
-from translate.trainer import Diverged, Interrupted, Tick, Trainer
-
-
-def settings(**sections: dict[str, object]) -> Config:
-    base: dict[str, dict[str, object]] = {
-        "data": {"size": 16, "channels": 1},
-        "model": {"width": 8, "style_dim": 4, "condition": 8},
-        "train": {
-            "steps": 8,
-            "batch_size": 2,
-            "log_every": 2,
-            "checkpoint_every": 2,
-            "sample_every": 100,
-            "precision": "32",
-        },
-    }
-    return from_dict({name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}})
-
-
-def bars(config: Config, domains: int = 2) -> list[Domain]:
-    """Domain d: bars whose direction is content and whose thickness, d + 1, is the domain's."""
-    size, channels = config.data.size, config.data.channels
-    made = []
-    for d in range(domains):
-        images = []
-        for i in range(6):
-            image = np.full((size, size, channels), 255, np.uint8)
-            image[2 + i : 2 + i + d + 1] = 0
-            images += [image, image.transpose(1, 0, 2).copy()]
-        made.append(Domain("ABC"[d], images, {}))
-    return made
-
-
-def run(config: Config, out: Path, resume: bool = False, domains: int = 2) -> Trainer:
-    trainer = Trainer(config, bars(config, domains), out, "cpu", say=lambda text: None)
-    trainer.run(resume)
-    return trainer
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_tensors(out / "last.safetensors")[0]
+from translate.trainer import Interrupted, Tick, Trainer
 
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
@@ -170,85 +125,6 @@ def test_minutes_end_a_run_and_its_schedules(tmp_path: Path, monkeypatch: pytest
     assert trainer.clock.fraction == 1
     assert trainer.clock.learning_rate == 0
     assert trainer.clock.beta_neg is not None
-
-
-def diverging(out: Path, times: int) -> tuple[Trainer, list[str]]:
-    """A trainer whose gradients are not finite at its sixth step, the first `times` times that it comes there."""
-    said: list[str] = []
-    trainer = Trainer(settings(), bars(settings()), out, "cpu", say=said.append)
-    plain, visits = trainer.learner._losses, 0
-
-    def losses(x: torch.Tensor, beta_neg: float | None) -> Losses:
-        nonlocal visits
-        visits += trainer.clock.step == 5
-        bad = trainer.clock.step == 5 and visits <= times
-        made = plain(x, beta_neg)
-        return made._replace(both=made.both * float("nan")) if bad else made
-
-    trainer.learner._losses = losses  # type: ignore[method-assign]
-    return trainer, said
-
-
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_diverged_run_goes_back_with_half_the_learning_rate(tmp_path: Path, times: int) -> None:
-    trainer, said = diverging(tmp_path, times)
-    assert trainer.run()["recoveries"] == times
-    back = [text for text in said if "not finite" in text]
-    assert len(back) == times and all("step 6: " in text and "back to step 4 " in text for text in back)
-    assert all(value.isfinite().all() for value in weights(tmp_path).values())
-    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6, 8]
-    plain = run(settings(), tmp_path / "plain")
-    usual = [
-        json.loads(line)["learning_rate"] for line in (tmp_path / "plain" / "stats.jsonl").read_text().splitlines()
-    ]
-    assert [line["learning_rate"] for line in lines] == [*usual[:2], *(rate / 2**times for rate in usual[2:])]
-    assert trainer.clock.step == plain.clock.step == 8
-
-
-def test_a_run_that_keeps_diverging_ends_with_the_remedy_and_a_good_state(tmp_path: Path) -> None:
-    trainer, _ = diverging(tmp_path, 4)
-    with pytest.raises(Diverged, match=r"step 6: .* 3 times half the learning rate; lower train.learning_rate"):
-        trainer.run()
-    assert all(value.isfinite().all() for value in weights(tmp_path).values())
-    assert run(settings(), tmp_path, resume=True).clock.step == 8
-
-
-def test_weights_that_are_not_finite_from_the_start_are_told(tmp_path: Path) -> None:
-    trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
-    with torch.no_grad():
-        next(trainer.learner.model.decoder.parameters()).fill_(float("nan"))
-    with pytest.raises(Diverged, match="step 1: "):
-        trainer.run()
-    assert not (tmp_path / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize("text", ['{"step": 5, "se', "", "{}\n", '{"step": 5}\n{"step": 99}\n'])
-def test_logs_that_were_cut_off_are_mended(tmp_path: Path, text: str) -> None:
-    (tmp_path / "stats.jsonl").write_text('{"step": 2}\n{"step": 4}\n' + text)
-    RunFolder(tmp_path).rewind(4)
-    assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
-
-
-def test_a_full_disk_ends_with_the_remedy_and_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(settings(), tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        trainer = Trainer(settings(), bars(settings()), tmp_path / "parts", "cpu", say=lambda text: None)
-        write = Path.write_bytes
-
-        def full(path: Path, data: bytes) -> int:
-            if trainer.clock.step == 6:
-                write(path, data[: len(data) // 2])
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return write(path, data)
-
-        patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(DiskFull, match="parts: no space left on device; make room, then --resume"):
-            trainer.run()
-    assert not list(tmp_path.rglob("*.part"))
-    run(settings(), tmp_path / "parts", resume=True)
-    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_three_domains_train_as_two_do(tmp_path: Path) -> None:

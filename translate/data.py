@@ -21,6 +21,7 @@ from torch import Tensor
 
 from translate.config import Config, DataConfig
 from translate.device import free_memory, usable_cores
+from translate.files import evenly
 from translate.images import ImageError, UInt8, flatten, list_images, read_image, resize, to_channels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
@@ -195,9 +196,7 @@ class UnpairedBatches:
 
     def fixed(self, domain: int, count: int) -> Tensor:
         """At most `count` trained images spread over a domain, unaugmented. (n, C, S, S) uint8."""
-        images = self.domains[domain].images
-        count = min(count, len(images))
-        return self._squares([images[i * len(images) // count] for i in range(count)])
+        return self._squares(evenly(self.domains[domain].images, count))
 
     def held_out(self, domain: int) -> Tensor:
         """The images that are not trained on or, where too few were there to spare any, trained ones. As `fixed`."""

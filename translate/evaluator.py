@@ -14,6 +14,7 @@ from torch import Tensor
 from translate import images
 from translate.checkpoint import load_model
 from translate.data import load_square, to_batch
+from translate.files import evenly
 from translate.measuring import Evaluation, Measurer, Pictures, Progress
 from translate.networks import Model
 from translate.pairs import Groups, pair, some
@@ -75,8 +76,7 @@ def _swapped(measurer: Measurer, model: Model, plan: Groups, a: int, b: int) -> 
     stacks = []
     for what in ("source", "truth"):
         files = [group for group in plan.values() if what in group]
-        places = np.linspace(0, len(files) - 1, min(SWAPPED, len(files))).round().astype(int)
-        few = {str(place): {what: files[place][what]} for place in places}
+        few = {str(i): {what: group[what]} for i, group in enumerate(evenly(files, SWAPPED))}
         stacks.append([x for _, found in measurer.batches(few) for x in found.get(what, ())])
     if not all(stacks):
         return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 PathLike: TypeAlias = str | os.PathLike[str]
+T = TypeVar("T")
 
 PART = ".introshift-"  # how the names of unfinished files begin
 
@@ -31,6 +32,12 @@ def is_full(error: object) -> bool:
 def unfinished(folder: Path) -> list[Path]:
     """Temporary files that killed runs have left below a folder."""
     return list(folder.rglob(f"{PART}*.part"))
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, evenly spaced, the first and (of more than one) the last among them."""
+    count = min(count, len(items))
+    return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
 
 
 @contextmanager

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import combinations, groupby, islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from translate import __version__, images
 from translate.device import choose_device
+from translate.files import evenly
 from translate.inception import ENVIRONMENT, Inception
 from translate.metrics import (
     FID_HEADLINE,
@@ -154,7 +155,8 @@ class Measurer:
             for what in pictures.keys() & {"source", "translation", "truth"} if self.features else ():
                 features[what].append(self.features.features(pictures[what]))  # type: ignore[union-attr]
             if "translation" in pictures:
-                show = show or _evenly(total, SHOWN_BYTES // sum(x[0].nbytes for x in pictures.values()))
+                room = SHOWN_BYTES // sum(x[0].nbytes for x in pictures.values())
+                show = show or set(evenly(range(total), max(1, min(SHOWN, room))))
                 for i in [i for i in range(len(batch)) if len(names) + i in show]:
                     result.shown[batch[i]] = {
                         what: x[i].numpy().copy() for what, x in pictures.items()
@@ -236,9 +238,3 @@ class Measurer:
         notes, broken = list(dict.fromkeys(self.notes)), list(self.broken)
         resize += f"; for the LPIPS network bilinear to {SMALLEST}, where smaller" if self.enlarged else ""
         return Evaluation(versions, model, lpips, inception, self.net, self.seed, size, resize, notes, broken, results)
-
-
-def _evenly(total: int, room: int) -> set[int]:
-    """Places of at most SHOWN images, at least one, of `total`."""
-    places: list[Any] = torch.linspace(0, total - 1, max(1, min(total, SHOWN, room))).round().tolist()
-    return {int(place) for place in places}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from translate.files import write_text
+from translate.files import evenly, write_text
 from translate.images import UInt8, resize, to_channels, write_image
 from translate.measuring import IDENTITY, Evaluation, Result
 from translate.metrics import METRICS
@@ -79,8 +79,7 @@ def per_image_csv(evaluation: Evaluation) -> str:
 
 def picture_grid(result: Result) -> UInt8:
     """Some of the images kept for pictures, evenly spaced, a column each, in rows that say what they show."""
-    places = np.linspace(0, len(result.shown) - 1, min(TILES, len(result.shown))).round().astype(int)
-    chosen = [list(result.shown.items())[place] for place in places]
+    chosen = evenly(list(result.shown.items()), TILES)
     kinds = [what for what in COLUMNS if any(what in pictures for _, pictures in chosen)]
     shapes = [pictures[what].shape for _, pictures in chosen for what in kinds if what in pictures]
     height, width = (min(LARGEST, max(shape[axis] for shape in shapes)) for axis in range(2))

@@ -24,6 +24,9 @@ RARE = 0.1  # least deviation of a feature, as a share of the mean one: what har
 ALIKE = 1e-3  # the same where the images of a domain are all alike
 COLLAPSED = 0.3  # warned of: translations that vary less than this share of what images of the target do
 UNSEEN = 0.5 / 255  # warned of: random styles that change a pixel by less than half a gray level
+AS_GOOD = (
+    1.1  # times the best score of a run: such models the score cannot tell apart, and a later one has learned more
+)
 MEMORISED = 8.0  # nats; warned of: held-out images that the encoder finds so much stranger than trained ones
 
 

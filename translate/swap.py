@@ -12,6 +12,7 @@ import torch
 
 from translate.config import DataConfig
 from translate.data import load_square, to_batch
+from translate.files import evenly
 from translate.images import ImageError, UInt8, list_images, to_uint8
 from translate.networks import Model
 from translate.sheet import sheet
@@ -48,9 +49,8 @@ def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
     paths = list_images(folder)
     if not paths:
         raise ValueError(f"{folder}: no pictures; name another folder")
-    places = np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)
     pictures = []
-    for path in (folder / paths[place] for place in places):
+    for path in (folder / path for path in evenly(paths, count)):
         try:
             pictures.append(load_square(path, config))
         except ImageError as error:

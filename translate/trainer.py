@@ -30,10 +30,9 @@ from translate.objective import auto_beta_neg
 from translate.processes import Processes, interruption
 from translate.run_folder import RunFolder
 from translate.schedule import Clock
-from translate.selection import Judge, value
+from translate.selection import AS_GOOD, Judge, value
 
 BEST, LAST = "model.safetensors", "last.safetensors"  # model files of a run: by its score, and as it stands
-AS_GOOD = 1.1  # times the best score so far: the score does not tell such models apart, and the later has learned more
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 FRAMED = 1024  # images of a domain that its frame is taken from
 USUAL = 1024  # images of a domain whose energies say what is usual

@@ -1,0 +1,36 @@
+"""A small model with random weights, and images, for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from translate.checkpoint import save_model
+from translate.config import from_dict
+from translate.images import UInt8
+from translate.networks import Model
+
+SIDE = 16
+
+
+def save(
+    folder: Path, channels: int = 3, domains: tuple[str, ...] = ("A", "B"), size: int = SIDE, **model_options: int
+) -> Path:
+    """A model file with random weights, whose output depends on image, domain and style."""
+    data = {"size": size, "channels": channels, "domains": {name: name for name in domains}}
+    config = from_dict({"data": data, "model": {"width": 8, "style_dim": 4, "condition": 8, **model_options}})
+    torch.manual_seed(3)
+    model = Model(config)
+    for module in model.modules():  # zero or tiny at the start of training, which would hide domain and style
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.5)
+    path = folder / f"{channels}{len(domains)}.safetensors"
+    save_model(path, model, config, {"step": 7})
+    return path
+
+
+def noise(height: int, width: int, *channels: int, seed: int = 0) -> UInt8:
+    return np.random.default_rng([seed, height, width]).integers(0, 256, (height, width, *channels), dtype=np.uint8)
