@@ -37,10 +37,11 @@ def command(
     style: Annotated[
         str,
         typer.Option(
-            metavar="mean|random|own|PATH",
-            help="Style: typical, random, the picture's own (with --from as --to), or as a picture or folder has it.",
+            metavar="auto|mean|random|own|PATH",
+            help="Style: the middle one, random, of these what suits the domain (auto), the picture's own (with "
+            "--from as --to), or as a picture or folder has it.",
         ),
-    ] = "mean",
+    ] = "auto",
     samples: Annotated[int, typer.Option(min=1, help="Translations of each picture.")] = 1,
     seed: Seed = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")] = None,

@@ -16,7 +16,7 @@ from folders import shorten, stack
 from PIL import Image
 
 from translate import measuring
-from translate.checkpoint import load_model
+from translate.checkpoint import load_model, save_model
 from translate.evaluator import evaluate
 from translate.images import to_float, to_uint8
 from translate.measuring import COMPARED, Evaluation, Result
@@ -61,6 +61,24 @@ def test_what_is_measured_is_what_the_model_makes(model_file: Write, data: Path,
     lpips, sets = evaluation.notes
     assert "--lpips-weights FILE" in lpips and "left out" in lpips and "\n" not in lpips
     assert "KID and FID are left out" in sets
+
+
+def test_a_domain_of_many_looks_is_measured_in_random_styles(
+    model_file: Write, data: Path, no_lpips_weights: None
+) -> None:
+    path = model_file()
+    file = load_model(path)
+
+    def figures(seed: int, **summary: object) -> tuple[list[float], list[str]]:
+        save_model(path, file.model, file.config, summary)
+        evaluation = evaluate(path, data, seed=seed)
+        return [result.metrics["l1"].value for result in evaluation.directions], evaluation.notes
+
+    (to_b, to_a), _ = figures(0)
+    (varied, same), notes = figures(0, styles={"B": "random"})
+    (other, _), _ = figures(1, styles={"B": "random"})
+    assert same == to_a and len({to_b, varied, other}) == 3
+    assert notes[0].startswith("B: each translation in a random style") and not notes[1].startswith("A:")
 
 
 def test_perceptual_metrics(model_file: Write, data: Path, lpips_weights: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from translate.gaussian import Gaussian
 from translate.metrics import kernel_distance
 from translate.networks import Model
-from translate.selection import COLLAPSED, MEMORISED, Judge, RandomFeatures, Way, value
+from translate.selection import ALIKE, COLLAPSED, MEMORISED, Judge, RandomFeatures, Way, usual_styles, value
 
 N, SIZE = 40, 16
 Translate = Callable[[Tensor, Tensor], Tensor]
@@ -83,19 +83,23 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
 
     way = ways(styled, kl)[0]
     x, b = textures(1).float() / 127.5 - 1, turn(textures(4, 80)).float() / 127.5 - 1
+    first, second = torch.randn(N, 2, 2, generator=torch.Generator().manual_seed(0)).unbind(1)
+    made, other, mean = styled(x, first), styled(x, second), turn(x)
     features = RandomFeatures(1)
-    real, mean, std = features(b), features(b).mean(0), features(b).std(0)
+    real, middle, std = features(b), features(b).mean(0), features(b).std(0)
     std = torch.maximum(std, 0.1 * std.mean())
-    target, moved, source = ((f - mean) / std for f in (real, features(turn(x)), features(x)))
+    target, moved, source = ((f - middle) / std for f in (real, features(made), features(x)))
     assert (way.source, way.to) == ("A", "B")
     assert way.distance == pytest.approx(kernel_distance(moved, target), abs=1e-6)
     assert way.identity == pytest.approx(kernel_distance(source, target), rel=1e-5)
-    assert way.cycle == pytest.approx(0, abs=1e-6), "turned twice is not turned"
-    assert way.spread == pytest.approx((moved.std(0).mean()).item(), rel=1e-5)
+    assert way.cycle == pytest.approx((turn(made) - x).abs().mean().item() / 2, rel=0.1)
+    assert way.diversity == pytest.approx((made - other).abs().mean().item() / 2, rel=1e-4)
+    energy, at_mean = (kl(z, torch.ones(N)).mean().item() for z in (made, mean))
+    assert way.muddle == pytest.approx((at_mean + ALIKE) / (energy + ALIKE), rel=1e-4)
+    assert way.spread == pytest.approx((features(mean).std(0) / std).mean().item(), rel=1e-5)
     held_out = turn(textures(2)).float() / 127.5 - 1
     unseen, seen = (kl(z, torch.ones(len(z))).mean().item() for z in (held_out, b))
     assert way.memorised == pytest.approx(unseen - seen, abs=1e-5)
-    assert 0 < way.diversity < 0.05
     assert value([way]) == pytest.approx(max(way.distance, 0) / way.identity + way.cycle / 2)
 
 
@@ -136,7 +140,7 @@ def test_training_images_known_by_heart_have_a_number() -> None:
 
 
 def test_before_the_game_only_lost_content_is_warned_of() -> None:
-    way = Way("A", "B", 2.0, 1.0, 0.1, COLLAPSED / 2, 0.0, -1.0, 99.0)
+    way = Way("A", "B", 2.0, 1.0, 0.1, COLLAPSED / 2, 0.0, -1.0, 99.0, 1.0)
     assert list(way.warnings(False)) == ["A to B, content"]
     assert len(way.warnings(True)) == 5
 
@@ -153,3 +157,18 @@ def test_domains_whose_images_are_all_alike_are_scored() -> None:
     for kinds in ([textures(1), blank], [blank, blank]):
         for way in Judge("AB", kinds, kinds).score(cast(Model, Stub(styled, no_kl))):
             assert all(map(math.isfinite, (way.value, *astuple(way)[2:])))
+
+
+def test_where_the_mean_of_all_styles_is_none_random_ones_are_usual() -> None:
+    """Images of B are bright or dark; what lies between costs the more energy the grayer it is."""
+
+    def muddled(x: Tensor, z: Tensor) -> Tensor:
+        return turn(x) * 0.2 + 0.8 * torch.tanh(3 * z[:, :1, None, None])
+
+    def kl(x: Tensor, y: Tensor) -> Tensor:
+        return 20 - 10 * x.mean((1, 2, 3)).abs()
+
+    assert usual_styles(ways(muddled, kl)) == {"A": "random", "B": "random"}
+    assert usual_styles(ways(muddled, no_kl)) == {"A": "mean", "B": "mean"}
+    one_way = [way for way in ways(muddled, kl) if way.to == "B"] + [way for way in ways(styled, kl) if way.to == "A"]
+    assert usual_styles(one_way) == {"A": "mean", "B": "random"}

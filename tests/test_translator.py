@@ -190,6 +190,18 @@ def test_random_styles_follow_from_seed_and_place(translator: Translator) -> Non
     assert all(near(a, b) for a, b in zip(four, again[:4], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("styles", "taken"),
+    [({"B": "random"}, "random"), ({"B": "mean"}, "mean"), ({"A": "random"}, "mean"), (7, "mean"), ({"B": 7}, "mean")],
+)
+def test_the_usual_style_is_what_the_training_found_best(path: Path, styles: object, taken: str) -> None:
+    translator, image = Translator.load(path, "cpu"), noise(20, 16, 3)
+    translator.summary["styles"] = styles
+    usual, wanted = (translator.translate([image] * 2, "B", style=style, seed=3) for style in ("auto", taken))
+    assert all((a == b).all() for a, b in zip(usual, wanted, strict=True))
+    assert (usual[0] == usual[1]).all() == (taken == "mean")
+
+
 def test_exemplars_give_their_style_mean(path: Path, translator: Translator) -> None:
     exemplars = [noise(16, 16, 3, seed=i) for i in (5, 6)]
     x = torch.from_numpy(to_float(noise(16, 16, 3)))[None]

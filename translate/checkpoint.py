@@ -35,6 +35,12 @@ class ModelFile:
     sha256: str
 
 
+def usual_style(summary: dict[str, Any], domain: str) -> str:
+    """What a model's training (selection.py) says for translations to a domain, "mean" or "random"; else "mean"."""
+    styles = summary.get("styles")
+    return "random" if isinstance(styles, dict) and styles.get(domain) == "random" else "mean"
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Writes a safetensors file, whole or not at all."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)

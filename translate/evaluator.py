@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from translate import images
-from translate.checkpoint import load_model
+from translate.checkpoint import load_model, usual_style
 from translate.data import load_square, to_batch
 from translate.files import evenly
 from translate.measuring import Evaluation, Measurer, Pictures, Progress
@@ -49,6 +49,10 @@ def evaluate(
     folders = [config.folder(name, "test") for name in names]
     plans = {(a, b): pair({"source": folders[a], "truth": folders[b]}, allow_missing, notes) for a, b in ways}
 
+    usual = {name: usual_style(file.summary, name) for name in names}
+    varied = [name for name in sorted({names[b] for _, b in ways}) if usual[name] == "random"]
+    notes += [f"{name}: each translation in a random style, as `translate` makes them by default" for name in varied]
+
     def read(path: Path) -> images.UInt8:
         return load_square(path, config)
 
@@ -60,8 +64,9 @@ def evaluate(
     def extend(a: int, b: int, draw: torch.Generator, _: list[str], pictures: Pictures) -> Pictures:
         if "source" not in pictures:
             return pictures
-        z_s = torch.randn(len(pictures["source"]), styles, model.style_dim, generator=draw)
-        return pictures | _translate(model, pictures["source"], a, b, z_s.to(measurer.device))
+        z_s = torch.randn(len(pictures["source"]), styles, model.style_dim, generator=draw).to(measurer.device)
+        z_t = z_s[:, 0] if usual[names[b]] == "random" else torch.zeros_like(z_s[:, 0])
+        return pictures | _translate(model, pictures["source"], a, b, z_t, z_s)
 
     for (a, b), plan in plans.items():
         draw = torch.Generator().manual_seed(seed)
@@ -124,12 +129,13 @@ def compare(
 
 
 @torch.inference_mode()
-def _translate(model: Model, source: Tensor, a: int, b: int, z_s: Tensor) -> Pictures:
-    """What a model makes of images (n, H, W, C), in the styles z_s (n, K, Ds) too; content is encoded once."""
+def _translate(model: Model, source: Tensor, a: int, b: int, z_t: Tensor, z_s: Tensor) -> Pictures:
+    """What a model makes of images (n, H, W, C) in styles z_t (n, Ds), and in each of z_s (n, K, Ds) too; content is
+    encoded once."""
     x = to_batch(source.numpy(), z_s.device)
     y_a, y_b = (torch.full((len(x),), y, device=x.device) for y in (a, b))
     content, own = model.encoder.content(x, y_a).mu, model.encoder.style(x, y_a).mu
-    made = {"translation": model.decoder(content, torch.zeros_like(own), y_b, y_a)}
+    made = {"translation": model.decoder(content, z_t, y_b, y_a)}
     made["reconstruction"] = model.decoder(content, own, y_a, y_a)
     rounded = (made["translation"] * 127.5 + 127.5).round() / 127.5 - 1  # as in a file: less can be hidden in it
     made["cycle"] = model.translate(rounded, b, a, own)

@@ -90,7 +90,7 @@ class Result:
 
 
 def translate_folder(
-    translator: Engine, inputs: Inputs, out: PathLike, to: str, source: str | None = None, style: PathLike = "mean",
+    translator: Engine, inputs: Inputs, out: PathLike, to: str, source: str | None = None, style: PathLike = "auto",
     seed: int = 0, samples: int = 1, *, batch_size: int | None = None, format: str = "keep", suffix: str = "",
     on_error: str = "continue", skip_existing: bool = False, workers: int | None = None, max_pixels: int = 178_000_000,
     shard: Shard = ALL, reject: float | None = None, reject_skip: bool = False,
@@ -101,9 +101,9 @@ def translate_folder(
     Args:
         inputs: of a list, files below the current folder keep their place, others are put below `out` by their absolute
             path.
-        style: "mean", "random" (drawn from seed, relative path and sample), "own" (a reconstruction: `source` is `to`),
-            or a file or folder of exemplars of domain `to`: of a folder, an input takes one by seed and relative path,
-            and its sample k the k-th after that.
+        style: "mean", "random" (drawn from seed, relative path and sample), "auto" (of these two what training found
+            better for `to`), "own" (a reconstruction: `source` is `to`), or a file or folder of exemplars of domain
+            `to`: of a folder, an input takes one by seed and relative path, and its sample k the k-th after that.
         samples: outputs for each file; above 1 they are numbered: name_1, with `suffix` name<suffix>_1.
         on_error: "continue", or "stop": finish what comes before the first failure, and no more.
         skip_existing: leave out what the previous manifest says was made from the same file (size and time), model and

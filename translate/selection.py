@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations
+from itertools import islice, permutations
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ CYCLE_WEIGHT = 0.5  # small: where layout moves, the way back is longer, and the
 RARE = 0.1  # least deviation of a feature, as a share of the mean one: what hardly varies must not decide alone
 ALIKE = 1e-3  # the same where the images of a domain are all alike
 COLLAPSED = 0.3  # warned of: translations that vary less than this share of what images of the target do
+MUDDLED = 1.05  # the prior's mean is no style of a domain where it costs so many times the energy of random styles
 UNSEEN = 0.5 / 255  # warned of: random styles that change a pixel by less than half a gray level
 AS_GOOD = (
     1.1  # times the best score of a run: such models the score cannot tell apart, and a later one has learned more
@@ -52,7 +53,7 @@ class RandomFeatures(nn.Module):
 
 @dataclass(frozen=True)
 class Way:
-    """Translation from `source` to `to`, measured on held-out images of `source`.
+    """Translation from `source` to `to` in random styles, measured on held-out images of `source`.
 
     Where there is one domain alone both are it, samples of the prior stand for translations and the way to a
     reconstruction for the way there and back.
@@ -63,10 +64,11 @@ class Way:
     distance: float  # kernel distance of the translations to training images of `to`, on `RandomFeatures`
     identity: float  # the same for the images as they are: what doing nothing costs
     cycle: float  # mean absolute error of a pixel, range [0, 1], there and back: what was lost of the content
-    spread: float  # how much translations vary, as a share of how much images of `to` do
+    spread: float  # how much translations in the prior's mean style vary, as a share of how much images of `to` do
     diversity: float  # mean absolute change of a pixel, range [0, 1], between two random styles
     gap: float  # KL_s of translations less that of held-out images of `to`, nats; below 0 the game is lost
     memorised: float  # KL_s of held-out images of `to` less that of trained ones, nats
+    muddle: float  # KL_s of translations in the style of the prior's mean, times that in random styles
 
     @property
     def value(self) -> float:
@@ -133,7 +135,7 @@ class Judge:
         unseen = [self._kl(model, x, d) for d, x in enumerate(self.held_out)]
         ways = []
         for a, b in permutations(range(len(self.names)), 2) if len(self.names) > 1 else [(0, 0)]:
-            features, (cycle, diversity, energy) = self._translations(model, a, b)
+            features, one_style, (cycle, diversity, energy, at_mean) = self._translations(model, a, b)
             mean, std = real[b].mean(0), real[b].std(0)
             std = std.clamp_min(max(RARE * std.mean().item(), ALIKE))
             moved, target, source = ((f - mean) / std for f in (features, real[b], sources[a]))
@@ -144,28 +146,34 @@ class Judge:
                     distance=kernel_distance(moved, target),
                     identity=kernel_distance(source, target),
                     cycle=cycle,
-                    spread=moved.std(0).mean().item(),
+                    spread=((features if a == b else one_style).std(0) / std).mean().item(),
                     diversity=diversity,
                     gap=energy - unseen[b],
                     memorised=unseen[b] - seen[b],
+                    muddle=(at_mean + ALIKE) / (energy + ALIKE),
                 )
             )
         return ways
 
-    def _translations(self, model: Model, a: int, b: int) -> tuple[Tensor, list[float]]:
-        """Features of the held-out images of `a` in `b` (n, D), and the means of cycle, diversity and KL_s."""
-        draw = torch.Generator().manual_seed(0)
+    def _translations(self, model: Model, a: int, b: int) -> tuple[Tensor, Tensor, list[float]]:
+        """Features of the held-out images of `a` in `b`, in random styles and in the prior's mean (n, D); the means of
+        cycle and diversity, and of KL_s in random styles and in the prior's mean."""
+        images = self.held_out[a]
+        draws = iter(torch.randn(len(images), 2, model.style_dim, generator=torch.Generator().manual_seed(0)))
 
         def measure(x: Tensor) -> Tensor:
-            first, second = torch.randn(2, len(x), model.style_dim, generator=draw).to(x)
-            t, t1, t2 = (model.translate(x, a, b, z) for z in (first if a == b else None, first, second))
-            pairs = ((model.reconstruct(x, a) if a == b else model.translate(t, b, a), x), (t1, t2))
+            first, second = torch.stack(list(islice(draws, len(x)))).to(x).unbind(1)
+            mean, t, other = (model.translate(x, a, b, z) for z in (None, first, second))
+            pairs = ((model.reconstruct(x, a) if a == b else model.translate(t, b, a), x), (t, other))
             cycle, diversity = ((u - v).abs().flatten(1).mean(1) / 2 for u, v in pairs)
-            energy = model.encoder.style(t1, torch.full((len(x),), b, device=x.device)).kl()
-            return torch.cat([self.features(t), torch.stack([cycle, diversity, energy], dim=1)], dim=1)
+            y = torch.full((len(x),), b, device=x.device)
+            energy, at_mean = (model.encoder.style(made, y).kl() for made in (t, mean))
+            numbers = torch.stack([cycle, diversity, energy, at_mean], dim=1)
+            return torch.cat([self.features(t), self.features(mean), numbers], dim=1)
 
-        found = self._over(measure, self.held_out[a])
-        return found[:, :-3], found[:, -3:].mean(0).tolist()
+        found = self._over(measure, images)
+        features, one_style = found[:, :-4].chunk(2, dim=1)
+        return features, one_style, found[:, -4:].mean(0).tolist()
 
     def _kl(self, model: Model, images: Tensor, domain: int) -> float:
         def kl(x: Tensor) -> Tensor:
@@ -181,3 +189,9 @@ class Judge:
 def value(ways: Sequence[Way]) -> float:
     """The score of a model: the mean over all ways, lower is better."""
     return sum(way.value for way in ways) / len(ways)
+
+
+def usual_styles(ways: Sequence[Way]) -> dict[str, str]:
+    """The style that translations to each domain take where none is asked for: "mean", or "random" where the domain has
+    many looks and the prior's mean, in the middle of them, is none."""
+    return {way.to: "random" if any(w.to == way.to and w.muddle > MUDDLED for w in ways) else "mean" for way in ways}

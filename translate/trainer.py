@@ -30,7 +30,7 @@ from translate.objective import auto_beta_neg
 from translate.processes import Processes, interruption
 from translate.run_folder import RunFolder
 from translate.schedule import Clock
-from translate.selection import AS_GOOD, Judge, value
+from translate.selection import AS_GOOD, Judge, usual_styles, value
 
 BEST, LAST = "model.safetensors", "last.safetensors"  # model files of a run: by its score, and as it stands
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
@@ -90,6 +90,7 @@ class Trainer:
         self.gallery = Gallery(config.data.names, [self.batches.fixed(d, shown) for d in domain_indices])
         self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}
+        self.styles: dict[str, str] = {}  # usual_styles of the last score
         self.usual: dict[str, Any] = {}  # energies of the average, once trained
         self.clock = Clock(config.train)
 
@@ -233,7 +234,7 @@ class Trainer:
         warnings = {kind: text for way in ways for kind, text in way.warnings(played).items()}
         for kind in warnings.keys() - self.warned.keys():
             self.say(f"step {clock.step}: warning: {warnings[kind]}")
-        self.warned = warnings
+        self.warned, self.styles = warnings, usual_styles(ways)
         clock.best_value = score if clock.best_value is None else min(score, clock.best_value)
         if score <= AS_GOOD * clock.best_value:
             clock.best_step = clock.step
@@ -244,6 +245,7 @@ class Trainer:
         return {
             **self.clock.values(),
             "warnings": list(self.warned.values()),
+            "styles": self.styles,
             "images": {domain.name: len(domain.images) for domain in self.domains},
             "seed": self.config.train.seed,
             **({KEY: self.usual} if self.usual else {}),

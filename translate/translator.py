@@ -19,12 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from translate import folder
+from translate.checkpoint import usual_style
 from translate.files import PathLike
 from translate.images import ImageError, Picture, UInt8, flatten, list_images, read_image, to_channels, to_float
 from translate.painter import OWN, Painter, padded
 
 Exemplar: TypeAlias = Image.Image | UInt8
-Style: TypeAlias = PathLike | Exemplar | Iterable[Exemplar]  # "mean", "random", "own", a file or folder, or in memory
+Style: TypeAlias = PathLike | Exemplar | Iterable[Exemplar]  # auto, mean, random, own, a file or folder, or in memory
 Styles: TypeAlias = Callable[[str | int], Tensor]  # an image's relative path, or place in a list -> z_s (K, Ds)
 ImageT = TypeVar("ImageT", Image.Image, UInt8)
 
@@ -34,17 +35,17 @@ class Translator(Painter):
 
     @overload
     def translate(
-        self, images: Tensor, to: str, source: str | None = None, style: Style = "mean", seed: int = 0, samples: int = 1
+        self, images: Tensor, to: str, source: str | None = None, style: Style = "auto", seed: int = 0, samples: int = 1
     ) -> Tensor: ...
 
     @overload
     def translate(
-        self, images: Sequence[ImageT], to: str, source: str | None = None, style: Style = "mean", seed: int = 0,
+        self, images: Sequence[ImageT], to: str, source: str | None = None, style: Style = "auto", seed: int = 0,
         samples: int = 1,
     ) -> list[ImageT]: ...  # fmt: skip
 
     def translate(
-        self, images: Tensor | Sequence[Exemplar], to: str, source: str | None = None, style: Style = "mean",
+        self, images: Tensor | Sequence[Exemplar], to: str, source: str | None = None, style: Style = "auto",
         seed: int = 0, samples: int = 1,
     ) -> Tensor | list[Any]:  # fmt: skip
         """Images of domain `source` in domain `to`, each in its own size.
@@ -53,9 +54,10 @@ class Translator(Painter):
             images: PIL images or uint8 arrays (H, W) or (H, W, 1 to 4), the last channel of 2 or 4 being alpha; or a
                 float tensor (N, C, H, W) in [-1, 1].
             source: may be left out where the model has two domains.
-            style: the prior's mean, a draw of its own for each (seed, place, sample), or exemplars of `to`: sample k of
-                image i takes the one at i + k, round and round. "own", with which `source` is `to`, reconstructs: each
-                image's own content in its own style, by the posterior means.
+            style: "mean", the prior's; "random", a draw of its own for each (seed, place, sample); "auto", what the
+                training found better of these two; or exemplars of `to`: sample k of image i takes the one at i + k,
+                round and round. "own", with which `source` is `to`, reconstructs: each image's own content in its own
+                style, by the posterior means.
 
         Returns:
             What was given, in a list or a tensor; sample k of image i is at i * samples + k. Gray from a gray model.
@@ -98,7 +100,7 @@ class Translator(Painter):
 
     translate_folder = folder.translate_folder
 
-    def domains(self, to: str, source: str | None = None, style: Style = "mean") -> tuple[int, int]:
+    def domains(self, to: str, source: str | None = None, style: Style = "auto") -> tuple[int, int]:
         """Indices of the source and the target domain, equal with style "own". Raises ValueError that names the valid
         ones."""
         names = self.config.data.names
@@ -124,6 +126,8 @@ class Translator(Painter):
         size = self.config.model.style_dim
         if _is(style, OWN):
             return lambda name: torch.zeros(samples, 0)
+        if _is(style, "auto"):
+            style = usual_style(self.summary, to)
         if _is(style, "mean"):
             return lambda name: torch.zeros(samples, size)
         if _is(style, "random"):
@@ -147,7 +151,7 @@ class Translator(Painter):
         """Exemplars from a file or a folder, one at a time."""
         if not path.exists():
             raise ValueError(
-                f"style {path}: no such file or folder; use mean, random, own or a picture in the wanted style"
+                f"style {path}: no such file or folder; use auto, mean, random, own or a picture in the wanted style"
             )
         for one in [path / name for name in list_images(path)] if path.is_dir() else [path]:
             try:
