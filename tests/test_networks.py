@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from translate.config import from_dict
 from translate.networks import Block, Model, Warp
@@ -83,6 +84,13 @@ def test_a_warp_starts_as_the_identity_and_moves_by_pixels() -> None:
     torch.testing.assert_close(Warp.move(h, right.flip(1), stay)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)
     down = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1 / 6]]).repeat(2, 1, 1)  # a sixth of six rows
     torch.testing.assert_close(Warp.move(h, right, down)[..., :-1, :-1], h[..., 1:, 1:], atol=1e-5, rtol=1e-5)
+    image = torch.randn(2, 3, 12, 20)
+    cells, one_pixel = (
+        F.pixel_unshuffle(image, 2),
+        torch.tensor([[1.0, 0.0, 1 / 20], [0.0, 1.0, 1 / 12]]).repeat(2, 1, 1),
+    )
+    moved = F.pixel_shuffle(Warp.unfolded(cells, torch.zeros_like(right), one_pixel), 2)
+    torch.testing.assert_close(moved[..., :-1, :-1], image[..., 1:, 1:], atol=1e-4, rtol=1e-4)
     with torch.no_grad():
         warp.flow.bias.fill_(1e3)
     assert warp(h, torch.randn(2, 4)).unique().tolist() == [2.5]

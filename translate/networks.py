@@ -103,6 +103,13 @@ class Warp(nn.Module):
         return self.reach * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
 
     @staticmethod
+    def unfolded(h: Tensor, flow: Tensor, place: Tensor) -> Tensor:
+        """`move` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by half a place, a pixel is
+        another one of the four, which a mean of neighbouring places does not say. -> like h."""
+        moved = F.pixel_unshuffle(Warp.move(F.pixel_shuffle(h, 2), flow, place), 2)
+        return moved.contiguous(memory_format=torch.channels_last)  # forgotten on the way, convolutions want it
+
+    @staticmethod
     def move(h: Tensor, flow: Tensor, place: Tensor) -> Tensor:
         """Samples features h (B, W, H', W') where `place` (B, 2, 3), see frames.py, says and the flow (B, 2, h, w) from
         there, in float32. -> like h."""
@@ -117,8 +124,7 @@ class Warp(nn.Module):
         y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1
         grid = torch.stack([x, y], dim=-1)
         grid = grid.nan_to_num()  # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
-        moved = F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
-        return moved.contiguous(memory_format=torch.channels_last)  # the kernel forgets it, convolutions want it
+        return F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)
 
 
 class Trunk(nn.Module):
@@ -151,7 +157,7 @@ class Trunk(nn.Module):
             h = block(h, condition)
         if self.warp is not None and place is not None:
             flow = self.warp(h, condition)
-            h, skips = Warp.move(h, flow, place), [Warp.move(skip, flow, place) for skip in skips]
+            h, skips = Warp.unfolded(h, flow, place), [Warp.unfolded(skip, flow, place) for skip in skips]
         for up in self.up:
             h = up(h, condition) + skips.pop()
         return cast(Tensor, h)

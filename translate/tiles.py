@@ -107,6 +107,9 @@ class Map:
     def __truediv__(self, other: Any) -> Map:
         return self.then(operator.truediv, other)
 
+    def contiguous(self, memory_format: torch.memory_format) -> Map:
+        return self  # a question of speed alone
+
     def float(self) -> Map:
         return self.then(Tensor.float)
 
