@@ -13,7 +13,12 @@ from pipelines.evaluate import AllowMissing, FailIf, Out, conclude
 
 def command(
     results: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder of results.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH_DIR", help="Folder of what they should be; names pair them.")],
+    truth: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TRUTH_DIR", help="Folder of what they should be; names pair them, or sets are compared."
+        ),
+    ],
     source: Annotated[Path | None, typer.Option(help="Folder of the inputs, for the identity baseline.")] = None,
     size: Annotated[int | None, typer.Option(min=11, help="Bring everything to this size first.")] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Bring results to the size of their truth.")] = False,

@@ -19,6 +19,7 @@ from translate.metrics import l1
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 NAMES = [f"{i:03}.png" for i in range(6)]
 PAIRED = {"lpips_paired", "l1", "ssim"}
+SETS = {"kid_alex", "fid_alex"}
 Write = Callable[..., Path]
 
 
@@ -173,3 +174,25 @@ def test_fid_is_no_figure_to_quote_below_its_number(tmp_path: Path, pictures: Wr
     assert metrics["kid_alex"].caution is None and metrics["kid_alex"].subset == 3
     assert metrics["fid_alex"].caution and "6 images, under 2048" in metrics["fid_alex"].caution
     assert "kid" not in metrics and "fid" not in metrics, "these names are Inception's"
+
+
+def test_folders_without_a_common_name_are_compared_as_sets(
+    tmp_path: Path, pictures: Write, lpips_weights: Path
+) -> None:
+    drawn, real = (
+        pictures(tmp_path / "drawn", [f"a{i}.png" for i in range(6)], seed=1),
+        pictures(tmp_path / "real", NAMES),
+    )
+    pictures(tmp_path / "paired", NAMES, seed=1)  # the same pictures as drawn
+    evaluation = compare(drawn, real, weights=lpips_weights)
+    (result,), (paired,) = evaluation.directions, compare(tmp_path / "paired", real, weights=lpips_weights).directions
+    assert set(result.metrics) == SETS and any("metrics of pairs are left out" in note for note in evaluation.notes)
+    for name in SETS:
+        assert result.metrics[name].value == pytest.approx(paired.metrics[name].value, rel=1e-5)
+    pictures(drawn, ["large.png"], size=(24, 24))
+    with pytest.raises(ValueError, match="others are not; bring all to one size with --size N"):
+        compare(drawn, real, weights=lpips_weights)
+    assert compare(drawn, real, size=16, weights=lpips_weights).directions[0].metrics.keys() == SETS
+    pictures(tmp_path / "source", ["a1.png"])
+    with pytest.raises(ValueError, match="no file name is in all of"):
+        compare(drawn, real, tmp_path / "source", weights=lpips_weights, allow_missing=True)

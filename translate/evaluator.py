@@ -96,23 +96,31 @@ def compare(
 ) -> Evaluation:  # fmt: skip
     """Measures a folder of results, whoever made them, against the truth; all in colour, transparency over white.
 
+    Where they share no names at all, as samples and training images do, they are compared as sets, by KID and FID.
+
     source_dir: what the results were made from, for the identity. size: everything becomes size x size. resize: where
     sizes differ, they become the truth's. allow_missing: files that are broken or lack a partner are left out, noted.
-    Raises ValueError for these without it, for sizes that differ, and for a wrong argument, folder or weights file.
+    Raises ValueError for these without it, for sizes that differ, for a wrong argument, folder or weights file, and
+    where nothing can be measured.
     """
-    notes: list[str] = []
+    notes, seen = list[str](), set[tuple[int, int]]()
     folders = {"translation": out_dir, "truth": truth_dir} | ({"source": source_dir} if source_dir else {})
-    groups = {name: group for name, group in pair(folders, allow_missing, notes).items() if len(group) == len(folders)}
-    if not groups:
-        raise ValueError(f"no file name is in all of {', '.join(map(str, folders.values()))}")
+    found = pair(folders, allow_missing, notes)
+    most, nothing = max(map(len, found.values())), f"no file name is in all of {', '.join(map(str, folders.values()))}"
+    if 1 < most < len(folders):
+        raise ValueError(nothing)
+    groups, sets = {name: group for name, group in found.items() if len(group) == most}, most == 1
 
     def read(path: Path) -> images.UInt8:
         return images.flatten(images.read_image(path))
 
     def extend(names: list[str], pictures: Pictures) -> Pictures:
-        if len(pictures) < len(folders):  # some of it is broken
+        if len(pictures) < (1 if sets else len(folders)):  # some of it is broken
             return {}
-        height, width = (size, size) if size else pictures["truth"].shape[1:3]
+        height, width = (size, size) if size else pictures.get("truth", next(iter(pictures.values()))).shape[1:3]
+        seen.add((height, width))
+        if sets and len(seen) > 1:
+            raise ValueError(f"{names[0]}: is {width} x {height}, others are not; bring all to one size with --size N")
         for what, x in pictures.items():
             if x.shape[1:3] != (height, width) and not (size or resize):
                 sizes = f"{x.shape[2]} x {x.shape[1]}, the truth {width} x {height}"
@@ -124,6 +132,8 @@ def compare(
     result = measurer.measure(out_dir.resolve().name, truth_dir.resolve().name, groups, extend)
     if measurer.broken and not allow_missing:
         raise ValueError(f"cannot be read: {some(measurer.broken)}; mend them, or leave them out with --allow-missing")
+    if not result.metrics:
+        raise ValueError("; ".join([nothing, *measurer.notes]))
     filters = f"lanczos to {size} x {size}" if size else "lanczos to the truth's size" if resize else "none"
     return measurer.evaluation([result], None, size, filters)
 
