@@ -196,3 +196,13 @@ def test_folders_without_a_common_name_are_compared_as_sets(
     pictures(tmp_path / "source", ["a1.png"])
     with pytest.raises(ValueError, match="no file name is in all of"):
         compare(drawn, real, tmp_path / "source", weights=lpips_weights, allow_missing=True)
+
+
+def test_pairs_that_are_all_broken_are_not_said_to_lack_a_partner(
+    tmp_path: Path, pictures: Write, no_lpips_weights: None
+) -> None:
+    out, truth = pictures(tmp_path / "out", NAMES[:2]), pictures(tmp_path / "truth", NAMES[:2])
+    for name in NAMES[:2]:
+        shorten(out / name)
+    evaluation = compare(out, truth, allow_missing=True)
+    assert len(evaluation.broken) == 2 and evaluation.directions[0].metrics == {}

@@ -49,9 +49,10 @@ def evaluate(
     folders = [config.folder(name, "test") for name in names]
     plans = {(a, b): pair({"source": folders[a], "truth": folders[b]}, allow_missing, notes) for a, b in ways}
 
-    usual = {name: usual_style(file.summary, name) for name in names}
-    varied = [name for name in sorted({names[b] for _, b in ways}) if usual[name] == "random"]
-    notes += [f"{name}: each translation in a random style, as `translate` makes them by default" for name in varied]
+    varied = {names[b] for _, b in ways if usual_style(file.summary, names[b]) == "random"}
+    notes += [
+        f"{to}: each translation in a random style, as `translate` makes them by default" for to in sorted(varied)
+    ]
 
     def read(path: Path) -> images.UInt8:
         return load_square(path, config)
@@ -65,7 +66,7 @@ def evaluate(
         if "source" not in pictures:
             return pictures
         z_s = torch.randn(len(pictures["source"]), styles, model.style_dim, generator=draw).to(measurer.device)
-        z_t = z_s[:, 0] if usual[names[b]] == "random" else torch.zeros_like(z_s[:, 0])
+        z_t = z_s[:, 0] if names[b] in varied else torch.zeros_like(z_s[:, 0])
         return pictures | _translate(model, pictures["source"], a, b, z_t, z_s)
 
     for (a, b), plan in plans.items():
@@ -101,7 +102,7 @@ def compare(
     source_dir: what the results were made from, for the identity. size: everything becomes size x size. resize: where
     sizes differ, they become the truth's. allow_missing: files that are broken or lack a partner are left out, noted.
     Raises ValueError for these without it, for sizes that differ, for a wrong argument, folder or weights file, and
-    where nothing can be measured.
+    where sets cannot be compared.
     """
     notes, seen = list[str](), set[tuple[int, int]]()
     folders = {"translation": out_dir, "truth": truth_dir} | ({"source": source_dir} if source_dir else {})
@@ -115,7 +116,7 @@ def compare(
         return images.flatten(images.read_image(path))
 
     def extend(names: list[str], pictures: Pictures) -> Pictures:
-        if len(pictures) < (1 if sets else len(folders)):  # some of it is broken
+        if len(pictures) < most:  # some of it is broken
             return {}
         height, width = (size, size) if size else pictures.get("truth", next(iter(pictures.values()))).shape[1:3]
         seen.add((height, width))
@@ -132,7 +133,7 @@ def compare(
     result = measurer.measure(out_dir.resolve().name, truth_dir.resolve().name, groups, extend)
     if measurer.broken and not allow_missing:
         raise ValueError(f"cannot be read: {some(measurer.broken)}; mend them, or leave them out with --allow-missing")
-    if not result.metrics:
+    if sets and not result.metrics:
         raise ValueError("; ".join([nothing, *measurer.notes]))
     filters = f"lanczos to {size} x {size}" if size else "lanczos to the truth's size" if resize else "none"
     return measurer.evaluation([result], None, size, filters)
