@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from small_model import save
+from torch import Tensor
 
 from translate import images
-from translate.checkpoint import save_model
-from translate.config import from_dict
 from translate.images import UInt8
-from translate.networks import Model
 from translate.translator import Translator
-
-SIDE = 16
 
 
 def noise(n: int, side: int = 32, channels: int = 3, seed: int = 0) -> Tensor:
@@ -33,15 +29,7 @@ def build(
     where: Path, channels: int = 3, seed: int = 3, background: tuple[int, ...] = (255, 255, 255), **options: Any
 ) -> Translator:
     """A small model with random weights, its output depends on image, domain and style; options are load's."""
-    data = {"size": SIDE, "channels": channels, "background": list(background)}
-    config = from_dict({"data": data, "model": {"width": 8, "style_dim": 4, "condition": 8}})
-    torch.manual_seed(seed)
-    model = Model(config)
-    for part in model.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, std=0.5)
-    save_model(where / "model.safetensors", model, config, {})
-    return Translator.load(where / "model.safetensors", "cpu", **options)
+    return Translator.load(save(where, channels, seed=seed, background=background), "cpu", **options)
 
 
 def draw(path: Path, width: int = 16, height: int = 16, mode: str = "RGB", seed: int = 0) -> Path:

@@ -17,17 +17,23 @@ SIDE = 16
 
 
 def save(
-    folder: Path, channels: int = 3, domains: tuple[str, ...] = ("A", "B"), size: int = SIDE, **model_options: int
-) -> Path:
+    folder: Path, channels: int = 3, domains: tuple[str, ...] = ("A", "B"), size: int = SIDE, seed: int = 3,
+    background: tuple[int, ...] = (255, 255, 255), **model_options: int,
+) -> Path:  # fmt: skip
     """A model file with random weights, whose output depends on image, domain and style."""
-    data = {"size": size, "channels": channels, "domains": {name: name for name in domains}}
+    data = {
+        "size": size,
+        "channels": channels,
+        "domains": {name: name for name in domains},
+        "background": list(background),
+    }
     config = from_dict({"data": data, "model": {"width": 8, "style_dim": 4, "condition": 8, **model_options}})
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     model = Model(config)
     for module in model.modules():  # zero or tiny at the start of training, which would hide domain and style
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.5)
-    path = folder / f"{channels}{len(domains)}.safetensors"
+    path = folder / "model.safetensors"
     save_model(path, model, config, {"step": 7})
     return path
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from folders import SIDE, build, draw
+from folders import build, draw
 from hypothesis import given
 from hypothesis import strategies as st
+from small_model import SIDE
 from torch import Tensor
 from trainings import bars, settings
 from typer.testing import CliRunner

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from folders import SIDE, build, draw, files, manifest
+from folders import build, draw, files, manifest
 from PIL import Image
+from small_model import SIDE
 from typer.testing import CliRunner
 
 from pipelines.cli import app

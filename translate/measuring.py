@@ -155,8 +155,9 @@ class Measurer:
             for what in pictures.keys() & {"source", "translation", "truth"} if self.features else ():
                 features[what].append(self.features.features(pictures[what]))  # type: ignore[union-attr]
             if "translation" in pictures:
-                room = SHOWN_BYTES // sum(x[0].nbytes for x in pictures.values())
-                show = show or set(evenly(range(total), max(1, min(SHOWN, room))))
+                if not show:
+                    room = SHOWN_BYTES // sum(x[0].nbytes for x in pictures.values())
+                    show = set(evenly(range(total), max(1, min(SHOWN, room))))
                 for i in [i for i in range(len(batch)) if len(names) + i in show]:
                     result.shown[batch[i]] = {
                         what: x[i].numpy().copy() for what, x in pictures.items()

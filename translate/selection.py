@@ -25,9 +25,7 @@ ALIKE = 1e-3  # the same where the images of a domain are all alike
 COLLAPSED = 0.3  # warned of: translations that vary less than this share of what images of the target do
 MUDDLED = 1.1  # the prior's mean is no style of a domain where it costs so many times the energy of random styles
 UNSEEN = 0.5 / 255  # warned of: random styles that change a pixel by less than half a gray level
-AS_GOOD = (
-    1.1  # times the best score of a run: such models the score cannot tell apart, and a later one has learned more
-)
+AS_GOOD = 1.1  # times a run's best score: the score does not tell such models apart, and a later one has learned more
 MEMORISED = 8.0  # nats; warned of: held-out images that the encoder finds so much stranger than trained ones
 
 
@@ -194,4 +192,5 @@ def value(ways: Sequence[Way]) -> float:
 def usual_styles(ways: Sequence[Way]) -> dict[str, str]:
     """The style that translations to each domain take where none is asked for: "mean", or "random" where the domain has
     many looks and the prior's mean, in the middle of them, is none."""
-    return {way.to: "random" if any(w.to == way.to and w.muddle > MUDDLED for w in ways) else "mean" for way in ways}
+    varied = {way.to for way in ways if way.muddle > MUDDLED}
+    return {way.to: "random" if way.to in varied else "mean" for way in ways}
