@@ -31,13 +31,14 @@ def command(
     import yaml
 
     from translate.config import from_dict
-    from translate.files import write_text
+    from translate.files import make_way, write_text
     from translate.survey import propose
 
     if out.exists() and not force:
         raise ValueError(f"{out}: exists already; give another -o or --force")
     if len(folders) > len(ascii_uppercase):
         raise ValueError(f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} by hand")
+    make_way(out)
     values = propose(dict(zip(ascii_uppercase, folders, strict=False)), size)
     from_dict(values, str(out))
     write_text(

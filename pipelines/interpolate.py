@@ -31,11 +31,16 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw what lies between two pictures: in content, in style and in both."""
-    from translate.images import write_gif, write_image
+    from translate.files import make_way
+    from translate.images import kind_of, write_gif, write_image
     from translate.painter import Painter
     from translate.sampling import interpolate, read_square
     from translate.sheet import sheet
 
+    kind_of(out)
+    for path in (out, gif):
+        if path is not None:
+            make_way(path)
     painter = Painter.load(model, device)
     a, b = read_square(first, painter), read_square(second, painter)
     rows = interpolate(painter, a, b, domain, to, steps, seed)

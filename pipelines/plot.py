@@ -17,7 +17,10 @@ def command(
 ) -> None:
     """Draw what a run logged over its steps; it may still be running."""
     from translate.curves import write_curves
+    from translate.files import make_way
 
     path = out or run / "curves.png"
+    if out is not None:
+        make_way(out)
     write_curves(run, path)
     result({"curves": str(path)}, str(path), as_json)

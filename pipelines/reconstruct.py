@@ -35,10 +35,14 @@ def command(
 ) -> None:
     """Draw every picture of a folder again from its own content and style; `translate` with --style own has more
     options."""
-    from translate.images import write_image
+    from translate.files import make_way
+    from translate.images import kind_of, write_image
     from translate.sheet import sheet
     from translate.translator import Translator
 
+    if grid is not None:
+        kind_of(grid)
+        make_way(grid)
     translator = Translator.load(model, device, scale=scale)
     data, text, failures = run(
         translator, inputs, out, domain, "reconstruct", style="own", format=format, suffix=suffix,

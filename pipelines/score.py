@@ -36,11 +36,13 @@ def command(
 ) -> None:
     """Measure the encoder's energy of every picture: how ill does it fit a domain?"""
     from translate.energy import Reference
-    from translate.files import write_text
+    from translate.files import make_way, write_text
     from translate.metrics import auroc
     from translate.painter import Painter
     from translate.scoring import PARTS, measure_folder, scores, to_csv
 
+    if out is not None:
+        make_way(out)
     painter = Painter.load(model, device)
     failures: list[str] = []
 

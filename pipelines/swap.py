@@ -25,10 +25,13 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw every content in every style: rows keep the style, columns keep the content."""
-    from translate.images import write_image
+    from translate.files import make_way
+    from translate.images import kind_of, write_image
     from translate.swap import spread_of, swap_figure
     from translate.translator import Translator
 
+    kind_of(out)
+    make_way(out)
     translator = Translator.load(model, device)
     names = translator.config.data.names
     domains = translator.domains(to or names[-1], source)

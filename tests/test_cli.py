@@ -265,9 +265,11 @@ def test_ends_of_training_have_their_exit_codes(
     assert f"introshift: {end}" in err
 
 
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["--debug", "info", str(tmp_path / "none")])
-    assert isinstance(done.exception, ValueError)
+@pytest.mark.parametrize("place", range(3))
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path, place: int) -> None:
+    words = ["info", str(tmp_path / "none")]
+    words.insert(place, "--debug")
+    assert isinstance(CliRunner().invoke(app, words).exception, ValueError)
 
 
 def test_the_demo_goes_the_whole_way(tmp_path: Path, call: Call) -> None:

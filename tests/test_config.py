@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,14 @@ def test_numbers_without_a_dot_are_numbers() -> None:
     config = from_dict(override({}, ["train.learning_rate=1e-4", "data.domains={A: x, B: y, C: z}"]))
     assert config.train.learning_rate == 1e-4
     assert config.data.names == ("A", "B", "C")
+
+
+@pytest.mark.parametrize("values", [{}, {"data": {"domains": None}}])
+def test_one_of_the_two_domains_can_be_named_alone(values: dict[str, Any]) -> None:
+    data = from_dict(override(values, ["data.domains.A=photos"])).data
+    assert (data.names, data.folder("A"), data.folder("B")) == (("A", "B"), Path("photos"), Path("trainB"))
+    assert from_dict(override(values, ["data.domains.a=x", "data.domains.b=y"])).data.names == ("a", "b")
+    assert from_dict(override(values, ["data.domains={A: x}"])).data.names == ("A",)
 
 
 @pytest.mark.parametrize("item", ["train.steps", "steps=3", "train..steps=3", "train.steps=[1"])

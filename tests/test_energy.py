@@ -209,9 +209,14 @@ def test_the_command(tmp_path: Path) -> None:
     code, out, _ = call("--domain", "A", "--reject", 0.5)
     assert "beyond" in out and "5 measured, 2 beyond the 0.5 quantile of A, 1 failed" in out
     (tmp_path / "in" / "cut.png").unlink()
-    code, out, _ = call("--domain", "A", "--out", tmp_path / "s.csv", "--against", tmp_path / "in")
+    code, out, _ = call("--domain", "A", "--out", tmp_path / "new" / "s.csv", "--against", tmp_path / "in")
     assert code == 0 and "energy 0.500" in out
-    with open(tmp_path / "s.csv", encoding="utf-8") as file:
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "in" / "deep" / "0.png")
+    code, out, _ = call("--domain", "A", "--json")
+    first, *_, link = sorted(json.loads(out)["scores"], key=lambda row: row["source"])
+    assert code == 0 and link.pop("source") == "link.png" and link.items() <= first.items()
+    (tmp_path / "in" / "link.png").unlink()
+    with open(tmp_path / "new" / "s.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["source"] for row in rows] == [f"deep/{i}.png" for i in range(5)]
     assert [row["rejected"] for row in rows].count("1") == 2
@@ -220,6 +225,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "train --resume" in err
     code, out, _ = call("--domain", "B", "--reference", tmp_path / "in", "--json")
     assert code == 0 and json.loads(out)["rejected"] <= 1
-    for wrong, message in ((["A", "--reject", 2], "--reject 2"), (["C"], "C: no domain"), ([], "--domain")):
+    folder = (["A", "--out", tmp_path / "in"], "in: is a folder; name a file")
+    for wrong, message in (folder, (["A", "--reject", 2], "--reject 2"), (["C"], "C: no domain"), ([], "--domain")):
         code, _, err = call("--domain", *wrong) if wrong else call()
         assert code == 2 and message in err

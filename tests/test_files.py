@@ -36,10 +36,12 @@ def test_atomic_replaces_and_cleans_up(tmp_path: Path) -> None:
         pass  # the block wrote nothing
     target = tmp_path / "folder"
     target.mkdir()
-    with pytest.raises(OSError), atomic(target) as temporary:  # noqa: PT011
+    with pytest.raises(OSError) as caught, atomic(target) as temporary:
         temporary.write_text("a file cannot replace a folder")
-    with pytest.raises(FileNotFoundError):
+    assert caught.value.filename == str(target)
+    with pytest.raises(FileNotFoundError) as missing:
         write_text(tmp_path / "missing" / "x.txt", "")
+    assert missing.value.filename == str(tmp_path / "missing" / "x.txt")
     assert sorted(os.listdir(tmp_path)) == ["folder", "x.txt"] and "zwölf" in path.read_text("utf-8")
 
 
@@ -75,7 +77,7 @@ def test_listing(tmp_path: Path) -> None:
     (root / "folder.png").mkdir()
     os.mkfifo(root / "pipe.png")
     found = [path.as_posix() for path in list_images(root)]
-    assert found == [".hidden.gif", "a.png", "a/deep/x.tiff", "a/z.jpg", "b.PNG"]
+    assert found == [".hidden.gif", "a.png", "a/deep/x.tiff", "a/z.jpg", "b.PNG", "link.png"]
     assert [path.as_posix() for path in list_files(str(root))] == [*found, "noext", "notes.txt"]
     assert all(not path.is_absolute() for path in list_images(root))
 

@@ -14,7 +14,7 @@ from small_model import SIDE
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from translate.images import to_float, to_uint8
+from translate.images import SUFFIXES, to_float, to_uint8
 from translate.translator import Translator
 
 
@@ -78,5 +78,9 @@ def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "in" / "cut.png").write_bytes(b"nothing")
     done = CliRunner().invoke(app, [*words, "--domain", "A"])
     assert done.exit_code == 1 and "failed cut.png" in done.stderr and "5 reconstructed" in done.stdout
+    done = CliRunner().invoke(app, [*words, "--domain", "A", "--grid", str(tmp_path / "grid.txt")])
+    assert done.exit_code == 2 and done.stderr == "introshift: cannot write an image named .txt: use " + (
+        " ".join(SUFFIXES) + "\n"
+    )
     done = CliRunner().invoke(app, [*words, "--domain", "C"])
     assert done.exit_code == 2 and "C: no domain" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,10 +17,11 @@ from translate.run_folder import RunFolder
 from translate.trainer import Diverged, Trainer
 
 
-def diverging(out: Path, times: int) -> tuple[Trainer, list[str]]:
+def diverging(out: Path, times: int, **train: object) -> tuple[Trainer, list[str]]:
     """A trainer whose gradients are not finite at its sixth step, the first `times` times that it comes there."""
     said: list[str] = []
-    trainer = Trainer(settings(), bars(settings()), out, "cpu", say=said.append)
+    config = settings(train=train)
+    trainer = Trainer(config, bars(config), out, "cpu", say=said.append)
     plain, visits = trainer.learner._losses, 0
 
     def losses(x: torch.Tensor, beta_neg: float | None) -> Losses:
@@ -56,6 +58,15 @@ def test_a_run_that_keeps_diverging_ends_with_the_remedy_and_a_good_state(tmp_pa
         trainer.run()
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
     assert run(settings(), tmp_path, resume=True).clock.step == 8
+
+
+def test_a_gpu_is_asked_at_the_end_too(tmp_path: Path) -> None:
+    trainer, said = diverging(tmp_path, 1, log_every=100, checkpoint_every=100, steps=6)
+    trainer.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+    trainer._measure_what_is_usual = lambda: None  # type: ignore[method-assign]
+    assert trainer.run()["recoveries"] == 1
+    assert any("step 6: " in text and "back to step 0 " in text for text in said)
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
 
 
 def test_weights_that_are_not_finite_from_the_start_are_told(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_
     assert config.data.folder("B", "test") == tmp_path / "testB"
 
 
+def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "A", "L", (32, 32))
+    monkeypatch.chdir(tmp_path / "A")
+    assert "tests" not in propose({"A": Path("."), "B": Path("..") / "A"})["data"]
+
+
 def test_unusable_folders_are_named(tmp_path: Path) -> None:
     good = fill(tmp_path / "A", "L", (32, 32))
     with pytest.raises(ValueError, match="nowhere: no such folder"):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from translate.images import (
+    ALPHA_FORMATS,
     SUFFIXES,
     Picture,
     flatten,
@@ -26,6 +27,16 @@ from translate.images import (
     to_uint8,
     write_image,
 )
+
+
+def test_a_gif_is_clear_or_not(tmp_path: Path) -> None:
+    ramp = np.arange(64, dtype=np.uint8).reshape(8, 8, 1).repeat(3, 2) * np.array([1, 2, 3], np.uint8)
+    alpha = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
+    for pixels in (ramp, ramp[..., :1]):
+        write_image(tmp_path / "x.gif", pixels, alpha)
+        picture = read_image(tmp_path / "x.gif")
+        assert picture.alpha is not None and np.array_equal(picture.alpha, np.where(alpha < 128, 0, 255))
+        assert np.array_equal(picture.pixels[alpha >= 128], to_channels(pixels, 3)[alpha >= 128])
 
 
 def test_all_256_values_survive() -> None:
@@ -129,7 +140,7 @@ def test_every_suffix_close_and_the_same_bytes_twice(
     assert first.read_bytes() == second.read_bytes()
     picture = read_image(first)
     assert picture.format == SUFFIXES[suffix] and picture.warnings == ()
-    assert (picture.alpha is not None) == (with_alpha and picture.format in ("PNG", "TIFF", "WEBP"))
+    assert (picture.alpha is not None) == (with_alpha and picture.format in ALPHA_FORMATS)
     assert np.abs(picture.pixels.astype(int) - to_channels(pixels, 3)).max() <= 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
 

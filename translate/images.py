@@ -27,6 +27,8 @@ UInt8: TypeAlias = NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 # What a folder scan takes for an image, and what a name asks for when writing; decoding goes by content.
 SUFFIXES = {f".{name.lower()}": name for name in FORMATS} | {".jpg": "JPEG", ".jfif": "JPEG", ".tif": "TIFF"}
+ALPHA_FORMATS = ("PNG", "WEBP", "TIFF", "GIF")
+CLEAR = 255  # the colour of a GIF's palette that is none
 # EXIF orientation -> what undoes it: mirrored, half turn, flipped, transposed, quarter turn, transversed, quarter back.
 TURNS = {2 + i: Image.Transpose(turn) for i, turn in enumerate((0, 3, 1, 5, 4, 6, 2))}
 _lock, _quiet, _readers = threading.Lock(), ExitStack(), 0
@@ -215,20 +217,34 @@ def to_uint8(x: NDArray[np.floating[Any]]) -> UInt8:
     return np.ascontiguousarray(np.moveaxis(scaled.astype(np.uint8), -3, -1))
 
 
-def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = 95) -> None:
-    """Writes (H, W, C) as the suffix says, or ValueError; alpha (H, W) is laid over white where it cannot be kept."""
+def kind_of(path: PathLike) -> str:
+    """The format that a name's suffix stands for. Raises ValueError for a suffix that stands for none."""
     suffix = Path(path).suffix
     if (kind := SUFFIXES.get(suffix.lower())) is None:
         raise ValueError(f"cannot write an image named {suffix or 'without suffix'}: use {' '.join(SUFFIXES)}")
+    return kind
+
+
+def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = 95) -> None:
+    """Writes (H, W, C) as the suffix says, or ValueError; alpha (H, W) is laid over white where it cannot be kept, and
+    in a GIF, which knows no half transparency, it is rounded."""
+    kind = kind_of(path)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"pixels must be uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")
-    if alpha is not None and kind not in ("PNG", "WEBP", "TIFF"):
+    if alpha is not None and kind not in ALPHA_FORMATS:
         on_white = flatten(Picture(to_channels(pixels, 3), alpha, kind, "", ()))
         pixels, alpha = to_channels(on_white, pixels.shape[2]), None
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    if alpha is not None:
+    options: dict[str, dict[str, int]] = {
+        "JPEG": {"quality": quality, "subsampling": 0},
+        "WEBP": {"quality": quality, "method": 4},
+    }
+    if alpha is not None and kind == "GIF":
+        image = image.convert("RGB").quantize(CLEAR)
+        image.paste(CLEAR, mask=Image.fromarray(alpha < 128))
+        options["GIF"] = {"transparency": CLEAR}
+    elif alpha is not None:
         image.putalpha(Image.fromarray(alpha))
-    options = {"JPEG": {"quality": quality, "subsampling": 0}, "WEBP": {"quality": quality, "method": 4}}
     with atomic(path) as temporary:
         image.save(temporary, kind, **options.get(kind, {}))
 

@@ -44,12 +44,12 @@ def measure_folder(
 ) -> tuple[dict[str, Measured], list[tuple[str, str]]]:  # fmt: skip
     """Energies of a picture, all pictures below a folder, or a list, as images of `domain`, by name; and failures.
 
-    Names are as in the manifest of a translation; links are left out. What a file is given does not depend on the
-    others. Raises ValueError in one line for an unknown domain and for inputs that are not there.
+    Names are as in the manifest of a translation; links to files are followed. What a file is given does not depend on
+    the others. Raises ValueError in one line for an unknown domain and for inputs that are not there.
     """
     index = painter.domain(domain)
     folder, entries = scan(inputs)
-    jobs, numbers = [entry for entry in entries if entry.reason == NOT_REACHED], count()
+    jobs, numbers = [e for e in entries if e.reason == NOT_REACHED or (folder / e.source).is_file()], count()
     workers = min(usable_cores(), MOST_WORKERS)
     progress(next(numbers), len(jobs))
 

@@ -58,7 +58,7 @@ def propose(folders: dict[str, Path], size: int | None = None) -> dict[str, dict
         "size": chosen,
         "channels": 1 if all(seen.gray for seen in found.values()) else 3,
     }
-    tests = {name: folder.with_name(folder.name.replace("train", "test")) for name, folder in folders.items()}
+    tests = {name: folder.parent / folder.name.replace("train", "test") for name, folder in folders.items()}
     if all(tests[name] != folder and tests[name].is_dir() for name, folder in folders.items()):
         data["tests"] = {name: str(folder) for name, folder in tests.items()}
     if any(aspect > _SQUARE for seen in found.values() for aspect in seen.aspects):

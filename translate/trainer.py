@@ -138,10 +138,10 @@ class Trainer:
         """Steps to the end or an interruption, or, returning False, to a step that is not finite."""
         train, clock = self.config.train, self.clock
         sums: dict[str, Tensor] = {}
-        since = (clock.step, clock.seconds)
+        since, stop = (clock.step, clock.seconds), 0.0
         with ThreadPoolExecutor(1) as loader:
             batch, start = loader.submit(self.batches.batch, clock.step), time.perf_counter()
-            while clock.fraction < 1 and not interrupted.is_set():
+            while clock.fraction < 1 and not stop:  # what all processes agree on
                 x, batch = batch.result(), loader.submit(self.batches.batch, clock.step + 1)
                 for name, value in self.step(x).items():
                     sums[name] = sums[name] + value.mean() if name in sums else value.mean()
@@ -165,7 +165,7 @@ class Trainer:
                     self.score()
                 if "checkpoint_every" in due:
                     self.save()
-        return True
+        return not self.learner.bad.item()
 
     def _recover(self) -> None:
         """Goes back to the last good state with half the learning rate. Raises Diverged after the third time."""
