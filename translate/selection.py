@@ -19,13 +19,13 @@ from translate.data import over_batches
 from translate.metrics import kernel_distance
 from translate.networks import Model
 
-CYCLE_WEIGHT = 0.5  # small: where layout moves, the way back is longer, and the result better
+CYCLE_WEIGHT = 0.1  # small: where layout moves, the way back is longer, and the result better
 RARE = 0.1  # least deviation of a feature, as a share of the mean one: what hardly varies must not decide alone
 ALIKE = 1e-3  # the same where the images of a domain are all alike
 COLLAPSED = 0.3  # warned of: translations that vary less than this share of what images of the target do
 MUDDLED = 1.1  # the prior's mean is no style of a domain where it costs so many times the energy of random styles
 UNSEEN = 0.5 / 255  # warned of: random styles that change a pixel by less than half a gray level
-AS_GOOD = 1.1  # times a run's best score: the score does not tell such models apart, and a later one has learned more
+AS_GOOD = 1.3  # times a run's best score: the score does not tell such models apart, and a later one has learned more
 MEMORISED = 8.0  # nats; warned of: held-out images that the encoder finds so much stranger than trained ones
 
 
