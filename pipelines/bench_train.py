@@ -46,8 +46,10 @@ def command(
 
     import torch
 
+    from translate.device import keep_freed_memory
     from translate.trainer import Trainer
 
+    keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     made: dict[str, Any] = {"threads": torch.get_num_threads()}

@@ -28,7 +28,7 @@ def command(
     from dataclasses import asdict
 
     from translate import __version__
-    from translate.device import choose_device
+    from translate.device import choose_device, keep_freed_memory
     from translate.toy_report import write_toy
     from translate.toy_vae import train_toy
     from translate.toys import TOYS
@@ -36,6 +36,7 @@ def command(
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file; name a folder")
     toy, chosen = TOYS[name], choose_device(device)
+    keep_freed_memory()
     models, seconds = {}, {}
     for title, introspective in (("Soft-IntroVAE", True), ("VAE", False)):
         start = time.process_time()

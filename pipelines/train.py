@@ -52,8 +52,10 @@ def train(config: Path, overrides: list[str], run: Path, resume: bool, device: s
         raise ValueError(f"{run}: no training state to resume from; leave out --resume to start anew")
 
     from translate.data import load_domains
+    from translate.device import keep_freed_memory
     from translate.trainer import Diverged, Interrupted, Trainer
 
+    keep_freed_memory()
     domains = load_domains(loaded.data)
     for domain in domains:
         say(f"domain {domain.name}: {len(domain.images)} images")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 
 import torch
 
@@ -10,6 +12,16 @@ import torch
 def usable_cores() -> int:
     """The CPU cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Has this process keep the memory that it frees, with glibc: every step of a training asks for as much again, and
+    memory from the system comes page by page, cleared. A training on a CPU calls it once; a quarter of the time of
+    small networks is saved, a few percent of that of large ones."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
+        mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, the most that glibc takes
 
 
 def choose_device(name: str) -> torch.device:
