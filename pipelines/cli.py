@@ -14,6 +14,7 @@ from pipelines import (
     compare,
     demo,
     evaluate,
+    export,
     glyphs,
     info,
     init,
@@ -41,9 +42,10 @@ class OneLineErrors(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        debug = "--debug" in (sys.argv[1:] if args is None else args)
+        words = list(sys.argv[1:] if args is None else args)
+        debug, words = "--debug" in words, [word for word in words if word != "--debug"]  # wherever it stands
         try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            code = super().main(words, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
             if debug:
                 raise
@@ -112,6 +114,7 @@ app.command("score")(score.command)
 app.command("plot")(plot.command)
 app.command("toy2d")(toy2d.command)
 app.command("info")(info.command)
+app.command("export")(export.command)
 app.add_typer(bench.app, name="bench")
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ FLOORS = {
     "pairs": 1, "curves": 1, "swap": 2,
     "objective": 2, "checkpoint": 2, "selection": 2, "manifest": 2, "tiles": 2,
     "compiling": 2, "learner": 3,
-    "energy": 2, "scoring": 3, "sampling": 3,
+    "energy": 2, "scoring": 3, "sampling": 3, "export": 4,
     "trainer": 3, "folder": 3, "painter": 3, "translator": 3,
     "perceptual": 4, "evaluator": 4,
     "inception": 4, "measuring": 4, "page": 5,

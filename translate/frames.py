@@ -34,9 +34,15 @@ def frame(images: Tensor) -> Tensor:
 
 def between(source: Tensor, target: Tensor) -> Tensor:
     """Where an image of the target's frame finds its contents in one of the source's: frames (B, 2, 3) -> (B, 2, 3)."""
-    # inv_ex, as inv waits for the device
-    turn = _product(source[..., :2], torch.linalg.inv_ex(target[..., :2]).inverse)
+    turn = _product(source[..., :2], _inverse(target[..., :2]))
     return torch.cat([turn, source[..., 2:] - _product(turn, target[..., 2:])], dim=-1)
+
+
+def _inverse(m: Tensor) -> Tensor:
+    """Of 2x2 matrices, without the wait for the device of a solver that looks at them."""
+    a, b, c, d = m.flatten(-2).unbind(-1)
+    adjugate = torch.stack([torch.stack([d, -b], dim=-1), torch.stack([-c, a], dim=-1)], dim=-2)
+    return adjugate / (a * d - b * c)[..., None, None]
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
