@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import platform
+import resource
 import signal
 import sys
 import threading
@@ -17,7 +19,7 @@ from trainings import bars, run, settings, weights
 
 from translate.checkpoint import load_model, load_tensors
 from translate.data import Domain
-from translate.device import choose_device, choose_precision
+from translate.device import choose_device, choose_precision, keep_freed_memory
 from translate.images import read_image
 from translate.presets import PRESETS
 from translate.trainer import Interrupted, Tick, Trainer
@@ -213,3 +215,15 @@ def test_tensorboard_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ValueError, match=r"train.tensorboard: .*pip install 'introshift\[tensorboard\]'"):
         run(settings(train={"tensorboard": True}), tmp_path)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_freed_memory_is_kept() -> None:
+    keep_freed_memory()
+    faults = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        several = [torch.ones(2**20) for _ in range(20)]  # each 1024 pages of 4 KB
+        del several
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert faults[-1] < 1024, faults
