@@ -110,7 +110,7 @@ def test_what_one_domain_leaves_behind(alone: Path) -> None:
     scores = [json.loads(line) for line in (alone / "scores.jsonl").read_text().splitlines()]
     (way,) = scores[-1]["ways"]
     assert way["source"] == way["to"] == "bars" and scores[-1]["value"] == pytest.approx(
-        max(way["distance"], 0) + 0.5 * way["cycle"]
+        max(way["distance"], 0) + 0.1 * way["cycle"]
     )
     lines = [json.loads(line) for line in (alone / "stats.jsonl").read_text().splitlines()]
     assert {"rec", "kl_s", "kl_s_prior", "kl_s_reconstruction", "rec_prior"} <= lines[-1].keys()
