@@ -179,7 +179,8 @@ def test_the_large_view_and_its_slider(page: Page, report: Path) -> None:
     def colours() -> list[list[int]]:
         """Of the stage, a quarter and three quarters of the way across."""
         box = page.js("JSON.stringify(document.querySelector('.compare').getBoundingClientRect())")
-        page.js("Promise.all([...document.querySelectorAll('.compare img')].map(image => image.decode())).then(() => 0)")
+        decoded = "[...document.querySelectorAll('.compare img')].map(image => image.decode())"
+        page.js(f"Promise.all({decoded}).then(() => true)")
         shot = report.with_name("stage.png")
         page.screenshot(shot)
         place = json.loads(box)
