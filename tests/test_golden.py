@@ -1,0 +1,53 @@
+"""What version 0.1.0 wrote, before its code was moved into rooms, is still read and still gives the same pictures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from translate.checkpoint import load_tensors
+from translate.config import load_config
+from translate.images import read_image
+from translate.sampling import sample
+from translate.trainer import Trainer
+from translate.translator import Translator
+from trainings import bars
+
+GOLDEN = Path(__file__).parent / "golden"
+OTHER_PROCESSOR = 1e-3  # share of values that may be off by one level of 255: sums are rounded in another order there
+
+
+def assert_same(found: np.ndarray, golden: Path) -> None:
+    wanted = read_image(golden).pixels
+    difference = np.abs(found.astype(int) - wanted.astype(int))
+    assert difference.max() <= 1 and (difference > 0).mean() <= OTHER_PROCESSOR, golden
+
+
+@pytest.mark.parametrize("style", ["mean", "random"])
+def test_two_domains_translate_as_before(style: str, tmp_path: Path) -> None:
+    translator = Translator.load(GOLDEN / "two_domains.safetensors", "cpu")
+    translator.translate_folder(GOLDEN / "inputs", tmp_path, "B", style=style, seed=5)
+    for i in range(3):
+        assert_same(read_image(tmp_path / f"{i}.png").pixels, GOLDEN / "two_domains" / style / f"{i}.png")
+
+
+def test_one_domain_samples_and_reconstructs_as_before(tmp_path: Path) -> None:
+    translator = Translator.load(GOLDEN / "one_domain.safetensors", "cpu")
+    translator.translate_folder(GOLDEN / "inputs", tmp_path, "A", style="own")
+    for i, pixels in enumerate(sample(translator, "A", 3, seed=5)):
+        assert_same(pixels, GOLDEN / "one_domain" / "samples" / f"{i}.png")
+        assert_same(read_image(tmp_path / f"{i}.png").pixels, GOLDEN / "one_domain" / "reconstructions" / f"{i}.png")
+
+
+def test_a_training_state_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "run", tmp_path / "run")
+    config = load_config(tmp_path / "run" / "config.yaml")
+    Trainer(config, bars(config), tmp_path / "run", "cpu", say=lambda text: None).run(resume=True)
+    found, wanted = (load_tensors(path)[0] for path in (tmp_path / "run" / "last.safetensors", GOLDEN / "last.safetensors"))
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], rtol=1e-4, atol=1e-5)
