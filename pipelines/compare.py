@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress
+from pipelines._console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress
 from pipelines.evaluate import AllowMissing, FailIf, Out, conclude
 
 
@@ -32,8 +32,8 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure how close one folder of pictures is to another."""
-    from translate.evaluator import compare
-    from translate.report import parse_threshold
+    from translate.evaluation.protocols import compare
+    from translate.evaluation.report import parse_threshold
 
     thresholds = [parse_threshold(text) for text in fail_if or []]
     with count_progress("measuring") as progress:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Device, Json, count_progress, result, say
+from pipelines._console import Device, Json, count_progress, result, say
 
 
 def command(
@@ -23,9 +23,9 @@ def command(
     import yaml
 
     from pipelines.train import train
-    from translate.files import write_text
-    from translate.glyphs import write_glyphs
-    from translate.survey import propose
+    from translate.data.glyphs import write_glyphs
+    from translate.data.inspection import propose
+    from translate.io.files import write_text
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: not an empty folder; give a new one")
@@ -38,9 +38,9 @@ def command(
     summary = train(out / "demo.yaml", [f"train.max_minutes={minutes}"], out / "run", resume=False, device=device)
     model = out / "run" / "model.safetensors"
 
-    from translate.evaluator import evaluate
-    from translate.report import table, write_report
-    from translate.translator import Translator
+    from translate.evaluation.protocols import evaluate
+    from translate.evaluation.report import table, write_report
+    from translate.inference.translator import Translator
 
     translator = Translator.load(model, device)
     for source, to in (("A", "B"), ("B", "A")):

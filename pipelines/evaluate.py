@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress, failed, result, say
+from pipelines._console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress, failed, result, say
 
 if TYPE_CHECKING:
-    from translate.measuring import Evaluation
-    from translate.report import Threshold
+    from translate.evaluation.evaluator import Evaluation
+    from translate.evaluation.report import Threshold
 
 BROKEN, MISSED = 1, 3  # exit codes
 Out = Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json, per_image.csv, picture grids.")]
@@ -36,8 +36,8 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure how good translations are: against the truth where names pair, beside the input itself as the answer."""
-    from translate.evaluator import evaluate
-    from translate.report import parse_threshold
+    from translate.evaluation.protocols import evaluate
+    from translate.evaluation.report import parse_threshold
 
     thresholds = [parse_threshold(text) for text in fail_if or []]
     with count_progress("measuring") as progress:
@@ -51,7 +51,7 @@ def conclude(
     """Writes and prints an evaluation; exits 3 when a threshold is missed, else 1 when pictures were broken."""
     from dataclasses import asdict
 
-    from translate.report import missed, table, write_report
+    from translate.evaluation.report import missed, table, write_report
 
     for note in evaluation.notes:
         say(f"note: {note}")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.console import Json, result
+from pipelines._console import Json, result
 
 
 def command(
@@ -28,9 +28,9 @@ def command(
 
     S is the training size; style is drawn from N(0, I), or zeros, the mean.
     """
-    from translate.export import SUFFIXES, export
-    from translate.files import make_way
-    from translate.translator import Translator
+    from translate.inference.export import SUFFIXES, export
+    from translate.inference.translator import Translator
+    from translate.io.files import make_way
 
     if out is not None:
         make_way(out)

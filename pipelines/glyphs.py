@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Json, Seed, result
+from pipelines._console import Json, Seed, result
 
 
 def command(
@@ -17,7 +17,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Write the embedded data set: characters of two typefaces, unpaired for training, paired for testing."""
-    from translate.glyphs import write_glyphs
+    from translate.data.glyphs import write_glyphs
 
     counts = write_glyphs(out, size, seed)
     text = ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Json, result
+from pipelines._console import Json, result
 
 
 def command(
@@ -16,7 +16,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Say what a model file holds: domains, size, training, parameters, SHA-256."""
-    from translate.checkpoint import load_model
+    from translate.models.checkpoint import load_model
 
     file = load_model(model)
     if config:

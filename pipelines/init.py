@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Json, result, say
+from pipelines._console import Json, result, say
 
 
 def command(
@@ -31,8 +31,8 @@ def command(
     import yaml
 
     from translate.config import from_dict
-    from translate.files import make_way, write_text
-    from translate.survey import propose
+    from translate.data.inspection import propose
+    from translate.io.files import make_way, write_text
 
     if out.exists() and not force:
         raise ValueError(f"{out}: exists already; give another -o or --force")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Device, Json, Seed, result
+from pipelines._console import Device, Json, Seed, result
 
 ROWS = ("content", "style", "both")
 ONE_LATENT = ("latent",)
@@ -31,11 +31,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw what lies between two pictures: in content, in style and in both."""
-    from translate.files import make_way
-    from translate.images import kind_of, write_gif, write_image
-    from translate.painter import Painter
-    from translate.sampling import interpolate, read_square
-    from translate.sheet import sheet
+    from translate.inference.predictor import Painter
+    from translate.inference.sampling import interpolate, read_square
+    from translate.io.files import make_way
+    from translate.io.images import kind_of, write_gif, write_image
+    from translate.viz.grids import sheet
 
     kind_of(out)
     for path in (out, gif):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Json, result
+from pipelines._console import Json, result
 
 
 def command(
@@ -16,8 +16,8 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw what a run logged over its steps; it may still be running."""
-    from translate.curves import write_curves
-    from translate.files import make_way
+    from translate.io.files import make_way
+    from translate.viz.curves import write_curves
 
     path = out or run / "curves.png"
     if out is not None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.console import Device, Json, result
+from pipelines._console import Device, Json, result
 from pipelines.translate_folder import Format, Scale, SkipExisting, Suffix, run
 
 if TYPE_CHECKING:
     from translate.config import DataConfig
-    from translate.images import UInt8
+    from translate.io.images import UInt8
 
 SHOWN = 12  # columns of the grid at most
 
@@ -35,10 +35,10 @@ def command(
 ) -> None:
     """Draw every picture of a folder again from its own content and style; `translate` with --style own has more
     options."""
-    from translate.files import make_way
-    from translate.images import kind_of, write_image
-    from translate.sheet import sheet
-    from translate.translator import Translator
+    from translate.inference.translator import Translator
+    from translate.io.files import make_way
+    from translate.io.images import kind_of, write_image
+    from translate.viz.grids import sheet
 
     if grid is not None:
         kind_of(grid)
@@ -58,8 +58,8 @@ def command(
 
 def _shown(inputs: Path, out: Path, config: DataConfig) -> list[tuple[UInt8, UInt8]]:
     """Some inputs with their outputs, evenly spaced over what the manifest says is there."""
-    from translate.data import load_square
-    from translate.files import evenly
+    from translate.data.dataset import load_square
+    from translate.io.files import evenly
 
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     done = [(line["source"], line["output"]) for line in lines if line["output"]]

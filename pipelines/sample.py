@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Device, Json, Seed, count_progress, result
+from pipelines._console import Device, Json, Seed, count_progress, result
 
 SHOWN, COLUMNS = 64, 8  # of the grid, at most
 
@@ -25,10 +25,10 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw images of a domain: style from its prior, content from its prior or from a folder of pictures."""
-    from translate.images import write_image
-    from translate.painter import Painter
-    from translate.sampling import PRIOR, sample
-    from translate.sheet import sheet
+    from translate.inference.predictor import Painter
+    from translate.inference.sampling import PRIOR, sample
+    from translate.io.images import write_image
+    from translate.viz.grids import sheet
 
     images, grid = out / "images", out / "grid.png"
     if images.exists() and any(images.iterdir()):

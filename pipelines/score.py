@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.console import Device, Json, count_progress, failed, result
+from pipelines._console import Device, Json, count_progress, failed, result
 
 if TYPE_CHECKING:
-    from translate.energy import Measured
-    from translate.scoring import Score
+    from translate.inference.anomaly import Score
+    from translate.losses.energy import Measured
 
 WHOLE_LIST = "the result of --json"
 
@@ -35,11 +35,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure the encoder's energy of every picture: how ill does it fit a domain?"""
-    from translate.energy import Reference
-    from translate.files import make_way, write_text
-    from translate.metrics import auroc
-    from translate.painter import Painter
-    from translate.scoring import PARTS, measure_folder, scores, to_csv
+    from translate.inference.anomaly import PARTS, measure_folder, scores, to_csv
+    from translate.inference.predictor import Painter
+    from translate.io.files import make_way, write_text
+    from translate.losses.energy import Reference
+    from translate.metrics.statistics import auroc
 
     if out is not None:
         make_way(out)
@@ -82,7 +82,7 @@ def command(
 
 
 def _table(rows: list[Score]) -> str:
-    from translate.scoring import readable
+    from translate.inference.anomaly import readable
 
     lines = ["    energy      L_r     KL_c     KL_s percentile"]
     for row in rows:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.console import Device, Json, result
+from pipelines._console import Device, Json, result
 
 
 def command(
@@ -25,10 +25,10 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw every content in every style: rows keep the style, columns keep the content."""
-    from translate.files import make_way
-    from translate.images import kind_of, write_image
-    from translate.swap import spread_of, swap_figure
-    from translate.translator import Translator
+    from translate.inference.swap import spread_of, swap_figure
+    from translate.inference.translator import Translator
+    from translate.io.files import make_way
+    from translate.io.images import kind_of, write_image
 
     kind_of(out)
     make_way(out)

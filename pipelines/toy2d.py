@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.console import Device, Json, Seed, count_progress, result, say
+from pipelines._console import Device, Json, Seed, count_progress, result, say
 
 DIVERGED = 4  # exit code
 
@@ -28,10 +28,10 @@ def command(
     from dataclasses import asdict
 
     from translate import __version__
-    from translate.device import choose_device, keep_freed_memory
-    from translate.toy_report import write_toy
-    from translate.toy_vae import train_toy
-    from translate.toys import TOYS
+    from translate.runtime.device import choose_device, keep_freed_memory
+    from translate.toy2d.datasets import TOYS
+    from translate.toy2d.model import train_toy
+    from translate.toy2d.report import write_toy
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file; name a folder")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.console import Device, Json, result, say, training_progress
+from pipelines._console import Device, Json, result, say, training_progress
 
 DIVERGED, INTERRUPTED = 4, 130  # exit codes
 
@@ -51,9 +51,9 @@ def train(config: Path, overrides: list[str], run: Path, resume: bool, device: s
     if resume and not states:
         raise ValueError(f"{run}: no training state to resume from; leave out --resume to start anew")
 
-    from translate.data import load_domains
-    from translate.device import keep_freed_memory
-    from translate.trainer import Diverged, Interrupted, Trainer
+    from translate.data.dataset import load_domains
+    from translate.runtime.device import keep_freed_memory
+    from translate.training.trainer import Diverged, Interrupted, Trainer
 
     keep_freed_memory()
     domains = load_domains(loaded.data)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.console import Device, Json, Seed, count_progress, failed, result, say, terminable
+from pipelines._console import Device, Json, Seed, count_progress, failed, result, say
 
 if TYPE_CHECKING:
-    from translate.manifest import Inputs
-    from translate.translator import Translator
+    from translate.inference.manifest import Inputs
+    from translate.inference.translator import Translator
 
 Scale = Annotated[
     str, typer.Option(help="model: through the training size and back; native: at the picture's own resolution.")
@@ -80,7 +80,7 @@ def command(
 
     import torch
 
-    from translate.translator import Translator
+    from translate.inference.translator import Translator
 
     if shard is None and share[1] > 1 and torch.cuda.is_available():  # under torchrun: a device each
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
@@ -103,6 +103,8 @@ def run(
 
     `verb` is what is done, less the ending: translat, reconstruct.
     """
+    from translate.runtime.signals import terminable
+
     try:
         with terminable(), count_progress(f"{verb}ing") as progress:
             done = translator.translate_folder(inputs, out, to, progress=progress, **options)

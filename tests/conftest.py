@@ -15,16 +15,16 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from folders import build, draw
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from translate import inception
-from translate.checkpoint import save_model
+from tests._helpers.folders import build, draw
 from translate.config import from_dict
-from translate.networks import Model
-from translate.perceptual import ENVIRONMENT
-from translate.translator import Translator
+from translate.inference.translator import Translator
+from translate.metrics import inception
+from translate.metrics.lpips import ENVIRONMENT
+from translate.models.checkpoint import save_model
+from translate.models.networks import Model
 
 # A busy machine is no failure; the same examples each time, so that a failure is the change's.
 settings.register_profile("any machine", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from translate.checkpoint import load_tensors
+from tests._helpers.trainings import bars
 from translate.config import load_config
-from translate.images import read_image
-from translate.sampling import sample
-from translate.trainer import Trainer
-from translate.translator import Translator
-from trainings import bars
+from translate.inference.sampling import sample
+from translate.inference.translator import Translator
+from translate.io.images import read_image
+from translate.models.checkpoint import load_tensors
+from translate.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
 OTHER_PROCESSOR = 1e-3  # share of values that may be off by one level of 255: sums are rounded in another order there
@@ -47,7 +47,9 @@ def test_a_training_state_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     shutil.copytree(GOLDEN / "run", tmp_path / "run")
     config = load_config(tmp_path / "run" / "config.yaml")
     Trainer(config, bars(config), tmp_path / "run", "cpu", say=lambda text: None).run(resume=True)
-    found, wanted = (load_tensors(path)[0] for path in (tmp_path / "run" / "last.safetensors", GOLDEN / "last.safetensors"))
+    found, wanted = (
+        load_tensors(path)[0] for path in (tmp_path / "run" / "last.safetensors", GOLDEN / "last.safetensors")
+    )
     assert found.keys() == wanted.keys()
     for name in wanted:
         torch.testing.assert_close(found[name], wanted[name], rtol=1e-4, atol=1e-5)

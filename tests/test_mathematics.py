@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from translate.objective import equilibrium_kl
+from translate.losses.soft_introvae import equilibrium_kl
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8")
-NAMED = re.findall(r"\[`([\w.]+)`\]\(\.\./(translate/\w+)\.py\)", PAGE)
+NAMED = re.findall(r"\[`([\w.]+)`\]\(\.\./(translate/[\w/]+)\.py\)", PAGE)
 
 
 def test_every_name_on_the_page_is_in_its_file() -> None:

@@ -1,0 +1,69 @@
+"""Augmentation on the device: ranges, seeds, gradients, and nothing at all when switched off."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from translate.config import AugmentConfig
+from translate.data.augmentation import content_augmentation, energy_augmentation
+
+STRENGTHS = [name for name in AugmentConfig.model_fields if not name.endswith("_share")]
+OFF = dict.fromkeys(STRENGTHS, 0.0)
+EACH = [{**OFF, name: 0.5} for name in STRENGTHS]
+
+
+def apply(settings: dict[str, float], x: torch.Tensor, share: float = 1.0) -> torch.Tensor:
+    config = AugmentConfig.model_validate(settings)
+    return energy_augmentation(config)(content_augmentation(config, share)(x))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("settings", EACH, ids=STRENGTHS)
+def test_each_changes_images_repeatably_within_range(settings: dict[str, float], channels: int) -> None:
+    x = torch.rand(16, channels, 24, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.manual_seed(1)
+    first = apply(settings, x)
+    torch.manual_seed(1)
+    second, third = apply(settings, x), apply(settings, x)
+    assert torch.equal(first, second)
+    assert first.shape == x.shape
+    assert first.dtype == torch.float32
+    assert first.abs().max() <= 1
+    changed = (first - x).abs().flatten(1).amax(1) > 1e-3
+    assert changed.any()
+    assert not torch.equal(first, third)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_images_gives_content_from_a_changed_copy(share: float) -> None:
+    x = torch.rand(200, 1, 16, 16) * 2 - 1
+    torch.manual_seed(0)
+    changed = (apply({**OFF, "content_affine": 1.0}, x, share) != x).flatten(1).any(1)
+    assert abs(changed.float().mean().item() - share) < 0.1
+
+
+def test_switched_off_is_the_identity() -> None:
+    x = torch.rand(2, 1, 8, 8)
+    assert apply(OFF, x) is x
+
+
+def test_white_ground_stays_white() -> None:
+    """What moves in from outside continues the image, so that no frame gives the changed ones away."""
+    white = torch.ones(8, 1, 16, 16)
+    settings = {**OFF, "content_affine": 1.0, "content_warp": 1.0, "energy_shift": 0.2}
+    torch.testing.assert_close(apply(settings, white), white)
+
+
+def test_gradients_pass_to_fakes_before_the_energy() -> None:
+    x = (torch.rand(4, 3, 16, 16) * 1.8 - 0.9).requires_grad_()
+    augment = energy_augmentation(AugmentConfig.model_validate({**OFF, "energy_shift": 0.1, "energy_cutout": 1.0}))
+    augment(x).sum().backward()
+    assert x.grad is not None
+    assert (x.grad != 0).any()
+
+
+def test_half_precision_regions_compute_in_float32() -> None:
+    x = torch.rand(2, 1, 16, 16).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert apply({**OFF, "content_affine": 1.0}, x).dtype == torch.float32

@@ -1,0 +1,60 @@
+"""What a look at two folders proposes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from translate.config import from_dict
+from translate.data.inspection import propose
+
+
+def fill(folder: Path, mode: str, size: tuple[int, int], count: int = 3) -> Path:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        Image.new(mode, size, 40 * i if mode == "L" else (40 * i, 90, 200)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "expected"),
+    [
+        ("L", (32, 32), (32, 1, "tiny", "center")),
+        ("RGB", (20, 20), (32, 3, "tiny", "center")),
+        ("RGB", (90, 64), (64, 3, "small", "random")),
+        ("RGB", (200, 150), (128, 3, "base", "random")),
+        ("RGB", (300, 300), (256, 3, "large", "center")),
+    ],
+)
+def test_size_channels_preset_and_crop_follow_the_pictures(
+    tmp_path: Path, mode: str, size: tuple[int, int], expected: tuple[int, int, str, str]
+) -> None:
+    config = from_dict(propose({n: fill(tmp_path / n, mode, size) for n in "AB"}))
+    assert (config.data.size, config.data.channels, config.model.preset, config.data.crop) == expected
+
+
+def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_path: Path) -> None:
+    folders = {"A": fill(tmp_path / "trainA", "L", (32, 32)), "B": fill(tmp_path / "trainB", "RGB", (32, 32))}
+    fill(tmp_path / "testA", "L", (32, 32))
+    fill(tmp_path / "testB", "L", (32, 32))
+    config = from_dict(propose(folders, size=48))
+    assert config.data.channels == 3
+    assert config.data.size == 48
+    assert config.data.folder("B", "test") == tmp_path / "testB"
+
+
+def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "A", "L", (32, 32))
+    monkeypatch.chdir(tmp_path / "A")
+    assert "tests" not in propose({"A": Path("."), "B": Path("..") / "A"})["data"]
+
+
+def test_unusable_folders_are_named(tmp_path: Path) -> None:
+    good = fill(tmp_path / "A", "L", (32, 32))
+    with pytest.raises(ValueError, match="nowhere: no such folder"):
+        propose({"A": good, "B": tmp_path / "nowhere"})
+    (tmp_path / "B").mkdir()
+    with pytest.raises(ValueError, match="B: no readable picture"):
+        propose({"A": good, "B": tmp_path / "B"})

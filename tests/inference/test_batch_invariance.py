@@ -1,0 +1,102 @@
+"""An image gives the same result in any company: rows, batches, streams and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests._helpers.small_model import SIDE, noise, save
+from translate.inference.translator import Translator
+from translate.io.images import UInt8
+from translate.models.layers import RowLinear
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_row_linear_is_linear_and_knows_no_rows(translator: Translator) -> None:
+    linear, x = nn.Linear(64, 256), torch.randn(32, 64)
+    rows = RowLinear(64, 256)
+    rows.load_state_dict(linear.state_dict())
+    torch.testing.assert_close(rows(x), linear(x), rtol=0, atol=1e-5)
+    for order in (torch.randperm(32) for _ in range(8)):
+        assert torch.equal(rows(x[order]), rows(x)[order])
+    assert not any(type(module) is nn.Linear for module in translator.model.modules())
+
+
+def test_bf16_is_near(tmp_path: Path) -> None:
+    path, image = save(tmp_path), noise(16, 24, 3)
+    exact, rough = (Translator.load(path, "cpu", kind).translate([image], "B")[0] for kind in ("32", "bf16"))
+    assert 0 < np.abs(exact.astype(int) - rough.astype(int)).mean() < 8
+
+
+@pytest.mark.parametrize("batch_size", [3, 16])
+def test_a_streamed_image_does_not_feel_its_company(tmp_path: Path, three_threads: None, batch_size: int) -> None:
+    translator = Translator.load(save(tmp_path, size=32, width=32, condition=64), "cpu")
+    items = [(i, noise(32, width, 3, seed=i)) for i in range(20) for width in (32, 36, 128)]
+
+    def z_s(i: int) -> torch.Tensor:
+        return torch.randn(2, 4, generator=torch.Generator().manual_seed(i))
+
+    def stream(items: list[tuple[int, UInt8]]) -> dict[tuple[int, int], bytes]:
+        results = {}
+        for i, y, warnings in translator.stream(items, (0, 1), z_s, batch_size):
+            assert not isinstance(y, Exception) and not warnings
+            assert y.shape[::3] == (2, 3)
+            results[i, y.shape[2]] = y.tobytes()
+        return results
+
+    together = stream(items)
+    assert len(together) == len(items)
+    assert stream(items[::-1]) == together
+    for i, pixels in items[::7]:
+        ((key, alone),) = stream([(i, pixels)]).items()
+        assert together[key] == alone
+    with ThreadPoolExecutor(1) as pool:  # a new thread, as what the process does next may be elsewhere
+        assert pool.submit(torch.get_num_threads).result() == 3
+
+
+def test_a_stream_holds_few_images_however_many_sizes(translator: Translator) -> None:
+    sides = range(SIDE, 16 * SIDE + 1, 4)
+    shapes = [shape for side in sides for shape in ((SIDE, side, 3), (side, SIDE, 3))] * 12
+    taken = 0
+
+    def items() -> Iterator[tuple[int, UInt8]]:
+        nonlocal taken
+        for taken, shape in enumerate(shapes):
+            yield taken, np.broadcast_to(np.uint8(0), shape)
+
+    given_out: list[int] = []
+    for batch in translator._batches(items(), 16):
+        given_out += [i for i, _ in batch]
+        assert taken + 1 - len(given_out) <= 8 * 16
+        assert len({pixels.shape for _, pixels in batch}) == 1
+        assert len(batch) <= translator.rows(batch[0][1].shape, 16)
+    assert sorted(given_out) == list(range(len(shapes)))
+
+
+def test_a_failing_batch_is_told_and_does_not_end_the_stream(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Translator.run
+
+    def fails(self: Translator, x: torch.Tensor, *rest: int | torch.Tensor) -> torch.Tensor:
+        if x.shape[3] > SIDE:
+            raise RuntimeError("out of memory")
+        return run(self, x, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Translator, "run", fails)
+    items = [(i, noise(SIDE, SIDE * (1 + i % 2), 3)) for i in range(6)]
+    results = {i: y for i, y, _ in translator.stream(items, (0, 1), lambda i: torch.zeros(1, 4), 2)}
+    assert [isinstance(results[i], RuntimeError) for i in range(6)] == [False, True] * 3

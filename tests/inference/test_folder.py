@@ -1,0 +1,250 @@
+"""Folder translation: every file accounted for, under a name of its own, done again only where it must be."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests._helpers.folders import build, draw, files, manifest, opened, pixels
+from translate.inference.folder import Result
+from translate.inference.manifest import plan_outputs
+from translate.inference.translator import Translator
+from translate.io import images
+
+# -- every file has its line -------------------------------------------------------------------------------------------
+
+
+def test_every_file_has_its_line_and_every_good_one_its_output(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
+    before, out, calls = files(inputs), tmp_path / "out", []
+    result = translator.translate_folder(inputs, out, "B", progress=lambda done, total: calls.append((done, total)))
+    lines = manifest(out)
+    assert lines.keys() == before.keys()
+    assert (result.ok, result.skipped, result.failed) == (14, 0, 3) and result.seconds > 0
+    assert [name for name, _ in result.failures] == ["cut.png", "empty.png", "notes.txt"]
+    assert dict(result.failures) == {name: lines[name]["reason"] for name, _ in result.failures}
+    assert lines["empty.png"]["reason"] == "empty file"
+    assert calls == [(i, 17) for i in range(18)]
+    assert files(out).keys() == {line["output"] for line in lines.values() if line["status"] == "ok"}
+    for name, line in lines.items():
+        assert list(line) == ["source", "output", "status", "reason", "width", "height", "warnings", "key"]
+        if line["status"] == "ok":
+            size = (line["width"], line["height"])
+            assert opened(inputs / name).size == opened(out / line["output"]).size == size
+            assert line["reason"] is None and line["key"]
+        else:
+            assert line["output"] is None and line["key"] is None and line["reason"]
+    assert lines["sub/deep er/ünï 図.png"]["output"] == "sub/deep er/ünï 図.png"
+    assert lines["no suffix"]["output"] == "no suffix.png"
+    assert files(inputs) == before
+
+
+def test_a_file_is_translated_as_in_memory(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+    translator.translate_folder(inputs, tmp_path / "out", "B")
+    for name in ("1.png", "4.png", "0.png"):
+        (expected,) = translator.translate([opened(inputs / name).convert("RGB")], "B")
+        difference = pixels(tmp_path / "out" / name)[..., :3].astype(int) - np.asarray(expected)
+        assert np.abs(difference).max() <= 1
+
+
+def test_links_and_other_things_are_told_and_not_followed(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, outside = tmp_path / "in", draw(tmp_path / "elsewhere" / "secret.png")
+    draw(root / "a.png")
+    (root / "link.png").symlink_to(outside)
+    (root / "folder").symlink_to(outside.parent)
+    (root / "nowhere.png").symlink_to("missing")
+    (root / "circle").symlink_to("circle")
+    os.mkfifo(root / "pipe.png")
+    result = translator.translate_folder(root, tmp_path / "out", "B")
+    lines = manifest(tmp_path / "out")
+    assert lines.keys() == {"a.png", "link.png", "folder", "nowhere.png", "circle", "pipe.png"}
+    assert [line["status"] for line in lines.values()].count("skipped") == result.skipped == 5
+    assert lines["link.png"]["reason"] == lines["folder"]["reason"] == "symbolic link"
+    assert lines["pipe.png"]["reason"] == "not a regular file"
+    assert files(tmp_path / "out").keys() == {"a.png"}
+
+
+def test_a_folder_that_cannot_be_listed_is_a_failure(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "in" / "a.png")
+    draw(tmp_path / "in" / "closed" / "b.png")
+    scandir = os.scandir
+
+    def closed(path: str) -> Any:
+        if os.fspath(path).endswith(("closed", "shut")):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    lstat = Path.lstat
+
+    def denied(path: Path) -> os.stat_result:
+        if path.name == "gone.png":
+            raise PermissionError(13, "Permission denied")
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", denied)
+    (tmp_path / "in" / "gone.png").touch()
+    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    assert result.failures == [("closed", "cannot be listed: permission denied"), ("gone.png", "empty file")]
+    assert result.ok == 1
+    (tmp_path / "shut").mkdir()
+    with pytest.raises(ValueError, match="shut: cannot be listed"):
+        translator.translate_folder(tmp_path / "shut", tmp_path / "out2", "B")
+
+
+def test_odd_names(translator: Translator, tmp_path: Path) -> None:
+    names = ["new\nline.png", " .png", "ls\u2028.png", "-rf.png", "'\"%s.png", ".hidden.png", ".introshift-x.part"]
+    for name in names:
+        draw(tmp_path / "in" / name)
+    with open(os.fsencode(tmp_path / "in") + b"/b\xff.png", "wb") as file:
+        file.write((tmp_path / "in" / names[0]).read_bytes())
+    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", style="random")
+    assert (result.ok, result.failed) == (len(names) + 1, 0)
+    assert {*names[:-1], "b\udcff.png", ".introshift-x.png"} == files(tmp_path / "out").keys()
+
+
+def test_one_file_alone(translator: Translator, tmp_path: Path) -> None:
+    path = draw(tmp_path / "in" / "a.png", 40, 20)
+    draw(tmp_path / "in" / "b.png")
+    (tmp_path / "link.png").symlink_to(path)
+    assert translator.translate_folder(path, tmp_path / "out", "B").ok == 1
+    assert files(tmp_path / "out").keys() == manifest(tmp_path / "out").keys() == {"a.png"}
+    assert translator.translate_folder(tmp_path / "link.png", tmp_path / "out2", "B").ok == 1
+    assert (tmp_path / "out2" / "link.png").read_bytes() == (tmp_path / "out" / "a.png").read_bytes()
+
+
+def test_warnings_are_kept(translator: Translator, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "line.png", 600, 2)
+    (tmp_path / "in" / "misnamed.png").write_bytes(draw(tmp_path / "x.jpg", 20, 20).read_bytes())
+    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    lines = manifest(tmp_path / "out")
+    assert "squeezed" in lines["line.png"]["warnings"][0] and "JPEG" in lines["misnamed.png"]["warnings"][0]
+    assert opened(tmp_path / "out" / "misnamed.png").format == "PNG"
+
+
+def test_too_many_pixels(translator: Translator, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png", 20, 20)
+    draw(tmp_path / "in" / "b.png", 20, 21)
+    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", max_pixels=400)
+    assert result.ok == 1 and result.failures[0][0] == "b.png" and "max-pixels" in result.failures[0][1]
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sources", "options", "expected"),
+    [
+        (["a.jpg", "a.png"], (".png", "", 1), ["a.jpg.png", "a.png"]),
+        (["a.bmp", "a.jpg"], (".png", "", 1), ["a.png", "a.jpg.png"]),
+        (["a.jpg", "a.jpg.png", "a.png"], (".png", "", 1), ["a.jpg-2.png", "a.jpg.png", "a.png"]),
+        (["A.png", "a.png"], ("", "", 1), ["A.png", "a.png.png"]),
+        (["X/a.png", "x/a.png"], ("", "", 1), ["X/a.png", "x/a.png.png"]),
+        (["\u00fc.png", "u\u0308.png"], ("", "", 1), ["\u00fc.png.png", "u\u0308.png"]),
+        (["a.JPG", "b.txt", "c", "d.jfif"], ("", "", 1), ["a.JPG", "b.png", "c.png", "d.jfif"]),
+        (["s/a.jpg", "s/a.png"], (".webp", "_B", 1), ["s/a_B.webp", "s/a.png_B.webp"]),
+        (["a.png"], ("", "_B", 2), ["a_B_1.png a_B_2.png"]),
+        (["a.png", "a_1.png"], ("", "", 2), ["a_1.png a_2.png", "a_1_1.png a_1_2.png"]),
+        (["a.jpg", "a.png"], (".png", "", 2), ["a.jpg_1.png a.jpg_2.png", "a_1.png a_2.png"]),
+        (["a", "a.png/b.jpg"], ("", "", 1), ["a-2.png", "a.png/b.jpg"]),
+        ([".png", "..png"], ("", "", 1), [".png.png", "..png"]),
+    ],
+)
+def test_outputs_never_meet(sources: list[str], options: tuple[str, str, int], expected: list[str]) -> None:
+    for order in itertools.permutations(sources):
+        plan = plan_outputs(order, *options)
+        assert [" ".join(plan[source]) for source in sources] == expected
+
+
+def test_clashing_inputs_are_told_apart_even_if_one_fails(translator: Translator, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "a.png").write_text("broken")
+    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", format="png")
+    assert files(tmp_path / "out").keys() == {"a.jpg.png"}
+
+
+@pytest.mark.parametrize(("format", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
+def test_formats_and_suffix(translator: Translator, inputs: Path, tmp_path: Path, format: str, kind: str) -> None:
+    translator.translate_folder(inputs, tmp_path / "out", "B", format=format, suffix="_B")
+    written = [line["output"] for line in manifest(tmp_path / "out").values() if line["output"]]
+    assert len(written) == 14 and all(name.endswith(f"_B.{format}") for name in written)
+    assert {opened(tmp_path / "out" / name).format for name in written} == {kind}
+
+
+@pytest.mark.parametrize("suffix", sorted(images.SUFFIXES))
+def test_keep_writes_what_the_name_says(translator: Translator, tmp_path: Path, suffix: str) -> None:
+    draw(tmp_path / "in" / f"a{suffix}", mode="L")
+    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    assert opened(tmp_path / "out" / f"a{suffix}").format == images.SUFFIXES[suffix]
+
+
+def test_samples(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+    result = translator.translate_folder(inputs, tmp_path / "out", "B", style="random", samples=3, suffix="-")
+    line = manifest(tmp_path / "out")["1.png"]
+    assert result.ok == 14 and line["output"] == ["1-_1.png", "1-_2.png", "1-_3.png"]
+    written = files(tmp_path / "out")
+    assert len(written) == 42 and len({written[name] for name in line["output"]}) == 3
+
+
+# -- skipping what is done ---------------------------------------------------------------------------------------------
+
+
+def test_skip_existing_does_only_what_is_missing(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def run(model: Translator = translator, **options: Any) -> Result:
+        return model.translate_folder(inputs, out, "B", skip_existing=True, **options)
+
+    def redone(result: Result) -> set[str]:
+        assert result.failed == 3 and result.ok + result.skipped == 14
+        return {name for name, line in manifest(out).items() if line["status"] == "ok"}
+
+    assert run().ok == 14
+    first, lines = files(out), manifest(out)
+    stamps = {name: (out / name).stat().st_mtime_ns for name in first}
+    for _ in range(2):
+        assert redone(run()) == set()
+    assert {name: (out / name).stat().st_mtime_ns for name in first} == stamps
+    for name, line in manifest(out).items():
+        if line["status"] == "skipped":
+            assert line == lines[name] | {"status": "skipped", "reason": "up to date"}
+    (out / "3.png").unlink()
+    os.utime(inputs / "4.png", ns=(0, 0))
+    draw(inputs / "5.png", 16, 18)
+    assert redone(run()) == {"3.png", "4.png", "5.png"}
+    assert redone(run(seed=9)) == set()  # the mean style knows no seed
+    assert redone(run(batch_size=3)) == set()
+    assert len(redone(run(style="random"))) == 14
+    assert len(redone(run(style="random", seed=9))) == 14
+    assert len(redone(run(style="random", seed=9, suffix="-"))) == 14
+    assert len(redone(run(build(tmp_path, seed=4), style="random", seed=9, suffix="-"))) == 14
+    assert len(redone(run())) == 14
+    assert len(redone(run(samples=2))) == 14
+    (out / "3_2.png").unlink()
+    assert redone(run(samples=2)) == {"3.png"}
+
+
+def test_existing_files_alone_prove_nothing(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    translator.translate_folder(inputs, out, "B")
+    for text in (None, "", "{}\n", "[1]\n", '{"source": "3.png"}\n', "null\n", "\xff"):
+        if text is None:
+            (out / "manifest.jsonl").unlink()
+        else:
+            (out / "manifest.jsonl").write_bytes(text.encode("latin-1"))
+        assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 14
+
+
+def test_without_skip_existing_all_is_done_again(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert translator.translate_folder(inputs, tmp_path / "out", "B").ok == 14

@@ -1,0 +1,223 @@
+"""Folder translation: what is refused before any work, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from tests._helpers.folders import draw, files, manifest
+from translate.inference import folder as module
+from translate.inference.translator import Translator
+from translate.io import files as writing
+from translate.io import images
+
+# -- refusals before any work ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"to": "C"}, "A, B"),
+        ({"source": "B"}, "both B"),
+        ({"format": "tga"}, "format tga"),
+        ({"on_error": "cry"}, "on_error cry"),
+        ({"suffix": "/../x"}, "suffix"),
+        ({"samples": 0}, "samples 0"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"workers": 0}, "workers 0"),
+        ({"style": "nice"}, "style nice"),
+        ({"style": "{tmp}/broken"}, "broken.png"),
+        ({"style": "{tmp}/broken/broken.png"}, "broken.png"),
+        ({"style": "{tmp}/nothing"}, "no exemplars"),
+        ({"inputs": "{tmp}/missing"}, "missing: no such file or folder"),
+        ({"inputs": "{tmp}/nothing"}, "nothing: no files"),
+        ({"inputs": "/dev/null"}, "neither a file nor a folder"),
+        ({"out": "{tmp}/in"}, "in: outputs"),
+        ({"out": "{tmp}/in/new/deep"}, "deep: outputs"),
+        ({"out": "{tmp}/link/new"}, "new: outputs"),
+        ({"out": "{tmp}"}, "outputs"),
+        ({"inputs": "{tmp}/in/a.png", "out": "{tmp}/in"}, "outputs"),
+        ({"inputs": "{tmp}/in/a.png", "out": "{tmp}/in/a.png"}, "outputs"),
+        ({"inputs": "{tmp}/bare/link.png", "out": "{tmp}/bare"}, "outputs"),
+        ({"inputs": "{tmp}/link", "out": "{tmp}/in"}, "outputs"),
+        ({"out": "{tmp}/file"}, "file: cannot be written"),
+        ({"out": "{tmp}/file/out"}, "out: cannot be written"),
+        ({"out": "{tmp}/circle"}, "circle: cannot be written"),
+        ({"out": "{tmp}/taken"}, "taken: cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(
+    translator: Translator, tmp_path: Path, options: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "in" / "a.png")
+    draw(tmp_path / "broken" / "good.png")
+    (tmp_path / "broken" / "broken.png").write_text("no image")
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "link.png").symlink_to(tmp_path / "in" / "a.png")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "taken" / "manifest.jsonl").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    options = {"inputs": "{tmp}/in", "out": "{tmp}/out", "to": "B"} | options
+    options = {k: v.format(tmp=tmp_path) if isinstance(v, str) else v for k, v in options.items()}
+    with pytest.raises(ValueError, match=named) as caught:
+        translator.translate_folder(**options)
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_output_folder_without_permission_is_refused(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "in" / "a.png")
+
+    def denied(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(writing, "write_text", denied)
+    with pytest.raises(ValueError, match="out: cannot be written .Permission denied"):
+        translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+
+
+def test_nothing_is_written_through_links_inside_out(translator: Translator, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "sub" / "deep" / "a.png")
+    draw(tmp_path / "in" / "b.png")
+    kept = draw(tmp_path / "elsewhere" / "kept.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").symlink_to(kept.parent)
+    (tmp_path / "out" / "b.png").symlink_to(kept)
+    before = files(kept.parent)
+    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    assert result.ok == 1 and result.failures[0][0] == "sub/deep/a.png" and "symbolic link" in result.failures[0][1]
+    assert files(kept.parent) == before and not (tmp_path / "out" / "b.png").is_symlink()
+
+
+def test_out_may_be_a_link_itself(translator: Translator, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "s" / "a.png")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "real")
+    assert translator.translate_folder(tmp_path / "in", tmp_path / "out", "B").ok == 1
+    assert files(tmp_path / "real").keys() == {"s/a.png"}
+
+
+# -- what goes wrong on the way ----------------------------------------------------------------------------------------
+
+
+def test_an_output_that_cannot_be_written_fails_alone(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png", "c.png", "d/x.png", "e.webp"):
+        draw(tmp_path / "in" / name)
+    draw(tmp_path / "long.png", 17000, 1).rename(tmp_path / "in" / "long.webp")
+    (tmp_path / "out" / "b.png").mkdir(parents=True)
+    (tmp_path / "out" / "d").touch()
+    write = images.write_image
+
+    def full(path: Path, *rest: Any) -> None:
+        if path.name == "c.png":
+            raise OSError(5, "Input/output error")
+        write(path, *rest)
+
+    monkeypatch.setattr(images, "write_image", full)
+    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    reasons = dict(result.failures)
+    assert reasons.keys() == {"b.png", "c.png", "d/x.png", "long.webp"} and result.ok == 2
+    assert reasons["c.png"] == "cannot be written: input/output error"
+    assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
+
+
+def test_values_that_are_not_finite_fail_alone(
+    translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(inputs / "black.png").write_bytes(draw(tmp_path / "x.png").read_bytes())
+    Image.new("RGB", (16, 16)).save(inputs / "black.png")
+    run = Translator.run
+
+    def burst(self: Translator, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        return run(self, x, *rest).masked_fill((x.mean((1, 2, 3)) == -1)[None, :, None, None, None], float("nan"))
+
+    monkeypatch.setattr(Translator, "run", burst)
+    result = translator.translate_folder(inputs, tmp_path / "out", "B")
+    assert result.ok == 14 and "finite" in dict(result.failures)["black.png"]
+    assert "black.png" not in files(tmp_path / "out")
+
+
+def test_a_model_out_of_memory_fails_that_size_alone(
+    translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Translator.run
+
+    def small(self: Translator, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if max(x.shape[2:]) > 60:
+            raise torch.OutOfMemoryError("out of memory, tried to allocate much")
+        return run(self, x, *rest)
+
+    monkeypatch.setattr(Translator, "run", small)
+    result = translator.translate_folder(inputs, tmp_path / "out", "B")
+    assert {"1.png", "2.png"} < dict(result.failures).keys() and result.ok == 12
+    assert manifest(tmp_path / "out")["1.png"]["reason"].startswith("out of memory")
+
+
+def test_on_error_stop_finishes_what_came_before(translator: Translator, tmp_path: Path) -> None:
+    for i in range(40):
+        draw(tmp_path / "in" / f"{i:02}.png", 16 + i % 3 * 8, 16)
+    (tmp_path / "in" / "07.png").write_text("broken")
+    for workers in (1, 4):
+        out = tmp_path / f"out{workers}"
+        result = translator.translate_folder(tmp_path / "in", out, "B", on_error="stop", batch_size=4, workers=workers)
+        assert (result.ok, result.failed, result.skipped) == (7, 1, 32)
+        assert files(out).keys() == {f"{i:02}.png" for i in range(7)}
+        assert "stopped" in manifest(out)["08.png"]["reason"]
+
+
+def test_an_interrupt_leaves_a_valid_out(translator: Translator, tmp_path: Path) -> None:
+    for i in range(60):
+        draw(tmp_path / "in" / f"{i:02}.png", 16 + i % 3 * 8, 16)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    threads = threading.active_count(), torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", batch_size=2, workers=2, progress=interrupt)
+    assert (threading.active_count(), torch.get_num_threads()) == threads
+    lines = manifest(tmp_path / "out")
+    ok = {name for name, line in lines.items() if line["status"] == "ok"}
+    assert len(lines) == 60 and 5 <= len(ok) < 60 and files(tmp_path / "out").keys() == ok
+    assert {line["reason"] for name, line in lines.items() if name not in ok} == {"interrupted"}
+    again = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", batch_size=2, skip_existing=True)
+    assert (again.ok, again.skipped) == (60 - len(ok), len(ok))
+
+
+def test_a_killed_run_leaves_no_word_of_what_it_may_have_replaced(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "in" / "a.png")
+    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    written: list[dict[str, Any]] = []
+
+    def killed(*_: Any, **__: Any) -> None:
+        written.append(manifest(tmp_path / "out")["a.png"])
+
+    monkeypatch.setattr(module, "_work", killed)
+    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", style="random")
+    assert written[0]["status"] == "skipped" and written[0]["key"] is None
+
+
+def test_unfinished_files_of_a_killed_run_are_removed(translator: Translator, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png")
+    stale = [tmp_path / "out" / name for name in (".introshift-0.part", "old/.introshift-1.part")]
+    kept = [tmp_path / "out" / name for name in ("my.part", "old/.introshift-notes")]
+    for path in stale + kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    assert not any(path.exists() for path in stale) and all(path.exists() for path in kept)

@@ -1,0 +1,218 @@
+"""Which inputs there are, who does them, and what is written about them: shards, lists, full disks."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests._helpers.folders import draw, files, manifest
+from translate.inference.folder import Result
+from translate.inference.manifest import LOCK, Entry, belongs, write_manifest
+from translate.inference.translator import Translator
+from translate.io import files as writing
+from translate.io import images
+from translate.io.files import DiskFull
+
+SHARDS = [(3, 3), (1, 3), (2, 3)]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    for i in range(12):
+        draw(tmp_path / "in" / f"{i % 3}" / f"{i}.png", 16 + 4 * (i % 2), 16, seed=i)
+    draw(tmp_path / "in" / "a.jpg")
+    draw(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "broken.png").write_text("broken")
+    (tmp_path / "in" / "link.png").symlink_to("a.png")
+    return tmp_path / "in"
+
+
+# -- shards ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_union_of_shards_is_the_whole_byte_for_byte(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+    options: Any = {"style": "random", "format": "png", "samples": 2}
+    whole = translator.translate_folder(inputs, tmp_path / "whole", "B", **options)
+    parts = [translator.translate_folder(inputs, tmp_path / "out", "B", shard=shard, **options) for shard in SHARDS]
+    for count in ("ok", "skipped", "failed"):
+        assert sum(getattr(part, count) for part in parts) == getattr(whole, count)
+    assert all(part.ok for part in parts) and [part.failures for part in parts if part.failures] == [whole.failures]
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    one, other = ((tmp_path / name / "manifest.jsonl").read_bytes() for name in ("whole", "out"))
+    assert one == other
+
+
+def test_a_shard_alone_leaves_a_line_for_every_input(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+    done = translator.translate_folder(inputs, tmp_path / "out", "B", shard=(2, 3))
+    lines = manifest(tmp_path / "out")
+    assert len(lines) == 16 and lines["link.png"]["reason"] == "symbolic link"
+    elsewhere = {name for name, line in lines.items() if line["reason"] == "left to another shard"}
+    assert elsewhere == {name for name in lines if not belongs(name, (2, 3)) and name != "link.png"}
+    assert len(files(tmp_path / "out")) == done.ok > 0
+
+
+def test_shards_and_wholes_skip_what_each_other_did(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+    def run(n: int) -> list[Result]:
+        runs = [(i + 1, n) for i in range(n)]
+        out = tmp_path / "out"
+        return [translator.translate_folder(inputs, out, "B", shard=shard, skip_existing=True) for shard in runs]
+
+    assert [sum(done.ok for done in run(n)) for n in (3, 1, 2, 5, 3)] == [14, 0, 0, 0, 0]
+    (tmp_path / "out" / "1" / "4.png").unlink()
+    assert [sum(done.ok for done in run(n)) for n in (4, 1)] == [1, 0]
+    (inputs / "1" / "7.png").unlink()
+    run(2)
+    assert "1/7.png" not in manifest(tmp_path / "out")
+
+
+def test_shards_that_write_at_once_lose_no_line(tmp_path: Path) -> None:
+    names = [f"{i:03}.png" for i in range(200)]
+
+    def run(i: int) -> None:
+        for _ in range(5):
+            entries = [Entry(name, "failed", f"by {i}") for name in names]
+            write_manifest(tmp_path / "out", entries, (i, 6))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(run, range(1, 7)))
+    lines = manifest(tmp_path / "out")
+    assert list(lines) == names
+    for name, line in lines.items():
+        assert belongs(name, (int(line["reason"].removeprefix("by ")), 6))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.jsonl"]
+
+
+def test_unfinished_files_are_removed_by_the_shard_whose_they_are(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
+    out, parts = tmp_path / "out", {}
+    for i in range(12):
+        name = f"{i % 3}/{i}.png"
+        parts[name] = out / f"{i % 3}" / f"{writing.PART}{writing.part_tag(name)}-0123.part"
+        parts[name].parent.mkdir(parents=True, exist_ok=True)
+        parts[name].touch()
+    translator.translate_folder(inputs, out, "B", shard=(1, 2))
+    assert {name for name, part in parts.items() if part.exists()} == {n for n in parts if not belongs(n, (1, 2))}
+    (out / LOCK).touch()  # of a shard that was killed
+    translator.translate_folder(inputs, out, "B", shard=(2, 2))
+    assert not list(out.rglob("*.part"))
+    (out / LOCK).touch()
+    translator.translate_folder(inputs, out, "B")
+    assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.parametrize("shard", [(0, 3), (4, 3), (1, 0)])
+def test_there_is_no_such_shard(translator: Translator, inputs: Path, tmp_path: Path, shard: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="shard"):
+        translator.translate_folder(inputs, tmp_path / "out", "B", shard=shard)
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+def test_listed_files_keep_their_place_and_never_leave_out(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    draw(here / "a.png")
+    draw(here / "sub" / "-b c.png")
+    draw(here / "x.png")
+    outside = draw(tmp_path / "far" / "x.png")
+    (here / "link.png").symlink_to(outside)
+    (here / "folder").symlink_to(outside.parent)
+    os.mkfifo(here / "pipe.png")
+    monkeypatch.chdir(here)
+    draw(here / str(outside)[1:])  # takes the place that the absolute path asks for
+    near = str(outside)[1:]
+    listed = [
+        "a.png", "./a.png", "sub/../a.png", str(here / "sub" / "-b c.png"), str(outside), "../far/x.png", near,
+        "folder/../here/x.png", "link.png", "nowhere.png", "sub", "pipe.png", "folder/x.png", "a\0b.png",
+    ]  # fmt: skip
+    done = translator.translate_folder(listed, tmp_path / "out", "B")
+    lines = manifest(tmp_path / "out")
+    assert lines.keys() == {
+        "a.png", "sub/-b c.png", str(outside), near, "x.png", "link.png", "nowhere.png", "sub", "pipe.png",
+        "folder/x.png", "a\0b.png",
+    }  # fmt: skip
+    assert lines["a.png"]["warnings"] == ["listed 3 times"] and lines["a.png"]["output"] == "a.png"
+    assert lines[str(outside)]["warnings"] == ["listed 2 times"]
+    assert {lines[str(outside)]["output"], lines[near]["output"]} == {near, near + ".png"}
+    assert dict(done.failures) == {
+        "nowhere.png": "no such file or directory", "sub": "a folder; list the files in it",
+        "a\0b.png": dict(done.failures)["a\0b.png"],
+    }  # fmt: skip
+    assert lines["pipe.png"]["status"] == "skipped"
+    assert len(files(tmp_path / "out")) == done.ok == 7
+    assert {path.name for path in tmp_path.iterdir()} == {"here", "far", "out"}
+    again = translator.translate_folder(listed, tmp_path / "out", "B", skip_existing=True)
+    assert (again.ok, again.skipped) == (0, 8)
+
+
+@pytest.mark.parametrize("listed", [[], ["out/a.png"], ["in/a.png", "../{here}/out/sub/b.png"]])
+def test_lists_that_are_refused(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: list[str]
+) -> None:
+    for name in ("out/a.png", "out/sub/b.png", "in/a.png"):
+        draw(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="outputs must lie" if listed else "list of inputs is empty"):
+        translator.translate_folder([path.format(here=tmp_path.name) for path in listed], "out", "B")
+
+
+# -- full disks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_ends_with_one_line_and_a_valid_out(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(60):
+        draw(tmp_path / "in" / f"{i:02}.png", seed=i)
+    write, out, written = images.write_image, tmp_path / "out", []
+
+    def full(path: Path, *rest: Any) -> None:
+        if len(written) >= 20:
+            raise OSError(28, "No space left on device")
+        write(path, *rest)
+        written.append(path)
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(DiskFull, match="out: no space left on device; make room") as end,
+    ):
+        patch.setattr(images, "write_image", full)
+        translator.translate_folder(tmp_path / "in", out, "B", workers=1, batch_size=4)
+    assert "\n" not in str(end.value)
+    lines = manifest(out)
+    assert len(lines) == 60 and {name for name, line in lines.items() if line["status"] == "ok"} == files(out).keys()
+    reasons = {str(line["reason"]) for line in lines.values()}
+    assert reasons == {
+        "None", "cannot be written: no space left on device", "not reached: no space left on device",
+    }  # fmt: skip
+    assert translator.translate_folder(tmp_path / "in", out, "B", skip_existing=True).ok == 40
+
+
+def test_on_a_full_disk_the_manifest_makes_itself_room(
+    translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, out = writing.write_text, tmp_path / "out"
+
+    def full(path: Path, text: str) -> None:
+        if len(files(out)) > 10:
+            raise OSError(28, "No space left on device")
+        write(path, text)
+
+    monkeypatch.setattr(writing, "write_text", full)
+    done = translator.translate_folder(inputs, out, "B")
+    lines = manifest(out)
+    assert done.ok == len(files(out)) == 10 and done.failed == 5
+    assert {line["output"] for line in lines.values() if line["status"] == "ok"} == files(out).keys()
+
+
+def test_a_manifest_line_is_one_line() -> None:
+    line = Entry("a\nb\u2028c\udcff.png").line()
+    assert "\n" not in line and line.isascii() and json.loads(line)["source"] == "a\nb\u2028c\udcff.png"

@@ -1,0 +1,93 @@
+"""The model on its device: values that are not finite, backgrounds, options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests._helpers.folders import build, draw, files, manifest
+from translate.inference.translator import Translator
+from translate.models.checkpoint import load_model, save_model
+
+
+def overflowing(where: Path) -> Path:
+    """A model whose content lies between the largest numbers of bf16 and of float32."""
+    build(where)
+    file = load_model(where / "model.safetensors")
+    with torch.no_grad():
+        file.model.encoder.content_head.bias[0] = 3.4e38
+        file.model.decoder.trunk.first.weight *= 1e-37
+    save_model(where / "model.safetensors", file.model, file.config, {})
+    return where / "model.safetensors"
+
+
+@pytest.mark.parametrize("scale", ["model", "native"])
+def test_what_overflows_in_bf16_is_made_in_float32_with_a_warning(tmp_path: Path, scale: str) -> None:
+    path = overflowing(tmp_path)
+    draw(tmp_path / "in" / "a.png", 20, 20)
+    for precision in ("32", "bf16"):
+        translator = Translator.load(path, "cpu", precision, scale=scale, tile=16)
+        assert translator.translate_folder(tmp_path / "in", tmp_path / precision, "B", samples=2).ok == 1
+        warnings = manifest(tmp_path / precision)["a.png"]["warnings"]
+        assert warnings == ([] if precision == "32" else ["not finite in bf16: made in float32"])
+    assert files(tmp_path / "32") == files(tmp_path / "bf16")
+
+
+def test_only_the_image_that_overflows_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path)
+    translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
+    run, dtypes = Translator.run, []
+
+    def burst(
+        self: Translator, x: torch.Tensor, source: int, to: int, z_s: torch.Tensor, dtype: Any, *more: Any
+    ) -> torch.Tensor:
+        dtypes.append((dtype, len(x)))
+        y = run(self, x, source, to, z_s, dtype, *more)
+        black = (x.mean((1, 2, 3)) == -1) & (dtype == torch.bfloat16)
+        return y.masked_fill(black[None, :, None, None, None], float("inf"))
+
+    for i in range(3):
+        draw(tmp_path / "in" / f"{i}.png", seed=i)
+    Image.new("RGB", (16, 16)).save(tmp_path / "in" / "black.png")
+    translator.translate_folder(tmp_path / "in", tmp_path / "before", "B", batch_size=8)
+    monkeypatch.setattr(Translator, "run", burst)
+    assert translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", batch_size=8).ok == 4
+    assert dtypes == [(torch.bfloat16, 8), (torch.float32, 1)]
+    warned = {name for name, line in manifest(tmp_path / "out").items() if line["warnings"]}
+    assert warned == {"black.png"}
+    before, after = files(tmp_path / "before"), files(tmp_path / "out")
+    assert {name for name in after if after[name] == before[name]} >= {"0.png", "1.png", "2.png"}
+
+
+def test_what_is_never_finite_fails_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path)
+    translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
+    run = Translator.run
+    monkeypatch.setattr(Translator, "run", lambda *arguments: run(*arguments) * float("nan"))
+    draw(tmp_path / "in" / "a.png")
+    done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    assert done.failures == [("a.png", "the model's output is not finite")] and not files(tmp_path / "out")
+    with pytest.raises(ValueError, match="not finite"):
+        translator.translate([np.zeros((16, 16, 3), np.uint8)], "B")
+
+
+def test_the_background_lies_behind_transparency(tmp_path: Path) -> None:
+    clear = np.zeros((16, 16, 4), np.uint8)
+    red = np.full((16, 16, 3), (200, 30, 30), np.uint8)
+    plain, translator = build(tmp_path), build(tmp_path, background=(1, 2, 3))
+    chosen = Translator.load(tmp_path / "model.safetensors", "cpu", background=(200, 30, 30))
+    (expected,) = plain.translate([red], "B")
+    assert (chosen.translate([clear], "B")[0][..., :3] == expected).all()
+    assert (translator.translate([clear], "B")[0][..., :3] != expected).any()
+    assert chosen.identity != translator.identity
+
+
+@pytest.mark.parametrize(("option", "value"), [("scale", "big"), ("tile", 0)])
+def test_wrong_options_are_refused(tmp_path: Path, option: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"--{option} {value}"):
+        build(tmp_path, **{option: value})

@@ -1,0 +1,166 @@
+"""Samples follow from the seed and their number alone; interpolations end at the reconstructions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from tests._helpers.folders import build, draw
+from tests._helpers.small_model import SIDE
+from translate.inference.sampling import BATCH, interpolate, read_square, sample
+from translate.inference.translator import Translator, generator
+from translate.io.images import UInt8, read_image, to_float, write_gif
+
+
+def images(count: int, seed: int = 0) -> UInt8:
+    return np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def furthest(a: UInt8, b: UInt8) -> int:
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
+
+
+def test_an_image_does_not_know_how_many_there_are(translator: Translator, tmp_path: Path) -> None:
+    for i in range(3):
+        draw(tmp_path / "in" / f"{i}.png", 20, 30, seed=i)
+    for content in ("prior", tmp_path / "in"):
+        many = list(sample(translator, "B", BATCH + 3, seed=1, content=content))
+        assert len(many) == BATCH + 3 and many[0].shape == (SIDE, SIDE, 3)
+        for count in (1, 2, BATCH, BATCH + 1):
+            few = list(sample(translator, "B", count, seed=1, content=content))
+            assert all(np.array_equal(a, b) for a, b in zip(few, many[:count], strict=True)), count
+        assert len({image.tobytes() for image in many}) == BATCH + 3, "every image is another"
+        others = list(sample(translator, "B", 1, seed=2, content=content))
+        assert not np.array_equal(others[0], many[0]), "and every seed"
+        assert not np.array_equal(next(sample(translator, "A", 1, seed=1, content=content)), many[0]), "and domain"
+
+
+def test_samples_are_decoded_draws(translator: Translator, tmp_path: Path) -> None:
+    def normal(what: str, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator(5, what, 0))[None]
+
+    picture = draw(tmp_path / "in" / "a.png", seed=4)
+    x, y = torch.from_numpy(to_float(read_image(picture).pixels))[None], torch.tensor([1])
+    with torch.inference_mode():
+        noise, z_s = normal("content", 8, SIDE // 2, SIDE // 2), normal("style", 4)
+        q = translator.model.encoder.content(x, y)
+        for z_c, content in ((noise, "prior"), (q.mu + q.logvar.exp().sqrt() * noise, str(tmp_path / "in"))):
+            expected = translator.model.decoder(z_c, z_s, y, y)[0].permute(1, 2, 0)
+            (made,) = sample(translator, "B", 1, seed=5, content=content)
+            assert np.abs(to_float(made).transpose(1, 2, 0) - expected.numpy()).max() < 1.1 / 127.5
+
+
+def test_what_cannot_be_sampled(translator: Translator, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--count 0: must be at least 1"):
+        sample(translator, "B", 0)
+    with pytest.raises(ValueError, match="C: no domain of this model, which knows A, B"):
+        sample(translator, "C", 1)
+    with pytest.raises(ValueError, match="no pictures; use prior or name another folder"):
+        sample(translator, "B", 1, content=tmp_path)
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="a.png: empty file; mend it or take another"):
+        list(sample(translator, "B", 1, content=tmp_path))
+
+
+def test_interpolations_end_at_the_reconstructions(translator: Translator) -> None:
+    first, second = images(2)
+    made = interpolate(translator, first, second, "B", steps=5)
+    assert made.shape == (3, 5, SIDE, SIDE, 3)
+    again = translator.translate([first, second], "B", style="own")
+    for row in made:
+        assert furthest(row[0], again[0]) <= 1
+    assert furthest(made[2, -1], again[1]) <= 1
+    crossed = translator.model
+    with torch.inference_mode():
+        x, y = torch.from_numpy(to_float(np.stack([first, second]))), torch.tensor([1, 1])
+        c, s = crossed.encoder.content(x, y).mu, crossed.encoder.style(x, y).mu
+        ends = crossed.decoder(c.flip(0), s, y, y)
+        middle = crossed.decoder(c.mean(0, keepdim=True), s.mean(0, keepdim=True), y[:1], y[:1])
+    assert np.abs(to_float(made[0, -1]) - ends[0].numpy()).max() < 1.1 / 127.5, (
+        "the second's content, the first's style"
+    )
+    assert np.abs(to_float(made[1, -1]) - ends[1].numpy()).max() < 1.1 / 127.5, "and the reverse"
+    assert np.abs(to_float(made[2, 2]) - middle[0].numpy()).max() < 1.1 / 127.5
+
+
+def test_in_another_domain_styles_are_draws(translator: Translator) -> None:
+    first, second = images(2)
+    made = interpolate(translator, first, second, "A", "B", steps=3, seed=7)
+    assert np.array_equal(made, interpolate(translator, first, second, "A", "B", steps=3, seed=7))
+    assert not np.array_equal(made, interpolate(translator, first, second, "A", "B", steps=3, seed=8))
+    z_s = torch.randn(4, generator=generator(7, "style", 1))
+    with torch.inference_mode():
+        x = torch.from_numpy(to_float(second))[None]
+        end = translator.model.translate(x, 0, 1, z_s[None])[0]
+    assert np.abs(to_float(made[2, -1]) - end.numpy()).max() < 1.1 / 127.5
+    assert np.array_equal(
+        interpolate(translator, first, second, "A", "A", 3), interpolate(translator, first, second, "A", steps=3)
+    )
+    with pytest.raises(ValueError, match="--steps 1: must be at least 2"):
+        interpolate(translator, first, second, "A", steps=1)
+    with pytest.raises(ValueError, match="C: no domain"):
+        interpolate(translator, first, second, "A", "C")
+
+
+def test_the_sample_command(tmp_path: Path) -> None:
+    build(tmp_path)
+    for i in range(3):
+        draw(tmp_path / "in" / f"{i}.png", seed=i)
+    words = ["sample", str(tmp_path / "model.safetensors"), str(tmp_path / "o"), "--domain", "A", "--count", "10"]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["content"], said["style"], said["count"]) == ("prior", "prior", 10)
+    names = sorted(path.name for path in (tmp_path / "o" / "images").iterdir())
+    assert names == [f"{i:06}.png" for i in range(10)]
+    with Image.open(tmp_path / "o" / "grid.png") as image:
+        assert image.size == (8 * 66 + 2, 2 * 66 + 2)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2 and "holds files already; choose another folder" in done.stderr
+    words[2] = str(tmp_path / "p")
+    done = CliRunner().invoke(app, [*words, "--content", str(tmp_path / "in"), "--seed", "3"])
+    assert done.exit_code == 0 and f"content from the encoded pictures of {tmp_path / 'in'}" in done.stdout
+    words[2] = str(tmp_path / "q")
+    done = CliRunner().invoke(app, [*words, "--content", str(tmp_path / "none")])
+    assert done.exit_code == 2 and "no pictures" in done.stderr and not (tmp_path / "q").exists()
+
+
+def test_the_interpolate_command(tmp_path: Path) -> None:
+    painter = build(tmp_path)
+    first, second = (str(draw(tmp_path / f"{i}.png", 30, 20, seed=i)) for i in range(2))
+    words = ["interpolate", str(tmp_path / "model.safetensors"), first, second, str(tmp_path / "o.png")]
+    more = ["--domain", "A", "--steps", "5", "--gif", str(tmp_path / "o.gif"), "--json"]
+    done = CliRunner().invoke(app, [*words, *more])
+    assert done.exit_code == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["rows"], said["steps"], said["to"]) == (["content", "style", "both"], 5, "A")
+    with Image.open(tmp_path / "o.gif") as image:
+        assert (image.size, getattr(image, "n_frames", 1)) == ((3 * 66 + 2, 66 + 2), 2 * 5 - 2)
+    a, b = (read_square(Path(path), painter) for path in (first, second))
+    made = interpolate(painter, a, b, "A", steps=5)
+    with Image.open(tmp_path / "o.png") as image:
+        corner = np.asarray(image)[-66:-2:4, -66:-2:4]
+    assert np.array_equal(corner, made[2, -1])
+    for wrong, message in (
+        (["--domain", "C"], "C: no domain"),
+        (["--domain", "A", "--gif", "x.png"], "x.png: an anim"),
+    ):
+        done = CliRunner().invoke(app, [*words, *wrong])
+        assert done.exit_code == 2 and message in done.stderr
+    (tmp_path / "1.png").write_bytes(b"")
+    done = CliRunner().invoke(app, [*words, "--domain", "A"])
+    assert done.exit_code == 2 and "1.png: empty file; mend it" in done.stderr
+
+
+def test_an_animation_is_whole_or_not_there(tmp_path: Path) -> None:
+    write_gif(tmp_path / "a.gif", images(3), milliseconds=40)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert (getattr(image, "n_frames", 1), image.info["duration"], image.info["loop"]) == (3, 40, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]

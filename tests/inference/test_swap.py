@@ -1,0 +1,80 @@
+"""Every content in every style: the cells against single translations, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from tests._helpers.folders import build, draw
+from tests._helpers.small_model import SIDE
+from translate.inference.swap import spread_of, swap, swap_figure
+from translate.io.images import UInt8
+
+
+def noise(count: int, seed: int) -> UInt8:
+    return np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def test_cells_are_single_translations(tmp_path: Path) -> None:
+    translator, contents, styles = build(tmp_path), noise(3, 0), noise(2, 1)
+    made = swap(translator.model, contents, styles, 0, 1)
+    assert made.shape == (2, 3, SIDE, SIDE, 3)
+    for i, style in enumerate(styles):
+        alone = translator.translate(list(contents), to="B", style=style)
+        assert np.abs(made[i].astype(int) - np.stack(alone).astype(int)).max() <= 1
+    assert not np.array_equal(made[0], made[1]), "styles matter"
+
+
+def test_the_figure_has_contents_above_and_styles_to_the_left(tmp_path: Path) -> None:
+    model, contents, styles = build(tmp_path).model, noise(3, 0), noise(2, 1)
+    figure = swap_figure(model, contents, styles, 0, 1)
+    scale, pad = 64 // SIDE, 2
+    step = 64 + pad
+    assert figure.shape == (3 * step + pad, 4 * step + pad, 3)
+
+    def tile(row: int, column: int) -> UInt8:
+        top, left = pad + row * step, pad + column * step
+        return figure[top : top + 64 : scale, left : left + 64 : scale]
+
+    assert (tile(0, 0) == 255).all()
+    assert all(np.array_equal(tile(0, 1 + j), contents[j]) for j in range(3))
+    assert all(np.array_equal(tile(1 + i, 0), styles[i]) for i in range(2))
+    assert np.array_equal(tile(2, 1), swap(model, contents, styles, 0, 1)[1, 0])
+
+
+def test_pictures_are_taken_evenly(tmp_path: Path) -> None:
+    config = build(tmp_path).config.data
+    for i in range(7):
+        Image.new("RGB", (SIDE, SIDE), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    assert spread_of(tmp_path, 3, config)[:, 0, 0, 0].tolist() == [0, 3, 6]
+    assert len(spread_of(tmp_path, 99, config)) == 7
+    (tmp_path / "3.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"3.png: empty file; mend it"):
+        spread_of(tmp_path, 3, config)
+    with pytest.raises(ValueError, match="no pictures; name another folder"):
+        spread_of(tmp_path / "none", 3, config)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    build(tmp_path)
+    for i in range(5):
+        draw(tmp_path / "a" / f"{i}.png", 30, 20, seed=i)
+        draw(tmp_path / "b" / "deep" / f"{i}.png", seed=9 + i)
+    words = ["swap", str(tmp_path / "model.safetensors"), str(tmp_path / "a"), str(tmp_path / "b")]
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "o.png"), "--columns", "4", "--rows", "2", "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout) == {"out": str(tmp_path / "o.png"), "contents": 4, "styles": 2}
+    with Image.open(tmp_path / "o.png") as image:
+        assert image.size == (5 * 66 + 2, 3 * 66 + 2)
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "o.png"), "--to", "A"])
+    assert "5 contents of B in 5 styles of A" in done.stdout
+    for wrong, message in ((["--to", "C"], "C: no domain"), (["--from", "B"], "both B")):
+        done = CliRunner().invoke(app, [*words, str(tmp_path / "p.png"), *wrong])
+        assert done.exit_code == 2 and message in done.stderr
+    assert not (tmp_path / "p.png").exists()

@@ -1,0 +1,238 @@
+"""The Python API: every kind of image comes back as it was given, and styles and company do what they should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests._helpers.small_model import SIDE, noise, save
+from translate.config import Config
+from translate.inference.translator import Translator
+from translate.io.files import sha256
+from translate.io.images import UInt8, to_float
+from translate.models.checkpoint import load_model
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def translator(path: Path) -> Translator:
+    return Translator.load(path, "cpu")
+
+
+@pytest.fixture(scope="module")
+def gray(tmp_path_factory: pytest.TempPathFactory) -> Translator:
+    return Translator.load(save(tmp_path_factory.mktemp("gray"), channels=1), "cpu")
+
+
+def near(a: UInt8, b: UInt8) -> bool:
+    return a.shape == b.shape and int(np.abs(a.astype(int) - b.astype(int)).max()) <= 1
+
+
+# -- loading -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_loaded_model_knows_where_it_comes_from(path: Path, translator: Translator) -> None:
+    assert isinstance(translator.config, Config) and translator.config.data.size == SIDE
+    assert translator.sha256 == sha256(path) and translator.summary == {"step": 7}
+
+
+@pytest.mark.parametrize(("device", "precision", "named"), [("cpu", "16", "precision"), ("tpu", "32", "device")])
+def test_a_wrong_device_or_precision_is_refused(path: Path, device: str, precision: str, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Translator.load(path, device, precision)
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file"):
+        Translator.load(tmp_path / "none")
+
+
+# -- images of every kind ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_pil_images_keep_their_size_and_alpha(translator: Translator, gray: Translator, mode: str) -> None:
+    image = Image.fromarray(noise(21, 34, 4)).convert(mode)
+    alpha = "A" if image.has_transparency_data else ""
+    for model, colours in ((translator, "RGB"), (gray, "L")):
+        (result,) = model.translate([image], "B")
+        assert (result.size, result.mode) == (image.size, colours + alpha)
+        if alpha:
+            assert result.getchannel("A").tobytes() == image.convert("RGBA").getchannel("A").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "coloured", "grayed"),
+    [
+        ((9, 30), (9, 30, 3), (9, 30)),
+        ((9, 30, 1), (9, 30, 3), (9, 30, 1)),
+        ((40, 16, 3), (40, 16, 3), (40, 16, 1)),
+        ((5, 5, 4), (5, 5, 4), (5, 5, 2)),
+        ((5, 5, 2), (5, 5, 4), (5, 5, 2)),
+    ],
+)
+def test_arrays_keep_their_size_and_alpha(
+    translator: Translator, gray: Translator, shape: tuple[int, ...], coloured: tuple[int, ...], grayed: tuple[int, ...]
+) -> None:
+    image = noise(*shape)
+    for model, expected in ((translator, coloured), (gray, grayed)):
+        (result,) = model.translate([image], "B")
+        assert result.shape == expected and result.dtype == np.uint8
+        if shape[-1] in (2, 4):
+            assert (result[..., -1] == image[..., -1]).all()
+
+
+def test_transparent_pixels_are_seen_as_background(translator: Translator) -> None:
+    hidden = noise(16, 16, 4)
+    hidden[..., 3] = 0
+    white = np.full((16, 16, 3), 255, np.uint8)
+    assert (translator.translate([hidden], "B")[0][..., :3] == translator.translate([white], "B")[0]).all()
+
+
+def test_images_of_all_sizes_at_once_equal_each_alone(translator: Translator) -> None:
+    sizes = [(1, 1), (16, 16), (50, 200), (17, 16), (16, 16), (3, 400), (32, 32), *[(20, 16)] * 11]
+    pictures = [noise(*size, 3, seed=i) for i, size in enumerate(sizes)]
+    together = translator.translate(pictures, "B")
+    for picture, result in zip(pictures, together, strict=True):
+        assert result.shape == picture.shape
+        assert near(result, translator.translate([picture], "B")[0])
+
+
+def test_a_tensor_equals_the_model_and_the_arrays(path: Path, translator: Translator) -> None:
+    pixels = np.stack([noise(SIDE, SIDE, 3, seed=i) for i in range(11)])
+    x = torch.from_numpy(to_float(pixels))
+    y = translator.translate(x, "B")
+    torch.testing.assert_close(y, load_model(path).model.translate(x, 0, 1), rtol=0, atol=1e-5)
+    for one, array in zip(y, translator.translate(list(pixels), "B"), strict=True):
+        assert near(array, ((one.permute(1, 2, 0).numpy() + 1) * 127.5 + 0.5).astype(np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 40, 60), (1, 3, 7, 7), (0, 3, 16, 16)])
+def test_a_tensor_keeps_its_size_type_and_range(translator: Translator, shape: tuple[int, ...]) -> None:
+    y = translator.translate((torch.rand(shape) * 2 - 1).double(), "B")
+    assert y.shape == shape and y.dtype == torch.float64 and not y.is_inference()
+    assert y.numel() == 0 or y.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("given_images", "reason"),
+    [
+        (Image.new("RGB", (9, 9)), "in a list"),
+        (noise(9, 9, 3), "in a list"),
+        ([noise(9, 9, 3).astype(np.float32)], "float32"),
+        ([noise(9, 9, 5)], "shape"),
+        ([np.zeros((0, 9), np.uint8)], "shape"),
+        ([Image.new("F", (9, 9))], "mode F"),
+        (["a.png"], "str"),
+        (torch.zeros(1, 3, 9, 9, dtype=torch.uint8), "float tensor"),
+        (torch.zeros(1, 1, 9, 9), "float tensor"),
+        (torch.zeros(3, 9, 9), "float tensor"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(translator: Translator, given_images: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        translator.translate(given_images, "B")  # type: ignore[call-overload]
+
+
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000))
+def test_the_model_sees_its_own_size(translator: Translator, width: int, height: int) -> None:
+    size, stride = translator.model_size(width, height), translator.config.model.stride
+    assert min(size) == SIDE and not any(side % stride for side in size) and max(size) <= 16 * SIDE
+    if max(width, height) <= 15 * min(width, height):
+        assert abs(max(size) - SIDE * max(width, height) / min(width, height)) <= stride / 2 + 0.5
+        assert (size[0] - size[1]) * (width - height) >= 0
+
+
+# -- domains -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "source", "reason"), [("C", None, "A, B"), ("B", "X", "A, B"), ("B", "B", "both B"), ("a", "A", "A, B")]
+)
+def test_wrong_domains_are_refused(translator: Translator, to: str, source: str | None, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        translator.translate([noise(9, 9)], to, source)
+
+
+def test_three_domains_need_a_source(tmp_path: Path) -> None:
+    translator = Translator.load(save(tmp_path, domains=("cat", "dog", "fox")), "cpu")
+    with pytest.raises(ValueError, match="cat, fox"):
+        translator.translate([noise(9, 9)], "dog")
+    images = [translator.translate([noise(16, 16, 3)], "dog", source)[0] for source in ("cat", "fox")]
+    assert (images[0] != images[1]).any()
+
+
+def test_directions_differ(translator: Translator) -> None:
+    image = noise(16, 16, 3)
+    assert (translator.translate([image], "A")[0] != translator.translate([image], "B")[0]).any()
+
+
+# -- styles ------------------------------------------------------------------------------------------------------------
+
+
+def test_random_styles_follow_from_seed_and_place(translator: Translator) -> None:
+    image = noise(16, 16, 3)
+    mean = translator.translate([image], "B")[0]
+    four = translator.translate([image] * 2, "B", style="random", seed=1, samples=2)
+    again = translator.translate([image] * 3, "B", style="random", seed=1, samples=2)
+    other = translator.translate([image] * 2, "B", style="random", seed=2, samples=2)
+    kinds = [mean, *four, *other]
+    assert len(four) == 4 and len({kind.tobytes() for kind in kinds}) == len(kinds)
+    assert all(near(a, b) for a, b in zip(four, again[:4], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("styles", "taken"),
+    [({"B": "random"}, "random"), ({"B": "mean"}, "mean"), ({"A": "random"}, "mean"), (7, "mean"), ({"B": 7}, "mean")],
+)
+def test_the_usual_style_is_what_the_training_found_best(path: Path, styles: object, taken: str) -> None:
+    translator, image = Translator.load(path, "cpu"), noise(20, 16, 3)
+    translator.summary["styles"] = styles
+    usual, wanted = (translator.translate([image] * 2, "B", style=style, seed=3) for style in ("auto", taken))
+    assert all((a == b).all() for a, b in zip(usual, wanted, strict=True))
+    assert (usual[0] == usual[1]).all() == (taken == "mean")
+
+
+def test_exemplars_give_their_style_mean(path: Path, translator: Translator) -> None:
+    exemplars = [noise(16, 16, 3, seed=i) for i in (5, 6)]
+    x = torch.from_numpy(to_float(noise(16, 16, 3)))[None]
+    model = load_model(path).model
+    mu = model.encoder.style(torch.from_numpy(to_float(np.stack(exemplars))), torch.tensor([1, 1])).mu
+    one, two = (model.translate(x, 0, 1, z_s) for z_s in (mu[:1], mu[1:]))
+    torch.testing.assert_close(translator.translate(x, "B", style=exemplars[0]), one, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        translator.translate(x, "B", style=Image.fromarray(exemplars[1])), two, rtol=0, atol=1e-5
+    )
+    listed = translator.translate(x.repeat(2, 1, 1, 1), "B", style=exemplars, samples=2)
+    torch.testing.assert_close(listed, torch.cat([one, two, two, one]), rtol=0, atol=1e-5)
+
+
+def test_exemplars_may_be_files(translator: Translator, tmp_path: Path) -> None:
+    exemplar, image = noise(30, 20, 3, seed=1), noise(16, 16, 3)
+    Image.fromarray(exemplar).save(tmp_path / "e.png")
+    (expected,) = translator.translate([image], "B", style=exemplar)
+    for style in (str(tmp_path / "e.png"), tmp_path):
+        assert (translator.translate([image], "B", style=style)[0] == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("style", "reason"), [("nice", "nice"), ([], "no exemplars"), (torch.zeros(1, 3, 9, 9), "Tensor")]
+)
+def test_wrong_styles_are_refused(translator: Translator, style: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        translator.translate([noise(9, 9)], "B", style=style)  # type: ignore[call-overload]
+
+
+def test_samples_must_be_positive(translator: Translator) -> None:
+    with pytest.raises(ValueError, match="samples"):
+        translator.translate([noise(9, 9)], "B", samples=0)

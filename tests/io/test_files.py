@@ -1,0 +1,111 @@
+"""translate.io.files: written whole or not at all, by failing on purpose; what lies in a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests._helpers.encoders import (
+    PHOTO,
+    put,
+)
+from translate.io.files import atomic, evenly, list_files, write_text
+from translate.io.images import (
+    list_images,
+    write_image,
+)
+
+
+def test_atomic_replaces_and_cleans_up(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    write_text(path, "line\r\nzwölf ✓\n")
+    assert path.read_bytes() == "line\r\nzwölf ✓\n".encode()
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+    with pytest.raises(ZeroDivisionError), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    with pytest.raises(FileNotFoundError), atomic(path):
+        pass  # the block wrote nothing
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(OSError) as caught, atomic(target) as temporary:
+        temporary.write_text("a file cannot replace a folder")
+    assert caught.value.filename == str(target)
+    with pytest.raises(FileNotFoundError) as missing:
+        write_text(tmp_path / "missing" / "x.txt", "")
+    assert missing.value.filename == str(tmp_path / "missing" / "x.txt")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "x.txt"] and "zwölf" in path.read_text("utf-8")
+
+
+def test_replacing_a_link_leaves_its_target_alone(tmp_path: Path) -> None:
+    outside = put(tmp_path / "outside.png", b"mine")
+    (tmp_path / "link.png").symlink_to(outside)
+    write_image(tmp_path / "link.png", PHOTO)
+    assert outside.read_bytes() == b"mine" and not (tmp_path / "link.png").is_symlink()
+
+
+def test_listing(tmp_path: Path) -> None:
+    root, outside = tmp_path / "in", tmp_path / "outside"
+    for name in (
+        "b.PNG",
+        "a/z.jpg",
+        "a/deep/x.tiff",
+        "a.png",
+        "notes.txt",
+        "noext",
+        ".introshift-12.part",
+        ".hidden.gif",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    (root / ".introshift-work").mkdir()
+    put(root / ".introshift-work" / "x.png", b"")
+    outside.mkdir()
+    put(outside / "o.png", b"")
+    (root / "link.png").symlink_to(root / "a.png")
+    (root / "broken.png").symlink_to(root / "nowhere.png")
+    (root / "linked").symlink_to(outside, target_is_directory=True)
+    (root / "loop").symlink_to(root, target_is_directory=True)
+    (root / "folder.png").mkdir()
+    os.mkfifo(root / "pipe.png")
+    found = [path.as_posix() for path in list_images(root)]
+    assert found == [".hidden.gif", "a.png", "a/deep/x.tiff", "a/z.jpg", "b.PNG", "link.png"]
+    assert [path.as_posix() for path in list_files(str(root))] == [*found, "noext", "notes.txt"]
+    assert all(not path.is_absolute() for path in list_images(root))
+
+
+def test_listing_reports_what_it_cannot_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[OSError] = []
+    assert list_images(tmp_path / "none", heard.append) == list_images(tmp_path / "none") == []
+    assert [type(error) for error in heard] == [FileNotFoundError]
+    (tmp_path / "locked").mkdir()
+    put(tmp_path / "a.png", b"")
+    scandir = os.scandir
+
+    def locked(path: Any) -> Any:
+        if os.fspath(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    assert list_images(tmp_path, heard.append) == [Path("a.png")]
+    assert heard[1].filename.endswith("locked")
+
+
+@given(st.integers(0, 60), st.integers(1, 70))
+def test_evenly_spaced_items_are_all_over_the_place(total: int, count: int) -> None:
+    chosen = evenly(range(total), count)
+    assert len(chosen) == len(set(chosen)) == min(count, total)
+    assert chosen == sorted(chosen)
+    if len(chosen) > 1:
+        steps = np.diff(chosen)
+        assert (chosen[0], chosen[-1]) == (0, total - 1)
+        assert steps.max() - steps.min() <= 1

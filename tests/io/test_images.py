@@ -1,0 +1,165 @@
+"""translate.io.images: files that are not what they should be."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests._helpers.encoders import (
+    PHOTO,
+    RNG,
+    SRGB_PROFILE,
+    encode,
+    png,
+    put,
+    reason,
+)
+from translate.io.images import (
+    FORMATS,
+    SUFFIXES,
+    ImageError,
+    read_image,
+)
+
+
+def seeds() -> dict[str, bytes]:
+    """Small files of every format, with the metadata whose parsers a broken byte may upset."""
+    photo, exif = Image.fromarray(PHOTO), Image.Exif()
+    exif[0x0112] = 6
+    more: dict[str, Any] = {"save_all": True, "append_images": [photo.rotate(180)]}
+    deep = Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 200)
+    floats = Image.fromarray(RNG.random((9, 13), dtype=np.float32))
+    return {
+        "jpeg": encode(photo, "JPEG", exif=exif, icc_profile=SRGB_PROFILE),
+        "progressive": encode(photo, "JPEG", progressive=True),
+        "png": encode(photo, "PNG", exif=exif, icc_profile=SRGB_PROFILE),
+        "palette": encode(photo.quantize(16), "PNG", transparency=bytes(range(16))),
+        "deep": encode(deep, "PNG"),
+        "apng": encode(photo, "PNG", **more),
+        "gif": encode(photo, "GIF", **more),
+        "webp": encode(photo, "WEBP", exif=exif, icc_profile=SRGB_PROFILE),
+        "moving webp": encode(photo, "WEBP", **more),
+        "bmp": encode(photo, "BMP"),
+        "tiff": encode(photo, "TIFF", icc_profile=SRGB_PROFILE),
+        "lzw": encode(photo, "TIFF", compression="tiff_lzw"),
+        "float": encode(floats, "TIFF"),
+    }
+
+
+@pytest.mark.parametrize("name", seeds())
+def test_flipped_bytes_give_a_picture_or_an_image_error(folder: Path, name: str) -> None:
+    source, seed = random.Random(name), seeds()[name]
+    for _ in range(60):
+        data = bytearray(seed)
+        for _ in range(source.choice((1, 1, 3))):
+            data[source.randrange(len(data))] = source.randrange(256)
+        try:
+            picture = read_image(put(folder / "fuzz.bin", data), max_pixels=10**6)
+        except ImageError as error:
+            assert str(error) and "\n" not in str(error)
+            continue
+        assert picture.pixels.dtype == np.uint8 and picture.pixels.shape == (*picture.size[::-1], 3)
+        assert picture.alpha is None or picture.alpha.shape == picture.pixels.shape[:2]
+
+
+@pytest.mark.parametrize("name", seeds())
+def test_cut_files_are_errors_or_lack_nothing(folder: Path, name: str) -> None:
+    data = seeds()[name]
+    whole = read_image(put(folder / "whole.bin", data)).pixels
+    for length in range(len(data) // 2, len(data), 7):
+        try:
+            cut = read_image(put(folder / "cut.bin", data[:length])).pixels
+        except ImageError:
+            continue
+        assert np.array_equal(cut, whole), length  # only what follows the pixels was lost
+    with pytest.raises(ImageError):
+        read_image(put(folder / "cut.bin", data[: len(data) // 3]))
+
+
+def test_reasons(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reason(put(folder / "empty.png", b"")) == "empty file"
+    assert reason(put(folder / "text.png", b"hello, world\n" * 9)).startswith(
+        "not an image of a supported format (PNG, "
+    )
+    assert reason(put(folder / "eps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")).startswith(
+        "not an image"
+    )
+    for kind in ("JPEG", "PNG", "BMP"):
+        data = encode(Image.fromarray(PHOTO), kind)
+        assert reason(put(folder / "cut.bin", data[: len(data) - 60])).startswith("truncated")
+    assert reason(folder / "none.png") == "cannot be read: no such file or directory"
+    (folder / "folder.png").mkdir(exist_ok=True)
+    assert reason(folder / "folder.png") == "cannot be read: is a directory"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/secret.png")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert reason(folder / "secret.png") == "cannot be read: permission denied"
+
+
+def test_huge_by_its_header(folder: Path) -> None:
+    path = put(folder / "huge.png", png(100_000, 20_000, 8, 2, b""))
+    assert reason(path) == "2000 Mpx exceed --max-pixels 178 Mpx"
+    path = put(folder / "small.png", encode(Image.new("L", (20, 10)), "PNG"))
+    assert reason(path, max_pixels=199) == "0.0002 Mpx exceed --max-pixels 0.000199 Mpx"
+    assert read_image(path, max_pixels=200).size == (20, 10)
+
+
+def test_pillows_own_limit_gives_way_to_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    path = put(folder / "small.png", encode(Image.new("L", (20, 10)), "PNG"))
+    assert read_image(path).size == (20, 10)
+    assert Image.MAX_IMAGE_PIXELS == 50
+
+
+def test_content_decides_and_a_wrong_name_is_noted(folder: Path) -> None:
+    for kind in FORMATS:
+        data = encode(Image.fromarray(PHOTO), kind)
+        right = next(suffix for suffix, name in SUFFIXES.items() if name == kind)
+        wrong = ".jpg" if kind != "JPEG" else ".png"
+        assert read_image(put(folder / f"x{right.upper()}", data)).warnings == ()
+        assert read_image(put(folder / "x.data", data)).warnings == ()
+        picture = read_image(put(folder / f"x{wrong}", data))
+        assert picture.format == kind and picture.warnings == (f"named {wrong} but its content is {kind}",)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_several(folder: Path, kind: str) -> None:
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    data = encode(first, kind, save_all=True, append_images=[second], duration=50)
+    picture = read_image(put(folder / "frames.bin", data))
+    assert np.abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 3
+    assert picture.warnings == ("has several frames, only the first is used",)
+
+
+def test_threads_share_the_silence_and_leave_no_trace(folder: Path) -> None:
+    corrupt = b"Exif\0\0MM\0*\0\0\0\x08\x00\x09"  # Pillow warns of it, and warnings are errors here
+    path = put(folder / "warns.jpg", encode(Image.fromarray(PHOTO), "JPEG", exif=corrupt))
+    empty = put(folder / "empty.jpg", b"")
+
+    def read(i: int) -> bool:
+        if i % 3 == 0:
+            reason(empty)
+        return bool(read_image(path).warnings)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(read, range(200)))
+        assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == (before, limit)
+
+
+def test_imports_without_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; import translate.io.images"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=Path(__file__).parents[2], check=True)

@@ -1,0 +1,231 @@
+"""The energy against a plain transcription, what is usual, and the scores of folders."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from tests._helpers.folders import build, draw
+from tests._helpers.small_model import SIDE
+from tests._helpers.trainings import bars, settings
+from translate.config import from_dict
+from translate.inference.anomaly import measure_folder, scores, to_csv
+from translate.inference.predictor import Painter
+from translate.io.images import to_float
+from translate.losses.energy import KEY, LEVELS, Reference, energies, training_quantiles
+from translate.metrics.statistics import auroc
+from translate.models.checkpoint import load_model, save_model
+from translate.models.networks import Model
+from translate.training.trainer import Trainer
+
+
+def kl(mu: Tensor, logvar: Tensor) -> float:
+    """Sum over latents of 1/2 (sigma^2 + mu^2 - 1 - ln sigma^2), number by number."""
+    pairs = zip(mu.flatten().tolist(), logvar.flatten().tolist(), strict=True)
+    return sum(0.5 * (math.exp(v) + m * m - 1 - v) for m, v in pairs)
+
+
+@pytest.mark.parametrize("rec", ["l1", "mse"])
+def test_the_energy_is_what_the_page_says(rec: str) -> None:
+    weights = {"rec": rec, "beta_rec": 0.7, "beta_kl_c": 0.3, "beta_kl_s": 1.9}
+    sizes = {"width": 8, "style_dim": 4, "condition": 8}
+    config = from_dict({"data": {"size": SIDE, "channels": 3}, "model": sizes, "objective": weights})
+    torch.manual_seed(0)
+    model = Model(config).eval()
+    x, y = torch.rand(3, 3, SIDE, SIDE) * 2 - 1, torch.tensor([0, 1, 1])
+    with torch.inference_mode():
+        found = energies(model, x, y, config.objective)
+        for i in range(3):
+            one, domain = x[i : i + 1], y[i : i + 1]
+            q_c, q_s = model.encoder.content(one, domain), model.encoder.style(one, domain)
+            error = (one - model.reconstruct(one, int(domain))).flatten()
+            l_r = float((error.abs() if rec == "l1" else error**2).sum())
+            parts = [l_r, kl(*q_c), kl(*q_s)]
+            expected = (0.7 * parts[0] + 0.3 * parts[1] + 1.9 * parts[2]) / (3 * SIDE * SIDE)
+            assert [float(part[i]) for part in found] == pytest.approx([expected, *parts], rel=1e-4)
+        known = energies(model, x, y, config.objective, model.encoder.content(x, y))
+    assert all(torch.equal(a, b) for a, b in zip(known, found, strict=True))
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=50), st.lists(st.floats(-1, 11), min_size=2, max_size=20))
+def test_percentiles_rise_from_0_to_100(usual: list[float], asked: list[float]) -> None:
+    reference = Reference.of(usual)
+    found = [reference.percentile(value) for value in sorted(asked)]
+    assert found == sorted(found) and found[0] >= 0 and found[-1] <= 100
+    assert reference.percentile(min(usual) - 1) == 0 and reference.percentile(max(usual) + 1) == 100
+    limits = [reference.limit(level) for level in LEVELS[1:]]
+    assert limits == sorted(limits) and limits[-1] == pytest.approx(max(usual), rel=1e-5)
+
+
+def test_percentiles_of_many_are_their_ranks() -> None:
+    values = np.random.default_rng(0).normal(size=4000)
+    reference = Reference.of(values)
+    for level in (0.001, 0.1, 0.5, 0.85, 0.999):
+        value = float(np.quantile(values, level))
+        assert reference.percentile(value) == pytest.approx(100 * level, abs=1)
+        assert (values > reference.limit(level)).mean() == pytest.approx(1 - level, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {KEY: 3},
+        {KEY: {"levels": [0, 1], "quantiles": {"B": [0, 1]}}},
+        {KEY: {"levels": [0, 1], "quantiles": {"A": [0]}}},
+        {KEY: {"levels": [0, 1], "quantiles": {"A": [1, 0]}}},
+        {KEY: {"levels": [0, 0.5], "quantiles": {"A": [0, 1]}}},
+        {KEY: {"levels": [], "quantiles": {"A": []}}},
+        {KEY: {"levels": [0, 1], "quantiles": {"A": [0, float("nan")]}}},
+        {KEY: {"levels": [0, 1], "quantiles": {"A": [0, "much"]}}},
+    ],
+)
+def test_a_model_file_that_says_nothing_of_it_is_told(broken: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"nothing of the usual energy of A.*train --resume") as caught:
+        Reference.of_training(broken, "A")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_unusable_levels_and_energies() -> None:
+    for level in (0.0, -1.0, 1.001, math.nan):
+        with pytest.raises(ValueError, match="--reject"):
+            Reference.of([1, 2]).limit(level)
+    for values in ([], [1, math.inf], [math.nan]):
+        with pytest.raises(ValueError, match="at least one energy"):
+            Reference.of(values)
+
+
+def test_training_ends_with_what_is_usual(tmp_path: Path) -> None:
+    config = settings(train={"score_every": 4})
+    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    trainer.save()
+    assert KEY not in load_model(tmp_path / "model.safetensors").summary, "checkpoints do without"
+    trainer.run()
+    whole = load_model(tmp_path / "model.safetensors")
+    for name, d in (("A", 0), ("B", 1)):
+        x = torch.from_numpy(to_float(np.stack(trainer.domains[d].images)))
+        with torch.no_grad():
+            found = energies(whole.model, x, torch.full((len(x),), d), config.objective).energy.numpy()
+        reference = Reference.of_training(whole.summary, name)
+        assert reference.quantiles == pytest.approx(np.quantile(found, LEVELS).tolist(), rel=1e-4)
+        assert Reference.of_training(load_model(tmp_path / "last.safetensors").summary, name).limit(1) > 0
+    before = (tmp_path / "model.safetensors").read_bytes()
+    trainer.save()
+    Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None).run(resume=True)
+    assert (tmp_path / "model.safetensors").read_bytes() == before, "the remedy that the error names"
+
+
+def test_energies_that_are_not_finite_end_no_training() -> None:
+    model = Model(config := from_dict({"data": {"size": SIDE}, "model": {"width": 8}}))
+    with torch.no_grad():
+        model.encoder.domain.weight[1] = math.nan
+    images = torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8)
+    found = training_quantiles(model, ["A", "B"], [images, images], config.objective)
+    assert found["quantiles"].keys() == {"A"}
+
+
+def test_auroc_counts_pairs() -> None:
+    rng = np.random.default_rng(0)
+    usual, foreign = rng.integers(0, 6, 30).tolist(), rng.integers(2, 9, 20).tolist()
+    wins = [(b > a) + (a == b) / 2 for a, b in itertools.product(usual, foreign)]
+    assert auroc(usual, foreign) == pytest.approx(sum(wins) / len(wins))
+    assert auroc([1, 2], [3]) == 1 and auroc([3], [1, 2]) == 0 and auroc([1, 1], [1]) == 0.5
+    with pytest.raises(ValueError, match="got 0 and 1"):
+        auroc([], [1])
+
+
+def usual(where: Path) -> Path:
+    """A model file with what is usual in A, but not in B, and pictures of noise in `in`, one of them broken."""
+    painter = build(where)
+    for i in range(5):
+        draw(where / "in" / "deep" / f"{i}.png", 16 + 5 * (i % 2), 16, seed=i)
+    (where / "in" / "cut.png").write_bytes(b"nothing")
+    found, _ = measure_folder(painter, where / "in", "A")
+    levels = sorted(value.energy for value in found.values())
+    file = load_model(where / "model.safetensors")
+    about = {KEY: {"levels": [0, 0.5, 1], "quantiles": {"A": [levels[0], levels[2], levels[3]]}}}
+    save_model(where / "model.safetensors", file.model, file.config, about)
+    return where / "model.safetensors"
+
+
+def test_a_score_does_not_know_its_neighbours(tmp_path: Path) -> None:
+    painter = Painter.load(usual(tmp_path), "cpu")
+    found, failures = measure_folder(painter, tmp_path / "in", "A")
+    assert [name for name, _ in failures] == ["cut.png"] and list(found) == [f"deep/{i}.png" for i in range(5)]
+    for i in range(5):
+        alone, _ = measure_folder(painter, tmp_path / "in" / "deep" / f"{i}.png", "A")
+        assert alone == {f"{i}.png": found[f"deep/{i}.png"]}
+    assert found != measure_folder(painter, tmp_path / "in", "B")[0]
+    native = Painter.load(tmp_path / "model.safetensors", "cpu", scale="native")
+    assert measure_folder(native, tmp_path / "in" / "deep" / "0.png", "A")[0] == {"0.png": found["deep/0.png"]}
+    with pytest.raises(ValueError, match="C: no domain of this model"):
+        measure_folder(painter, tmp_path / "in", "C")
+
+
+def test_an_energy_that_is_not_finite_is_a_failure(tmp_path: Path) -> None:
+    painter = Painter.load(usual(tmp_path), "cpu")
+    with torch.no_grad():
+        painter.model.encoder.domain.weight.fill_(math.nan)
+    found, failures = measure_folder(painter, tmp_path / "in", "A")
+    assert not found and ("deep/0.png", "its energy is not finite") in failures
+
+
+def test_csv_takes_any_name(tmp_path: Path) -> None:
+    painter = Painter.load(usual(tmp_path), "cpu")
+    odd = "a,\"b'\n\udcff 図.png"
+    draw(tmp_path / "one.png")
+    ((_, value),) = measure_folder(painter, tmp_path / "one.png", "A")[0].items()
+    text = to_csv(scores({odd: value}, Reference([0.0, value.energy], [0, 1]), 0.5))
+    (row,) = csv.DictReader(text.encode().decode().splitlines(keepends=True))
+    assert row["source"] == odd.replace("\udcff", "\\udcff") and row["rejected"] == "1"
+    assert float(row["energy"]) == pytest.approx(value.energy, rel=1e-5) and row["percentile"] == "100"
+
+
+def test_the_command(tmp_path: Path) -> None:
+    words = ["score", str(usual(tmp_path)), str(tmp_path / "in")]
+
+    def call(*more: object) -> tuple[int, str, str]:
+        done = CliRunner().invoke(app, [*words, *map(str, more)])
+        return done.exit_code, done.stdout, done.stderr
+
+    code, out, err = call("--domain", "A", "--reject", 1, "--json")
+    said = json.loads(out)
+    assert code == 1 and "failed cut.png" in err
+    assert (said["measured"], said["rejected"], len(said["failures"])) == (5, 1, 1)
+    highest = max(said["scores"], key=lambda row: row["energy"])
+    assert highest["rejected"] and highest["percentile"] == 100 and highest["energy"] > said["limit"]
+    code, out, _ = call("--domain", "A", "--reject", 0.5)
+    assert "beyond" in out and "5 measured, 2 beyond the 0.5 quantile of A, 1 failed" in out
+    (tmp_path / "in" / "cut.png").unlink()
+    code, out, _ = call("--domain", "A", "--out", tmp_path / "new" / "s.csv", "--against", tmp_path / "in")
+    assert code == 0 and "energy 0.500" in out
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "in" / "deep" / "0.png")
+    code, out, _ = call("--domain", "A", "--json")
+    first, *_, link = sorted(json.loads(out)["scores"], key=lambda row: row["source"])
+    assert code == 0 and link.pop("source") == "link.png" and link.items() <= first.items()
+    (tmp_path / "in" / "link.png").unlink()
+    with open(tmp_path / "new" / "s.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == [f"deep/{i}.png" for i in range(5)]
+    assert [row["rejected"] for row in rows].count("1") == 2
+    code, out, err = call("--domain", "B")
+    assert code == 2 and len([line for line in err.splitlines() if line.startswith("introshift: ")]) == 1
+    assert "train --resume" in err
+    code, out, _ = call("--domain", "B", "--reference", tmp_path / "in", "--json")
+    assert code == 0 and json.loads(out)["rejected"] <= 1
+    folder = (["A", "--out", tmp_path / "in"], "in: is a folder; name a file")
+    for wrong, message in (folder, (["A", "--reject", 2], "--reject 2"), (["C"], "C: no domain"), ([], "--domain")):
+        code, _, err = call("--domain", *wrong) if wrong else call()
+        assert code == 2 and message in err

@@ -1,0 +1,157 @@
+"""Model files and training states: round trips, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from translate.config import Config, from_dict
+from translate.models.checkpoint import FORMAT, KEY, load_model, save_model
+from translate.models.networks import Model
+from translate.training.checkpoint import load_state, save_state
+
+CONFIG = from_dict({"data": {"size": 16, "channels": 1}, "model": {"width": 8}})
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Model]:
+    torch.manual_seed(0)
+    model = Model(CONFIG).eval()
+    save_model(tmp_path / "model.safetensors", model, CONFIG, {"step": 3})
+    return tmp_path / "model.safetensors", model
+
+
+def test_a_model_is_rebuilt_from_its_file_alone(saved: tuple[Path, Model], tmp_path: Path) -> None:
+    path, model = saved
+    moved = tmp_path / "elsewhere" / "copy.safetensors"
+    moved.parent.mkdir()
+    shutil.copy(path, moved)
+    file = load_model(moved)
+    assert file.config == CONFIG
+    assert file.summary == {"step": 3}
+    x = torch.rand(2, 1, 16, 16) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(file.model.translate(x, 0, 1), model.translate(x, 0, 1))
+        assert torch.equal(file.model.reconstruct(x, 1), model.reconstruct(x, 1))
+    assert not any(parameter.requires_grad for parameter in file.model.parameters())
+
+
+def test_the_bytes_hold_no_pickle(saved: tuple[Path, Model]) -> None:
+    data = saved[0].read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    spans = sorted(tuple(value["data_offsets"]) for name, value in header.items() if name != "__metadata__")
+    assert spans[0][0] == 0
+    assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert 8 + int.from_bytes(data[:8], "little") + spans[-1][1] == len(data), "header, tensors, nothing else"
+
+
+def test_equal_models_are_equal_files(saved: tuple[Path, Model], tmp_path: Path) -> None:
+    path, model = saved
+    for _ in range(5):
+        save_model(tmp_path / "again.safetensors", model, CONFIG, {"step": 3})
+        assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def change(path: Path, tensors: dict[str, torch.Tensor] | None = None, **changed: Any) -> None:
+    about = {"format": FORMAT, "config": CONFIG.model_dump(mode="json"), "summary": {}, **changed}
+    save_file(load_file(path) if tensors is None else tensors, path, {KEY: json.dumps(about)})
+
+
+def test_damaged_and_foreign_files_are_refused_in_one_line(saved: tuple[Path, Model], tmp_path: Path) -> None:
+    path, _ = saved
+    good = path.read_bytes()
+
+    def refused(content: bytes | None = None) -> str:
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ValueError) as caught:
+            load_model(path)
+        assert len(str(caught.value).splitlines()) == 1
+        assert str(path) in str(caught.value)
+        return str(caught.value)
+
+    assert "not a readable safetensors file" in refused(good[: len(good) // 2])
+    assert "not a readable safetensors file" in refused(pickle.dumps({"weights": 1}))
+    assert "not a readable safetensors file" in refused(b"")
+    path.write_bytes(good)
+    change(path, {"features.0.weight": torch.zeros(1)}, format="something")
+    assert "not an introshift model" in refused()
+    path.write_bytes(good)
+    for config in ({"model": {"width": "wide"}}, [], 3):
+        change(path, config=config)
+        assert "damaged model metadata" in refused()
+        path.write_bytes(good)
+    for text in ("{", "[]", "3", "null"):
+        save_file(load_file(path), path, {KEY: text})
+        assert "damaged model metadata" in refused()
+        path.write_bytes(good)
+    path.write_bytes(good)
+    change(
+        path, config=from_dict({"data": {"size": 16}, "model": {"width": 1024, "levels": 2}}).model_dump(mode="json")
+    )
+    assert "do not fit" in refused()
+    path.write_bytes(good)
+    tensors = load_file(path)
+    change(path, {**tensors, "decoder.last.bias": tensors["decoder.last.bias"] * float("nan")})
+    assert "not finite" in refused()
+    path.unlink()
+    assert "no such file" in refused()
+
+
+def trained(config: Config = CONFIG) -> tuple[Model, Model, list[torch.optim.Optimizer]]:
+    torch.manual_seed(1)
+    model = Model(config)
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(p.parameters()) for p in (model.encoder, model.decoder)]
+    model.reconstruct(torch.rand(2, 1, 16, 16), 0).sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return model, copy.deepcopy(model), optimizers
+
+
+def test_a_state_restores_everything_and_two_are_kept(tmp_path: Path) -> None:
+    model, average, optimizers = trained()
+    for step in (1, 2, 3):
+        save_state(tmp_path, model, average, optimizers, {"step": step, "seconds": 0.5})
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "step_0000002.safetensors",
+        "step_0000003.safetensors",
+    ]
+    torch.manual_seed(9)
+    other = Model(CONFIG)
+    fresh = [torch.optim.Adam(p.parameters()) for p in (other.encoder, other.decoder)]
+    clock, complaints = load_state(tmp_path, other, copy.deepcopy(other), fresh)
+    assert clock == {"step": 3, "seconds": 0.5}
+    assert not complaints
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+    for old, new in zip(optimizers, fresh, strict=True):
+        before, after = old.state_dict()["state"], new.state_dict()["state"]
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[i][k], after[i][k]) for i in before for k in before[i])
+
+
+def test_a_damaged_newest_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    parts = trained()
+    save_state(tmp_path, *parts, {"step": 1})
+    save_state(tmp_path, *parts, {"step": 2})
+    (tmp_path / "step_0000002.safetensors").write_bytes(b"torn")
+    clock, complaints = load_state(tmp_path, *parts)
+    assert clock == {"step": 1}
+    assert "step_0000002.safetensors" in complaints[0]
+    (tmp_path / "step_0000001.safetensors").unlink()
+    with pytest.raises(ValueError, match="no training state"):
+        load_state(tmp_path, *parts)
+
+
+def test_a_state_of_other_sizes_is_refused(tmp_path: Path) -> None:
+    save_state(tmp_path, *trained(), {"step": 1})
+    other = from_dict({"data": {"size": 16, "channels": 1}, "model": {"width": 16}})
+    with pytest.raises(ValueError, match="another model config"):
+        load_state(tmp_path, *trained(other))

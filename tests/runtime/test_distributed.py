@@ -1,0 +1,113 @@
+"""Two processes on a CPU against one: the same gradients, one writer, resuming, stopping together."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from translate.models.checkpoint import load_tensors
+
+ROOT = Path(__file__).parents[2]
+STEP = """
+import sys, torch
+from pathlib import Path
+from tests._helpers.trainings import bars, settings
+from translate.models.distributions import Gaussian
+from translate.training.trainer import Trainer
+
+torch.set_num_threads(1)
+Gaussian.sample = lambda q: q.mu  # noise is drawn in each process by itself
+torch.randn_like = torch.zeros_like
+plain = {name: 0.0 for name in ("content_affine", "content_warp", "energy_shift", "energy_cutout")}
+config = settings(augment=plain, model={"style_dropout": 0.0}, train={"batch_size": 4, "warmup": 0.0})
+trainer = Trainer(config, bars(config), Path(sys.argv[1]) / "run", "cpu", say=lambda text: None)
+trainer.learner.optimizers = []
+trainer.learner.players = ()
+trainer.step(trainer.batches.batch(0))
+gradients = {name: p.grad for name, p in trainer.learner.model.named_parameters()}
+torch.save(gradients, Path(sys.argv[1]) / f"{trainer.processes.count}_{trainer.processes.rank}.pt")
+"""
+
+
+def launch(count: int, *arguments: object) -> subprocess.Popen[str]:
+    """Python with these arguments, once or in several processes."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"] if count > 1 else []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    words = [sys.executable, *launcher, *(str(word) for word in arguments)]
+    return subprocess.Popen(words, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    return out
+
+
+def test_gradients_of_two_equal_those_of_one_on_the_joined_batch(tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text(STEP)
+    for count in (1, 2):
+        finished(launch(count, script, tmp_path))
+    one, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
+    assert sum(gradient.abs().sum() > 0 for gradient in one.values()) > 50
+    for name, gradient in one.items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    for name in ("trainA", "trainB"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            Image.new("L", (16, 16), 40 * i).save(tmp_path / name / f"{i}.png")
+    sections = {
+        "data": {"root": str(tmp_path), "size": 16, "channels": 1},
+        "model": {"width": 8, "style_dim": 4, "condition": 8},
+        "train": {"steps": 8, "batch_size": 2, "log_every": 2, "checkpoint_every": 4},
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(sections))
+    return tmp_path / "c.yaml"
+
+
+def train(config: Path, out: Path, *more: object, count: int = 2) -> subprocess.Popen[str]:
+    return launch(count, "-m", "pipelines.cli", "train", config, "--out", out, "--device", "cpu", *more)
+
+
+def test_two_processes_write_one_run_and_resume_it(config: Path, tmp_path: Path) -> None:
+    finished(train(config, tmp_path / "whole"))
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "stats.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8], "one of the two writes"
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    for path in (tmp_path / "parts" / "state").glob("step_0000008*"):
+        path.unlink()  # as if it had been killed after step 4
+    finished(train(config, tmp_path / "parts", "--resume"))
+    whole, parts = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(config: Path, tmp_path: Path) -> None:
+    process = train(config, tmp_path / "run", "--set", "train.batch_size=3")
+    _, words = process.communicate(timeout=180)
+    assert process.returncode != 0 and "train.batch_size: 3 cannot be shared by 2 processes" in words
+
+
+def test_both_stop_when_one_is_told_to(config: Path, tmp_path: Path) -> None:
+    process = train(config, tmp_path / "run", "--set", "train.steps=100000")
+    while process.poll() is None and not (tmp_path / "run" / "stats.jsonl").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, words = process.communicate(timeout=180)
+    assert "--resume continues" in words
+    assert len(list((tmp_path / "run" / "state").iterdir())) == 2

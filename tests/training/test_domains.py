@@ -1,0 +1,178 @@
+"""One domain is a plain image Soft-IntroVAE, three are translated in all six directions: trained, at toy size."""
+
+from __future__ import annotations
+
+import json
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from translate.config import ConfigError, from_dict, load_config
+from translate.data.augmentation import augmentations
+from translate.data.dataset import to_batch
+from translate.inference.predictor import Painter
+from translate.inference.sampling import sample
+from translate.inference.translator import Translator
+from translate.io.images import UInt8
+from translate.losses.soft_introvae import one_latent_decoder_loss, one_latent_encoder_loss
+from translate.losses.translation import Objective
+from translate.metrics.distribution import kernel_distance
+from translate.models.checkpoint import load_model
+from translate.models.networks import Model
+from translate.training.validation import RandomFeatures
+
+SIZE = 16
+runner = CliRunner()
+
+
+def bars(thickness: int, upright: bool = False) -> UInt8:
+    """Gray bars of some thickness at every place. Shape: (n, S, S, 1)."""
+    images = np.full((SIZE - thickness, SIZE, SIZE, 1), 255, np.uint8)
+    for i, image in enumerate(images):
+        image[i : i + thickness] = 0
+    return images.transpose(0, 2, 1, 3) if upright else images
+
+
+def write(folder: Path, images: UInt8) -> Path:
+    folder.mkdir(parents=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image[:, :, 0]).save(folder / f"{i:02}.png")
+    return folder
+
+
+def train(root: Path, domains: dict[str, UInt8], steps: int, **sections: object) -> Path:
+    """Runs `introshift train` on the images; returns the run folder."""
+    data = {"domains": {name: str(write(root / name, images)) for name, images in domains.items()}}
+    config = {
+        "data": {**data, "size": SIZE, "channels": 1},
+        "train": {"steps": steps, "batch_size": 8, "learning_rate": 2e-3, "ema_decay": 0.98, "precision": "32"},
+        **sections,
+    }
+    (root / "config.yaml").write_text(json.dumps(config))
+    ran = runner.invoke(app, ["train", str(root / "config.yaml"), "--out", str(root / "run"), "--device", "cpu"])
+    assert ran.exit_code == 0, ran.output
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("alone")
+    sizes = {"width": 16, "style_dim": 8, "condition": 16}
+    return train(root, {"bars": np.concatenate([bars(3), bars(3, upright=True)])}, 250, model=sizes)
+
+
+def test_one_domain_is_reconstructed_and_sampled(alone: Path) -> None:
+    file = load_model(alone / "model.safetensors")
+    images = np.concatenate([bars(3), bars(3, upright=True)])
+    x = to_batch(images, torch.device("cpu"))
+    with torch.inference_mode():
+        error = (file.model.reconstruct(x, 0) - x).abs().mean()
+        assert error < 0.6 * (x.mean(0) - x).abs().mean(), "far nearer than the best single picture"
+        drawn = np.stack(list(sample(Painter.load(alone / "model.safetensors", "cpu"), "bars", 64)))
+        assert drawn.shape == (64, SIZE, SIZE, 1)
+        features = RandomFeatures(1)
+        real, made, noise = (
+            features(to_batch(y, torch.device("cpu")))
+            for y in (images, drawn, np.random.default_rng(0).integers(0, 256, drawn.shape, np.uint8))
+        )
+        scale = real.std()
+        distances = [kernel_distance(f / scale, real / scale) for f in (made, noise)]
+    assert distances[0] < 0.1 * distances[1]
+    assert drawn.astype(float).std(0).mean() > 30, "samples differ"
+
+
+def test_one_domain_has_the_objective_of_the_paper() -> None:
+    """Equations 3 to 6, from the terms of a step: the divergence of real images is no business of the decoder's."""
+    config = from_dict({"data": {"domains": {"A": "a"}, "size": SIZE, "channels": 1}, "model": {"width": 8}})
+    torch.manual_seed(0)
+    model, x, y = Model(config), torch.rand(4, 1, SIZE, SIZE) * 2 - 1, torch.zeros(4, dtype=torch.int64)
+    w, n = config.objective, x[0].numel()
+    losses = Objective(w, augmentations(config.augment)).introspective(model, x, y, y, beta_neg=32.0)
+    terms = losses.terms
+    fake_rec, fake_kl = (torch.stack([terms[f"{k}_reconstruction"], terms[f"{k}_prior"]]) for k in ("rec", "kl_s"))
+    encoder = one_latent_encoder_loss(
+        terms["rec"], terms["kl_s"], fake_rec, fake_kl, beta_rec=1.0, beta_kl=1.0, beta_neg=32.0, scale=1 / n
+    )
+    decoder = one_latent_decoder_loss(
+        terms["rec"], fake_rec, fake_kl, beta_rec=1.0, beta_kl=1.0, gamma_r=0.0, scale=1 / n
+    )
+    assert losses.encoder is not None and losses.decoder is not None
+    torch.testing.assert_close(losses.both + losses.encoder, encoder.mean())
+    torch.testing.assert_close(losses.both + losses.decoder, decoder.mean() + terms["kl_s"].mean() / n)
+
+
+def test_what_one_domain_leaves_behind(alone: Path) -> None:
+    scores = [json.loads(line) for line in (alone / "scores.jsonl").read_text().splitlines()]
+    (way,) = scores[-1]["ways"]
+    assert way["source"] == way["to"] == "bars" and scores[-1]["value"] == pytest.approx(
+        max(way["distance"], 0) + 0.1 * way["cycle"]
+    )
+    lines = [json.loads(line) for line in (alone / "stats.jsonl").read_text().splitlines()]
+    assert {"rec", "kl_s", "kl_s_prior", "kl_s_reconstruction", "rec_prior"} <= lines[-1].keys()
+    assert not {"cyc", "kl_s_translation", "kl_s_wrong"} & lines[-1].keys()
+    assert all(line["kl_c"] == 0 for line in lines), "there is no content"
+    scored = runner.invoke(app, ["score", str(alone / "model.safetensors"), str(alone.parent / "bars"), "--json"])
+    assert scored.exit_code in (0, 2), scored.output
+
+
+def test_what_one_domain_cannot_do(alone: Path, tmp_path: Path) -> None:
+    model = alone / "model.safetensors"
+    with pytest.raises(ValueError, match="the model knows bars alone: there is nothing to translate"):
+        Translator.load(model, "cpu").translate(torch.zeros(1, 1, SIZE, SIZE), to="bars")
+    with pytest.raises(ValueError, match="--scale native: a model of one domain has one latent and one size"):
+        Painter.load(model, "cpu", scale="native")
+    with pytest.raises(ValueError, match="--content: a model of one domain has no content"):
+        sample(Painter.load(model, "cpu"), "bars", 1, content=alone.parent / "bars")
+    refused = runner.invoke(app, ["evaluate", str(model), str(tmp_path)])
+    assert refused.exit_code == 2 and "knows one domain, bars; sample from it, then compare" in refused.output
+    with pytest.raises(ConfigError, match="content_channels: 0 leaves nothing to translate"):
+        from_dict({"model": {"content_channels": 0}})
+
+
+def test_what_lies_between_two_images_of_one_domain(alone: Path, tmp_path: Path) -> None:
+    pictures = [str(alone.parent / "bars" / name) for name in ("00.png", "20.png")]
+    ends = [str(alone / "model.safetensors"), *pictures, str(tmp_path / "between.png"), "--domain", "bars"]
+    ran = runner.invoke(app, ["interpolate", *ends, "--steps", "5", "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout)["rows"] == ["latent"]
+
+
+def test_init_writes_a_config_for_one_folder_and_for_three(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name, bars(3)) for name in "xyz"]
+    for count in (1, 3):
+        out = tmp_path / f"{count}.yaml"
+        ran = runner.invoke(app, ["init", *map(str, folders[:count]), "-o", str(out)])
+        assert ran.exit_code == 0, ran.output
+        config = load_config(out)
+        assert config.data.names == tuple("ABC"[:count])
+        assert config.data.folder("A") == folders[0] and config.model.one_latent == (count == 1)
+    ran = runner.invoke(app, ["init", *[str(folders[0])] * 27, "-o", str(tmp_path / "many.yaml")])
+    assert ran.exit_code == 2 and "at most 26 have a letter" in ran.output
+
+
+def test_an_image_of_any_shape_passes_through_one_latent(alone: Path) -> None:
+    image = np.tile(bars(3)[5], (1, 4, 1))
+    (again,) = Translator.load(alone / "model.safetensors", "cpu").translate([image], to="bars", style="own")
+    assert again.shape == image.shape
+
+
+def test_three_domains_are_translated_in_six_directions(tmp_path: Path) -> None:
+    domains = {"thin": bars(2), "thick": bars(5), "gray": 128 + bars(2) // 2}
+    run = train(tmp_path, domains, 220, model={"width": 16, "style_dim": 4, "condition": 16})
+    translator, features = Translator.load(run / "model.safetensors", "cpu"), RandomFeatures(1)
+
+    def far(a: UInt8, b: UInt8) -> float:
+        x, y = (features(to_batch(images, torch.device("cpu"))) for images in (a, b))
+        return kernel_distance(x / y.std(), y / y.std())
+
+    for a, b in permutations(domains, 2):
+        made = np.stack(translator.translate(list(domains[a]), to=b, source=a))
+        assert far(made, domains[b]) < 0.5 * far(domains[a], domains[b]), (a, b)
+    ways = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])["ways"]
+    assert {(way["source"], way["to"]) for way in ways} == set(permutations(domains, 2))

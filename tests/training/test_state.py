@@ -1,0 +1,29 @@
+"""Where a run stands follows from its clock alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from translate.config import TrainConfig
+from translate.training.state import LEARNING_RATE_RAMP, Clock
+
+
+def test_the_learning_rate_rises_at_the_start_and_when_the_game_begins() -> None:
+    train = TrainConfig(steps=4000, warmup=0.25, learning_rate=1e-3, cooldown=0.25)
+    rates = []
+    clock = Clock(train)
+    for clock.step in range(4000):
+        if clock.beta_neg is None and not clock.warming_up:
+            clock.beta_neg, clock.game_step = 64.0, clock.step
+        rates.append(clock.learning_rate)
+    ramp = [1e-3 * (i + 1) / LEARNING_RATE_RAMP for i in range(LEARNING_RATE_RAMP)]
+    assert rates[:100] == pytest.approx(ramp) and rates[1000:1100] == pytest.approx(ramp)
+    assert set(rates[100:1000]) == set(rates[1100:3000]) == {1e-3}
+    assert rates[3000:] == pytest.approx([1e-3 * (1 - i / 1000) for i in range(1000)])
+
+
+def test_minutes_decide_where_they_end_first() -> None:
+    clock = Clock(TrainConfig(steps=1000, max_minutes=2.0, warmup=0.3), step=100, seconds=30.0)
+    assert clock.fraction == 0.25 and clock.warming_up
+    clock.step = 400
+    assert clock.fraction == 0.4 and not clock.warming_up

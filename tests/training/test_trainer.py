@@ -1,0 +1,229 @@
+"""Training: it learns, it resumes to the same weights, it stops cleanly, it leaves readable files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import platform
+import resource
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests._helpers.trainings import bars, run, settings, weights
+from translate.data.dataset import Domain
+from translate.io.images import read_image
+from translate.models.checkpoint import load_model, load_tensors
+from translate.presets import PRESETS
+from translate.runtime.device import choose_device, choose_precision, keep_freed_memory
+from translate.training.trainer import Interrupted, Tick, Trainer
+
+
+def test_a_tiny_model_learns(tmp_path: Path) -> None:
+    config = settings(
+        train={"steps": 120, "batch_size": 4, "log_every": 20, "learning_rate": 2e-3, "checkpoint_every": 200}
+    )
+    run(config, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(20, 121, 20))
+    assert lines[-1]["rec"] < 0.5 * lines[0]["rec"]
+    assert {"cyc", "kl_s_translation", "kl_s_wrong", "beta_neg", "learning_rate", "images_per_second"} <= lines[
+        -1
+    ].keys()
+    assert "kl_s_translation" not in lines[0], "the warm-up decodes no fakes"
+    file = load_model(tmp_path / "model.safetensors")
+    assert file.summary["step"] == 120
+    sheet = read_image(tmp_path / "samples" / "step_0000120.png").pixels
+    assert sheet.shape[0] > 8 * 96
+    assert sheet.shape[1] > 6 * 96
+
+
+def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
+    config = settings(augment={"content_affine": 0.5, "energy_shift": 0.1}, data={"flip": 0.5})
+    run(config, tmp_path / "whole")
+    trainer = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
+    plain, count = trainer.step, 0
+
+    def dies_at_the_sixth(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        nonlocal count
+        count += 1
+        if count == 6:
+            raise MemoryError
+        return plain(x)
+
+    trainer.step = dies_at_the_sixth  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        trainer.run()
+    run(config, tmp_path / "parts", resume=True)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "stats.jsonl").read_text().splitlines()]
+    assert steps == [2, 4, 6, 8]
+
+
+def test_a_process_goes_on_until_all_agree_to_stop(tmp_path: Path) -> None:
+    trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
+    plain = trainer.step
+
+    def told(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        if trainer.clock.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(x)
+
+    trainer.step = told  # type: ignore[method-assign]
+    trainer.processes.agree = lambda seconds, stop: (seconds, False)  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        trainer.run()
+    assert trainer.clock.step == 8
+
+
+def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_path: Path) -> None:
+    config = settings(train={"steps": 12, "score_every": 3, "checkpoint_every": 4})
+    whole = run(config, tmp_path / "whole")
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "scores.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6, 9, 12]
+    values = [float(line["value"]) for line in lines]
+    as_good = [line for i, line in enumerate(lines) if values[i] <= 1.3 * min(values[: i + 1])]
+    best = {"step": as_good[-1]["step"], "value": min(values)}
+    assert (whole.clock.best_step, whole.clock.best_value) == (best["step"], best["value"])
+    assert load_model(tmp_path / "whole" / "model.safetensors").summary["step"] == best["step"]
+    assert lines[-1]["ways"][0].keys() >= {"source", "to", "distance", "identity", "cycle", "gap", "memorised"}
+
+    first = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
+    plain = first.save
+
+    def dies_after_step_eight() -> None:
+        plain()
+        if first.clock.step == 8:
+            raise MemoryError
+
+    first.save = dies_after_step_eight  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        first.run()
+    second = run(config, tmp_path / "parts", resume=True)
+    assert (second.clock.best_step, second.clock.best_value) == (best["step"], best["value"])
+    for name in ("whole", "parts"):
+        assert (tmp_path / name / "scores.jsonl").read_text() == (tmp_path / "whole" / "scores.jsonl").read_text()
+    kept = [load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")]
+    assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
+
+
+def test_what_goes_wrong_is_said_once_and_stays_in_the_model_file(tmp_path: Path) -> None:
+    config = settings(train={"steps": 8, "warmup": 0.25, "score_every": 2})
+    said: list[str] = []
+    Trainer(config, bars(config), tmp_path, "cpu", say=said.append).run()
+    warnings = [text for text in said if "warning" in text]
+    kept = load_model(tmp_path / "model.safetensors").summary["warnings"]
+    assert kept, "eight steps cannot translate"
+    assert all(any(text.endswith(warning[-40:]) for text in warnings) or warning for warning in kept)
+    assert len({text.split("warning: ")[1].split(":")[0] for text in warnings}) <= len(warnings) <= 8
+
+
+def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
+    config = settings(train={"steps": 100_000, "checkpoint_every": 100_000})
+    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(Interrupted, match="--resume continues"):
+        trainer.run()
+    assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.clock.step > 0
+    assert [path.name for path in sorted((tmp_path / "state").iterdir())][0] == "step_0000000.safetensors"
+
+
+def test_minutes_end_a_run_and_its_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr("translate.training.trainer.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    trainer = run(settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5}), tmp_path)
+    assert trainer.clock.step == trainer.clock.seconds == 12
+    assert trainer.clock.fraction == 1
+    assert trainer.clock.learning_rate == 0
+    assert trainer.clock.beta_neg is not None
+
+
+def test_three_domains_train_as_two_do(tmp_path: Path) -> None:
+    config = settings(data={"domains": {"A": "a", "B": "b", "C": "c"}})
+    trainer = run(config, tmp_path, domains=3)
+    x = torch.rand(1, 1, 16, 16)
+    moved = {to: trainer.learner.average.translate(x, 0, to) for to in (1, 2)}
+    assert not torch.equal(moved[1], moved[2])
+
+
+def test_domains_of_very_different_sizes(tmp_path: Path) -> None:
+    a, b = bars(settings())
+    trainer = Trainer(settings(), [a, Domain("B", b.images[:2], {})], tmp_path, "cpu", say=lambda text: None)
+    assert trainer.run()["step"] == 8
+    assert read_image(tmp_path / "samples" / "step_0000008.png").pixels.shape[0] < 3 * 100
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_trains_a_few_steps(preset: str, tmp_path: Path) -> None:
+    config = settings(
+        data={"size": 32, "channels": 3},
+        model={"preset": preset, "width": 8},
+        train={"steps": 3, "warmup": 0.4, "log_every": 1},
+    )
+    before = Trainer(config, bars(config), tmp_path / "x", "cpu").learner.average.state_dict()
+    after = run(config, tmp_path / "run").learner.average.state_dict()
+    assert all(value.isfinite().all() for value in after.values())
+    changed = {name.split(".")[0] for name in after if not torch.equal(before[name], after[name])}
+    assert changed == {"encoder", "decoder"}
+
+
+def test_bf16_trains_too_and_keeps_float32_weights(tmp_path: Path) -> None:
+    trainer = run(settings(train={"precision": "bf16"}), tmp_path)
+    assert {p.dtype for p in trainer.learner.average.parameters()} == {torch.float32}
+    assert all(p.isfinite().all() for p in trainer.learner.average.parameters())
+
+
+def test_the_progress_is_told(tmp_path: Path) -> None:
+    ticks: list[Tick] = []
+    Trainer(settings(), bars(settings()), tmp_path, "cpu", lambda text: None, ticks.append).run()
+    assert [tick.step for tick in ticks] == [2, 4, 6, 8]
+    assert ticks[-1].fraction == 1
+    assert ticks[-1].seconds_left == pytest.approx(0)
+    assert all(tick.images_per_second > 0 and "rec" in tick.terms for tick in ticks)
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(ValueError, match="--device abacus: not available here; use one of auto"):
+        choose_device("abacus")
+    assert choose_precision("32", torch.device("cpu")) is torch.float32
+    assert choose_precision("bf16", torch.device("cpu")) is torch.bfloat16
+
+
+def test_tensorboard_sees_each_step_once_also_after_a_kill(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = settings(train={"tensorboard": True, "sample_every": 4, "score_every": 4})
+    run(config, tmp_path)
+    (tmp_path / "state" / "step_0000008.safetensors").unlink()
+    run(config, tmp_path, resume=True)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("stats/kl_s")] == [2, 4, 6, 8]
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [event.value for event in events.Scalars("stats/kl_s")] == pytest.approx([line["kl_s"] for line in lines])
+    assert [event.step for event in events.Scalars("scores/value")] == [4, 8]
+    assert [event.step for event in events.Images("samples")] == [4, 8]
+
+
+def test_tensorboard_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ValueError, match=r"train.tensorboard: .*pip install 'introshift\[tensorboard\]'"):
+        run(settings(train={"tensorboard": True}), tmp_path)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_freed_memory_is_kept() -> None:
+    keep_freed_memory()
+    faults = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        several = [torch.ones(2**20) for _ in range(20)]  # each 1024 pages of 4 KB
+        del several
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert faults[-1] < 1024, faults

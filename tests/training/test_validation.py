@@ -1,0 +1,174 @@
+"""The score without pairs: right order, right numbers, a warning for each thing that goes wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import astuple
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from translate.metrics.distribution import kernel_distance
+from translate.models.distributions import Gaussian
+from translate.models.networks import Model
+from translate.training.validation import ALIKE, COLLAPSED, MEMORISED, Judge, RandomFeatures, Way, usual_styles, value
+
+N, SIZE = 40, 16
+Translate = Callable[[Tensor, Tensor], Tensor]
+
+
+def textures(seed: int, n: int = N) -> Tensor:
+    """Domain A: vertical stripes of any phase and contrast, uint8 (n, 1, S, S); turned by 90 degrees they are B's."""
+    draw = torch.Generator().manual_seed(seed)
+    phase, height = torch.rand(2, n, 1, 1, generator=draw)
+    wave = torch.sin(torch.arange(SIZE) * 0.9 + 6.28 * phase) * (0.4 + 0.6 * height)
+    return ((wave.expand(n, SIZE, SIZE) + 1) * 127.5).round().byte()[:, None]
+
+
+def turn(x: Tensor) -> Tensor:
+    return x.transpose(2, 3)
+
+
+class Stub(nn.Module):
+    """Answers as a model does: `translation` of an image and a style, and KL_s = `kl(x, y)` nats for every image."""
+
+    style_dim = 2
+
+    def __init__(self, translation: Translate, kl: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.translation, self.kl = translation, kl
+        self.encoder = self
+
+    def translate(self, x: Tensor, source: int, to: int, z_s: Tensor | None = None) -> Tensor:
+        return self.translation(x, torch.zeros(len(x), self.style_dim) if z_s is None else z_s)
+
+    def style(self, x: Tensor, y: Tensor) -> Gaussian:  # KL of N(m, 1) is m^2 / 2
+        return Gaussian((2 * self.kl(x, y)).sqrt()[:, None], torch.zeros(len(x), 1))
+
+
+def no_kl(x: Tensor, y: Tensor) -> Tensor:
+    return torch.zeros(len(x))
+
+
+def ways(translation: Translate, kl: Callable[[Tensor, Tensor], Tensor] = no_kl) -> list[Way]:
+    held_out, trained = [textures(1), turn(textures(2))], [textures(3, 80), turn(textures(4, 80))]
+    return Judge("AB", held_out, trained).score(cast(Model, Stub(translation, kl)))
+
+
+def styled(x: Tensor, z: Tensor) -> Tensor:
+    """A good translator whose style is brightness."""
+    return turn(x) * (1 - 0.05 * torch.tanh(z[:, :1, None, None]) ** 2)
+
+
+def test_features_are_the_same_for_every_run_and_leave_the_random_numbers_alone() -> None:
+    x = torch.rand(3, 3, 32, 32)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first, second = RandomFeatures(3)(x), RandomFeatures(3)(x)
+    assert torch.equal(first, second)
+    assert first.shape == (3, 640)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_each_number_of_a_way_is_what_it_says() -> None:
+    """An independent computation, for a translator and energies that are known."""
+
+    def kl(x: Tensor, y: Tensor) -> Tensor:
+        return y + x.mean((1, 2, 3)).abs()
+
+    way = ways(styled, kl)[0]
+    x, b = textures(1).float() / 127.5 - 1, turn(textures(4, 80)).float() / 127.5 - 1
+    first, second = torch.randn(N, 2, 2, generator=torch.Generator().manual_seed(0)).unbind(1)
+    made, other, mean = styled(x, first), styled(x, second), turn(x)
+    features = RandomFeatures(1)
+    real, middle, std = features(b), features(b).mean(0), features(b).std(0)
+    std = torch.maximum(std, 0.1 * std.mean())
+    target, moved, source = ((f - middle) / std for f in (real, features(made), features(x)))
+    assert (way.source, way.to) == ("A", "B")
+    assert way.distance == pytest.approx(kernel_distance(moved, target), abs=1e-6)
+    assert way.identity == pytest.approx(kernel_distance(source, target), rel=1e-5)
+    assert way.cycle == pytest.approx((turn(made) - x).abs().mean().item() / 2, rel=0.1)
+    assert way.diversity == pytest.approx((made - other).abs().mean().item() / 2, rel=1e-4)
+    energy, at_mean = (kl(z, torch.ones(N)).mean().item() for z in (made, mean))
+    assert way.muddle == pytest.approx((at_mean + ALIKE) / (energy + ALIKE), rel=1e-4)
+    assert way.spread == pytest.approx((features(mean).std(0) / std).mean().item(), rel=1e-5)
+    held_out = turn(textures(2)).float() / 127.5 - 1
+    unseen, seen = (kl(z, torch.ones(len(z))).mean().item() for z in (held_out, b))
+    assert way.memorised == pytest.approx(unseen - seen, abs=1e-5)
+    assert value([way]) == pytest.approx(max(way.distance, 0) / way.identity + way.cycle / 10)
+
+
+def test_better_translators_score_lower() -> None:
+    half = value(ways(lambda x, z: 0.5 * (turn(x) + x)))
+    assert value(ways(styled)) < half < value(ways(lambda x, z: x)) < value(ways(lambda x, z: torch.ones_like(x)))
+
+
+def test_a_good_run_is_not_warned_of() -> None:
+    assert not any(way.warnings(True) for way in ways(styled))
+
+
+@pytest.mark.parametrize(
+    ("translation", "kl", "words"),
+    [
+        (lambda x, z: x + 0.02 * z[:, :1, None, None], no_kl, "no nearer to B (kernel distance"),
+        (lambda x, z: torch.ones_like(x) * z[:, :1, None, None].cos(), no_kl, "content is lost"),
+        (lambda x, z: turn(x), no_kl, "another random style changes a pixel by 0.00 of 255 levels"),
+    ],
+    ids=["identity", "content", "style"],
+)
+def test_what_the_pictures_show(translation: Translate, kl: Callable[[Tensor, Tensor], Tensor], words: str) -> None:
+    said = "\n".join(ways(translation, kl)[0].warnings(True).values())
+    assert words in said
+    assert "A to B" in said
+
+
+def test_an_energy_gap_of_the_wrong_sign_has_a_number() -> None:
+    way = ways(styled)[0]
+    assert way.gap == 0
+    said = Way(**{**vars(way), "gap": -3.21}).warnings(True)["A to B, gap"]
+    assert "energy gap -3.2 nats" in said
+
+
+def test_training_images_known_by_heart_have_a_number() -> None:
+    assert "by heart" in Way(**{**vars(ways(styled)[0]), "memorised": MEMORISED + 1}).warnings(True)["B, memorised"]
+    assert Way(**{**vars(ways(styled)[0]), "memorised": MEMORISED - 1}).warnings(True) == {}
+
+
+def test_before_the_game_only_lost_content_is_warned_of() -> None:
+    way = Way("A", "B", 2.0, 1.0, 0.1, COLLAPSED / 2, 0.0, -1.0, 99.0, 1.0)
+    assert list(way.warnings(False)) == ["A to B, content"]
+    assert len(way.warnings(True)) == 5
+
+
+def test_the_images_come_in_batches_without_changing_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ways(styled)
+    monkeypatch.setattr("translate.data.dataset.BATCH", 40)
+    for a, b in zip(whole, ways(styled), strict=True):
+        assert (a.distance, a.cycle, a.spread) == pytest.approx((b.distance, b.cycle, b.spread), abs=1e-6)
+
+
+def test_domains_whose_images_are_all_alike_are_scored() -> None:
+    blank = torch.full((4, 1, SIZE, SIZE), 255, dtype=torch.uint8)
+    for kinds in ([textures(1), blank], [blank, blank]):
+        for way in Judge("AB", kinds, kinds).score(cast(Model, Stub(styled, no_kl))):
+            assert all(map(math.isfinite, (way.value, *astuple(way)[2:])))
+
+
+def test_where_the_mean_of_all_styles_is_none_random_ones_are_usual() -> None:
+    """Images of B are bright or dark; what lies between costs the more energy the grayer it is."""
+
+    def muddled(x: Tensor, z: Tensor) -> Tensor:
+        return turn(x) * 0.2 + 0.8 * torch.tanh(3 * z[:, :1, None, None])
+
+    def kl(x: Tensor, y: Tensor) -> Tensor:
+        return 20 - 10 * x.mean((1, 2, 3)).abs()
+
+    assert usual_styles(ways(muddled, kl)) == {"A": "random", "B": "random"}
+    assert usual_styles(ways(muddled, no_kl)) == {"A": "mean", "B": "mean"}
+    one_way = [way for way in ways(muddled, kl) if way.to == "B"] + [way for way in ways(styled, kl) if way.to == "A"]
+    assert usual_styles(one_way) == {"A": "mean", "B": "random"}

@@ -1,0 +1,1 @@
+"""What is learned from: folders of pictures as batches, augmentation, pairs, inspection."""

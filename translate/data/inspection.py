@@ -1,0 +1,66 @@
+"""Looks at folders of pictures, one a domain, and proposes a config: size, channels, cropping and preset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from translate.io.images import ImageError, list_images, read_image
+
+SAMPLE = 24  # images a folder that are decoded
+SIZES = {32: "tiny", 64: "small", 128: "base", 256: "large"}
+_GRAY = 8  # largest difference between channels, of 255, that still counts as gray (JPEG leaves a few)
+_SQUARE = 1.05  # longest side over shortest up to which a centre crop loses nothing worth keeping
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was seen in one folder: number of candidates, shorter sides (px), aspect ratios, whether all are gray."""
+
+    count: int
+    sides: list[int]
+    aspects: list[float]
+    gray: bool
+
+
+def survey(folder: Path) -> Survey:
+    """Decodes a sample of a folder. Raises ValueError when nothing in it can be read."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give folders of pictures")
+    paths = list_images(folder)
+    sides, aspects, gray, problems = [], [], True, []
+    for path in paths[:: max(1, len(paths) // SAMPLE)]:
+        try:
+            picture = read_image(folder / path)
+        except ImageError as error:
+            problems.append(f"{path}: {error}")
+            continue
+        height, width = picture.pixels.shape[:2]
+        sides.append(min(width, height))
+        aspects.append(max(width, height) / min(width, height))
+        gray &= int(np.ptp(picture.pixels, axis=2).max()) <= _GRAY
+    if not sides:
+        raise ValueError(f"{folder}: no readable picture" + (f" ({problems[0]})" if problems else ""))
+    return Survey(len(paths), sides, aspects, gray)
+
+
+def propose(folders: dict[str, Path], size: int | None = None) -> dict[str, dict[str, object]]:
+    """The settings, by section, that differ from the defaults for these folders. Raises ValueError as `survey` does."""
+    found = {name: survey(folder) for name, folder in folders.items()}
+    typical = median(side for seen in found.values() for side in seen.sides)
+    chosen = size or max((s for s in SIZES if s <= typical), default=min(SIZES))
+    preset = SIZES[max((s for s in SIZES if s <= chosen * 1.34), default=min(SIZES))]
+    data: dict[str, object] = {
+        "domains": {name: str(folder) for name, folder in folders.items()},
+        "size": chosen,
+        "channels": 1 if all(seen.gray for seen in found.values()) else 3,
+    }
+    tests = {name: folder.parent / folder.name.replace("train", "test") for name, folder in folders.items()}
+    if all(tests[name] != folder and tests[name].is_dir() for name, folder in folders.items()):
+        data["tests"] = {name: str(folder) for name, folder in tests.items()}
+    if any(aspect > _SQUARE for seen in found.values() for aspect in seen.aspects):
+        data["crop"] = "random"
+    return {"data": data, "model": {"preset": preset}}

@@ -1,0 +1,1 @@
+"""How good is it? Protocols, figures with intervals, reports."""

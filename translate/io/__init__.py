@@ -1,0 +1,1 @@
+"""Bytes and files: whole files or none, pictures to arrays and back."""

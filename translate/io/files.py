@@ -1,0 +1,86 @@
+"""Files written whole or not at all, and what lies in a folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+PathLike: TypeAlias = str | os.PathLike[str]
+T = TypeVar("T")
+
+PART = ".introshift-"  # how the names of unfinished files begin
+
+
+def part_tag(path: PathLike) -> str:
+    """How the names of the unfinished files of `path` begin after PART: it tells whose they are."""
+    return hashlib.sha256(os.fsencode(Path(path).name)).hexdigest()[:16]
+
+
+class DiskFull(OSError):
+    exit_code = 1  # there is no room left where outputs are to be written
+
+
+def is_full(error: object) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Temporary files that killed runs have left below a folder."""
+    return list(folder.rglob(f"{PART}*.part"))
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, evenly spaced, the first and (of more than one) the last among them."""
+    count = min(count, len(items))
+    return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
+
+
+def make_way(path: PathLike) -> None:
+    """Makes the folder of a file that is written when the work is done. Raises ValueError for a folder's name, and
+    OSError where there can be no such folder."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: is a folder; name a file")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def atomic(path: PathLike) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed when it fails."""
+    temporary = Path(path).with_name(f"{PART}{part_tag(path)}-{os.urandom(8).hex()}.part")  # mkstemp's are private
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """UTF-8, line ends as they are, all or nothing."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
+    """Files under `folder`, relative to it, by POSIX path; links to files, but not to folders, and no PART files;
+    `on_error` is os.walk's."""
+    found = []
+    for root, folders, names in os.walk(folder, onerror=on_error):
+        folders[:] = [name for name in folders if not name.startswith(PART)]
+        paths = (Path(root, name) for name in names if not name.startswith(PART))
+        found += [path.relative_to(folder) for path in paths if os.path.isfile(path)]
+    return sorted(found, key=Path.as_posix)
+
+
+def sha256(path: PathLike) -> str:
+    """Hex digest of a file's bytes."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

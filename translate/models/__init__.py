@@ -1,0 +1,1 @@
+"""What is learned: distributions, alignment, networks and the model file."""

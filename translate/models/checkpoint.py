@@ -1,0 +1,92 @@
+"""The model file: safetensors with the averaged weights, the whole config and a training summary.
+
+No pickle is read or written: a model is rebuilt from its one file, which may come from a stranger.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from translate.config import Config, ConfigError, from_dict
+from translate.io.files import atomic, sha256
+from translate.models.networks import Model
+
+KEY, FORMAT = "introshift", "introshift-1"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file holds: the model on the CPU in evaluation mode, its config, training summary and SHA-256."""
+
+    model: Model
+    config: Config
+    summary: dict[str, Any]
+    sha256: str
+
+
+def usual_style(summary: dict[str, Any], domain: str) -> str:
+    """What a model's training (selection.py) says for translations to a domain, "mean" or "random"; else "mean"."""
+    styles = summary.get("styles")
+    return "random" if isinstance(styles, dict) and styles.get(domain) == "random" else "mean"
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes a safetensors file, whole or not at all."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    with atomic(path) as partial:
+        partial.write_bytes(data)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file. Raises ValueError in one line for any other file."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from None
+
+
+def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, Any]) -> None:
+    """Writes the model file: weights of `model` (the average), config and summary as JSON metadata.
+
+    All under one key: safetensors keeps several in random order, and equal models should be equal files.
+    """
+    about = {"format": FORMAT, "config": config.model_dump(mode="json"), "summary": summary}
+    save_tensors(path, model.state_dict(), {KEY: json.dumps(about)})
+
+
+def load_model(path: Path) -> ModelFile:
+    """Rebuilds a model from its file alone. Raises ValueError in one line for a corrupted or foreign file."""
+    tensors, metadata = load_tensors(path)
+    try:
+        about = json.loads(metadata.get(KEY, "{}"))
+        found = about.get("format")
+        if found != FORMAT:
+            raise ValueError(
+                f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); give a model.safetensors"
+            )
+        config, summary = from_dict(about["config"]), dict(about["summary"])
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, ConfigError) as error:
+        raise ValueError(f"{path}: damaged model metadata ({str(error).splitlines()[0]})") from None
+    with torch.device("meta"):  # no memory for a stranger's sizes before the tensors have been seen to fit them
+        model = Model(config)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise ValueError(
+            f"{path}: the weights do not fit the config inside the file; it is damaged or from another version"
+        )
+    if not all(math.isfinite(tensor.float().abs().sum().item()) for tensor in tensors.values()):
+        raise ValueError(f"{path}: the weights are not finite; the file is damaged or its training diverged")
+    model.load_state_dict(tensors, assign=True)
+    return ModelFile(model.eval().requires_grad_(False), config, summary, sha256(path))

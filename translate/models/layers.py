@@ -1,0 +1,123 @@
+"""The layers that encoder and decoder are made of.
+
+Legend: B batch, h w a feature map, W its channels, K numbers of the condition vector.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function
+
+from translate.models.alignment import displacement
+
+# Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real and fake batches.
+GROUP_CHANNELS = 8
+
+
+def icnr_(weight: Tensor, factor: int) -> None:
+    """Gives the factor^2 sub-pixels of each output channel one kernel, so that pixel shuffle starts without
+    checkerboard (Aitken et al. 2017)."""
+    base = torch.empty(weight.shape[0] // factor**2, *weight.shape[1:])
+    nn.init.kaiming_normal_(base, nonlinearity="linear")
+    with torch.no_grad():
+        weight.copy_(base.repeat_interleave(factor**2, dim=0))
+
+
+class RowLinear(nn.Linear):
+    """A linear layer whose rows do not know each other: in BLAS a row's last bit depends on its place in the batch."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input (B, inputs) -> (B, outputs)."""
+        return (input[:, None] * self.weight).sum(-1) + self.bias
+
+
+class AdaGroupNorm(nn.Module):
+    """GroupNorm whose gain and bias are an affine function of a condition vector (AdaIN, Huang & Belongie 2017)."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.groups = max(1, channels // GROUP_CHANNELS)
+        self.affine = nn.Linear(condition, 2 * channels)
+        nn.init.normal_(self.affine.weight, std=0.02)
+        nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, W, h, w), condition (B, K) -> (B, W, h, w)."""
+        gain, bias = self.affine(condition).float()[:, :, None, None].chunk(2, dim=1)
+        h = F.group_norm(x.float(), self.groups)  # as autocast has it on GPUs; on CPUs bf16 takes twice the time here
+        return cast(Tensor, h * (1 + gain) + bias)
+
+
+class Block(nn.Module):
+    """Pre-activation residual block, conditioned, optionally halving or doubling the resolution."""
+
+    def __init__(self, inputs: int, outputs: int, condition: int, resample: float = 1.0) -> None:
+        super().__init__()
+        self.resample = resample
+        self.norm1, self.norm2 = AdaGroupNorm(inputs, condition), AdaGroupNorm(outputs, condition)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        nn.init.constant_(cast(Tensor, self.conv2.bias), 0.0)
+        with torch.no_grad():
+            self.conv2.weight.mul_(0.3)  # the block starts close to its skip path
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, inputs, h, w) -> (B, outputs, h * resample, w * resample)."""
+        h = F.silu(self.norm1(x, condition))
+        if self.resample > 1:  # 1x1 skip commutes with nearest upsampling: do it at the lower resolution
+            x, h = F.interpolate(self.skip(x), scale_factor=2.0), F.interpolate(h, scale_factor=2.0)
+        elif self.resample < 1:
+            x, h = self.skip(F.avg_pool2d(x, 2)), F.avg_pool2d(h, 2)
+        else:
+            x = self.skip(x)
+        h = self.conv2(F.silu(self.norm2(self.conv1(h), condition)))
+        return cast(Tensor, x + h)
+
+
+class Warp(nn.Module):
+    """Moves features by a smooth flow that content, style and domain decide (after Jaderberg et al. 2015).
+
+    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder by inventing some. The
+    flow is in pixels, so that it means the same in images of any size, and counts from where the domains' frames say.
+    """
+
+    def __init__(self, channels: int, condition: int, reach: float) -> None:
+        super().__init__()
+        self.reach = reach  # pixels of the flow's own map
+        self.norm = AdaGroupNorm(channels, condition)
+        self.flow = nn.Conv2d(channels, 2, 3, padding=1)
+        nn.init.zeros_(self.flow.weight)  # starts as the identity
+        nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of this map, at most `reach`."""
+        return self.reach * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
+
+    @staticmethod
+    def unfolded(h: Tensor, flow: Tensor, place: Tensor) -> Tensor:
+        """`move` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by half a place, a pixel is
+        another one of the four, which a mean of neighbouring places does not say. -> like h."""
+        moved = F.pixel_unshuffle(Warp.move(F.pixel_shuffle(h, 2), flow, place), 2)
+        return moved.contiguous(memory_format=torch.channels_last)  # forgotten on the way, convolutions want it
+
+    @staticmethod
+    def move(h: Tensor, flow: Tensor, place: Tensor) -> Tensor:
+        """Samples features h (B, W, H', W') where `place` (B, 2, 3), see frames.py, says and the flow (B, 2, h, w) from
+        there, in float32. -> like h."""
+        if has_torch_function((h, flow)):  # maps that are read in strips (tiles.py)
+            return handle_torch_function(Warp.move, (h, flow), h, flow, place)
+        height, width = h.shape[-2:]
+        factor = height / flow.shape[-2]  # a pixel of the flow's map in pixels of h
+        flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False) * factor
+        flow = flow + displacement(place, height, width)
+        columns, rows = (torch.arange(n, device=h.device) + 0.5 for n in (width, height))
+        x = (columns + flow[:, 0]) * (2 / width) - 1
+        y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1
+        grid = torch.stack([x, y], dim=-1)
+        grid = grid.nan_to_num()  # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
+        return F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)

@@ -1,0 +1,159 @@
+"""The encoder q(c, s | x, y) and the decoder D(c, s, y), fully convolutional.
+
+Legend: B batch, C image channels, H W image pixels, h w content map (H / `fold`), Cc content channels, Ds style
+dimensions, y (B,) int64 domain index, W width of the first level.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translate.config import Config, ModelConfig
+from translate.models.alignment import PLAIN, between
+from translate.models.distributions import Gaussian
+from translate.models.layers import AdaGroupNorm, Block, Warp, icnr_
+
+CANVAS = 16  # channels of the map that stands for content where there is one latent
+
+
+class Trunk(nn.Module):
+    """Blocks down `levels` halvings and, with `climb`, up again with skips (U-Net, Ronneberger et al. 2015; the skips
+    are added): context comes from below, detail from beside. With a `reach` all of them are moved at the turn."""
+
+    def __init__(self, inputs: int, model: ModelConfig, bottom: int, climb: bool, reach: float = 0.0) -> None:
+        super().__init__()
+        width, condition = model.width, model.condition
+        widths = [width << level for level in range(model.levels + 1)]
+        self.first = nn.Conv2d(inputs, width, 3, padding=1)
+        self.beside = nn.ModuleList(
+            nn.ModuleList(Block(w, w, condition) for _ in range(model.blocks - 1)) for w in widths[:-1]
+        )
+        self.down = nn.ModuleList(Block(w, 2 * w, condition, 0.5) for w in widths[:-1])
+        self.bottom = nn.ModuleList(Block(widths[-1], widths[-1], condition) for _ in range(bottom))
+        self.warp = Warp(widths[-1], condition, reach) if reach > 0 else None
+        self.up = nn.ModuleList(Block(2 * w, w, condition, 2.0) for w in reversed(widths[:-1]) if climb)
+
+    def forward(self, x: Tensor, condition: Tensor, place: Tensor | None = None) -> Tensor:
+        """x (B, inputs, h, w), place (B, 2, 3) -> features (B, W, h, w) or, without `climb`, the lowest,
+        (B, W * 2^levels, h / 2^levels, w / 2^levels)."""
+        h, skips = self.first(x), []
+        for beside, down in zip(self.beside, self.down, strict=True):
+            for block in cast(nn.ModuleList, beside):
+                h = block(h, condition)
+            skips.append(h)
+            h = down(h, condition)
+        for block in self.bottom:
+            h = block(h, condition)
+        if self.warp is not None and place is not None:
+            flow = self.warp(h, condition)
+            h, skips = Warp.unfolded(h, flow, place), [Warp.unfolded(skip, flow, place) for skip in skips]
+        for up in self.up:
+            h = up(h, condition) + skips.pop()
+        return cast(Tensor, h)
+
+
+class Encoder(nn.Module):
+    """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style, each with its own trunk, so that a
+    pass whose result is not used is not run. Pixels are folded first, as full resolution is dear."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model, domains = config.model, len(config.data.names)
+        inputs, width, deep = config.data.channels * model.fold**2, model.width, model.width << model.levels
+        self.fold = model.fold
+        self.domain = nn.Embedding(domains, model.condition)
+        self.one_latent = model.one_latent
+        if not self.one_latent:
+            self.content_trunk = Trunk(inputs, model, model.blocks, climb=True)
+            self.content_norm = AdaGroupNorm(width, model.condition)
+            self.content_head = nn.Conv2d(width, 2 * model.content_channels, 1)
+        self.style_trunk = Trunk(inputs, model, model.blocks, climb=False)
+        self.style_norm = AdaGroupNorm(deep, model.condition)
+        self.dropout = nn.Dropout(model.style_dropout)
+        # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
+        # One latent says where things are, too: its head sees every place, and is tied to the training size.
+        seen = deep * (config.data.size // model.stride) ** 2 if self.one_latent else 2 * deep
+        self.style_head = nn.Linear(seen, domains * 2 * model.style_dim)
+        nn.init.normal_(self.style_head.weight, std=0.02)
+
+    def content(self, x: Tensor, y: Tensor) -> Gaussian:
+        """x (B, C, H, W) in [-1, 1], y (B,) -> q(c | x, y) with parameters (B, Cc, h, w)."""
+        if self.one_latent:
+            nothing = x.new_zeros(len(x), 0, x.shape[2] // self.fold, x.shape[3] // self.fold)
+            return Gaussian(nothing, nothing)
+        condition = self.domain(y)
+        h = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
+        return Gaussian.from_parameters(self.content_head(F.silu(self.content_norm(h, condition))))
+
+    def style(self, x: Tensor, y: Tensor) -> Gaussian:
+        """x (B, C, H, W) in [-1, 1], y (B,) -> q(s | x, y) with parameters (B, Ds)."""
+        condition = self.domain(y)
+        h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
+        h = F.silu(self.style_norm(h, condition))
+        seen = h.flatten(1) if self.one_latent else torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
+        heads = self.style_head(self.dropout(seen)).unflatten(1, (self.domain.num_embeddings, -1))
+        return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
+
+
+class Decoder(nn.Module):
+    """D(c, s, y): the content map painted in the style s of domain y; where it comes from says how it is moved."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model, width, condition = config.model, config.model.width, config.model.condition
+        self.fold = model.fold
+        domains = len(config.data.names)
+        self.domain = nn.Embedding(domains, condition)
+        self.frames: Tensor
+        self.register_buffer("frames", torch.tensor(PLAIN).repeat(domains, 1, 1))  # (domains, 2, 3), set from the data
+        self.style = nn.Sequential(
+            nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
+        )
+        reach = model.warp * config.data.size / (2 * model.stride)
+        # One latent brings its own content map along, of the training size.
+        self.side, self.canvas = config.data.size // model.fold, None
+        if model.one_latent:
+            self.canvas = nn.Linear(model.style_dim, CANVAS * self.side**2)
+        self.trunk = Trunk(model.content_channels or CANVAS, model, model.bottleneck, climb=True, reach=reach)
+        self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
+        self.norm = AdaGroupNorm(width, condition)
+        self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
+        icnr_(self.last.weight, model.fold)
+        nn.init.constant_(cast(Tensor, self.last.bias), 0.0)
+
+    def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor, source: Tensor) -> Tensor:
+        """z_c (B, Cc, h, w) from an image of domain `source` (B,), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1],
+        float32."""
+        condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
+        place = between(self.frames[source], self.frames[y])
+        if self.canvas is not None:
+            z_c = self.canvas(z_s).unflatten(1, (CANVAS, self.side, self.side))
+        h = self.trunk(z_c, condition, place)
+        for block in self.top:
+            h = block(h, condition)
+        h = self.last(F.silu(self.norm(h, condition)))
+        return torch.tanh(F.pixel_shuffle(h, self.fold).float())
+
+
+class Model(nn.Module):
+    """Encoder and decoder together: what a model file holds."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.style_dim = config.model.style_dim
+
+    def translate(self, x: Tensor, source: int, to: int, z_s: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W) of domain `source` in domain `to`; style z_s (B, Ds), default the prior's mean. -> like x."""
+        y = torch.full((len(x),), source, device=x.device)
+        z_s = x.new_zeros(len(x), self.style_dim) if z_s is None else z_s
+        return cast(Tensor, self.decoder(self.encoder.content(x, y).mu, z_s, torch.full_like(y, to), y))
+
+    def reconstruct(self, x: Tensor, domain: int) -> Tensor:
+        """D(E(x)) from the posterior means. -> like x."""
+        y = torch.full((len(x),), domain, device=x.device)
+        return self.translate(x, domain, domain, self.encoder.style(x, y).mu)

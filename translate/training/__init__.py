@@ -1,0 +1,1 @@
+"""The order of steps, resuming, selection of the best model, logs."""

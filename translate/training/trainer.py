@@ -1,0 +1,290 @@
+"""The order of steps: warm-up as a plain VAE, then the introspective game; logging, resuming, recovering.
+
+Every random number of a step follows from (seed, step), so a resumed run continues as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from translate import __version__
+from translate.config import Config
+from translate.data.dataset import Domain, UnpairedBatches
+from translate.io.files import DiskFull, is_full
+from translate.losses.energy import KEY, training_quantiles
+from translate.losses.soft_introvae import auto_beta_neg
+from translate.models.alignment import frame
+from translate.models.checkpoint import load_model, save_model
+from translate.runtime.device import choose_device
+from translate.runtime.distributed import Processes
+from translate.runtime.signals import interruption
+from translate.training.checkpoint import load_state, save_state
+from translate.training.preview import GRID_IMAGES, Gallery
+from translate.training.run_logger import RunFolder
+from translate.training.state import Clock
+from translate.training.step import Learner
+from translate.training.validation import AS_GOOD, Judge, usual_styles, value
+
+BEST, LAST = "model.safetensors", "last.safetensors"  # model files of a run: by its score, and as it stands
+WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
+FRAMED = 1024  # images of a domain that its frame is taken from
+USUAL = 1024  # images of a domain whose energies say what is usual
+JUDGED = 256  # trained images of a domain that translations are compared with
+KL_EVERY = 20  # steps between readings of KL_s during warm-up
+INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
+MOST_RECOVERIES = 3  # times a diverged run goes back with half the learning rate
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM arrived; the state is saved."""
+
+
+class Diverged(RuntimeError):
+    """A loss or gradient is not finite, however small the learning rate."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a progress bar shows. `fraction` of the whole run in [0, 1]; `terms` are means since the last line."""
+
+    step: int
+    fraction: float
+    images_per_second: float
+    seconds_left: float
+    terms: dict[str, float]
+
+
+class Trainer:
+    """Trains one model into the run folder `out`; `run()` returns the training summary."""
+
+    def __init__(
+        self,
+        config: Config,
+        domains: list[Domain],
+        out: Path,
+        device: str = "auto",
+        say: Callable[[str], None] = print,
+        tick: Callable[[Tick], None] = lambda tick: None,
+    ) -> None:
+        self.config, self.domains, self.say, self.tick = config, domains, say, tick
+        self.out, self.files = Path(out), RunFolder(out)
+        self.processes = Processes(choose_device(device))
+        self.device = self.processes.device
+        self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
+        domain_indices = range(len(domains))
+        frames = [frame(self.batches.fixed(d, FRAMED)) for d in domain_indices] if config.model.align else None
+        self.learner = Learner(config, self.processes, torch.stack(frames) if frames else None)
+        self.judge = Judge(
+            config.data.names,
+            [self.batches.held_out(d) for d in domain_indices],
+            [self.batches.fixed(d, JUDGED) for d in domain_indices],
+        )
+        shown = min(GRID_IMAGES, *(len(domain.images) for domain in domains))
+        self.gallery = Gallery(config.data.names, [self.batches.fixed(d, shown) for d in domain_indices])
+        self.writes = self.processes.rank == 0
+        self.warned: dict[str, str] = {}
+        self.styles: dict[str, str] = {}  # usual_styles of the last score
+        self.usual: dict[str, Any] = {}  # energies of the average, once trained
+        self.clock = Clock(config.train)
+
+    # -- the run -------------------------------------------------------------------------------------------------------
+
+    def run(self, resume: bool = False) -> dict[str, Any]:
+        """Trains to the end of `train.steps` or `train.max_minutes`, from the beginning or the last state.
+
+        Raises Interrupted (the state is saved), Diverged, and DiskFull (the last states are there).
+        """
+        try:
+            return self._run(resume)
+        except OSError as error:
+            if is_full(error):
+                raise DiskFull(f"{self.out}: no space left on device; make room, then --resume") from None
+            raise
+        finally:
+            self.files.close()
+            self.processes.close()
+
+    def _run(self, resume: bool) -> dict[str, Any]:
+        if resume:
+            self._restore()
+            self.say(f"resumed at step {self.clock.step}")
+        if self.writes:
+            self.files.open(self.config, self.clock.step)
+            if not resume:
+                self._save_state()  # where a run that diverges at once goes back to
+        if self.config.train.compile:
+            self.learner.compile(self.batches.batch(self.clock.step), self.say)
+        with interruption() as interrupted:
+            while not self._run_until(interrupted):
+                self._recover()
+        if self.writes:
+            if not interrupted.is_set():
+                self.score()
+                self._measure_what_is_usual()
+            self.sample()
+            self.save()
+        if interrupted.is_set():
+            raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
+        return self.summary()
+
+    def _run_until(self, interrupted: threading.Event) -> bool:
+        """Steps to the end or an interruption, or, returning False, to a step that is not finite."""
+        train, clock = self.config.train, self.clock
+        sums: dict[str, Tensor] = {}
+        since, stop = (clock.step, clock.seconds), 0.0
+        with ThreadPoolExecutor(1) as loader:
+            batch, start = loader.submit(self.batches.batch, clock.step), time.perf_counter()
+            while clock.fraction < 1 and not stop:  # what all processes agree on
+                x, batch = batch.result(), loader.submit(self.batches.batch, clock.step + 1)
+                for name, value in self.step(x).items():
+                    sums[name] = sums[name] + value.mean() if name in sums else value.mean()
+                clock.step += 1
+                start, before = time.perf_counter(), start
+                clock.seconds, stop = self.processes.agree(clock.seconds + start - before, interrupted.is_set())
+                if stop:
+                    interrupted.set()
+                due = {every for every in INTERVALS if clock.step % getattr(train, every) == 0}
+                looked_at = due or self.device.type == "cpu"  # a GPU is not waited for at each step
+                if looked_at and self.learner.bad.item():
+                    return False
+                if "log_every" in due:
+                    self._log(sums, since)
+                    sums, since = {}, (clock.step, clock.seconds)
+                if not self.writes:
+                    continue
+                if "sample_every" in due and clock.fraction < 1:
+                    self.sample()
+                if "score_every" in due and clock.fraction < 1:
+                    self.score()
+                if "checkpoint_every" in due:
+                    self.save()
+        return not self.learner.bad.item()
+
+    def _recover(self) -> None:
+        """Goes back to the last good state with half the learning rate. Raises Diverged after the third time."""
+        step, recoveries = self.clock.step, self.clock.recoveries + 1
+        if recoveries > MOST_RECOVERIES:
+            raise Diverged(
+                f"step {step}: loss or gradient not finite, also after {MOST_RECOVERIES} times half the learning rate; "
+                f"lower train.learning_rate or set train.clip=1 and train anew"
+            )
+        self._restore()
+        self.clock.recoveries = recoveries
+        self.learner.bad.zero_()
+        self.say(
+            f"step {step}: loss or gradient not finite; back to step {self.clock.step} with half the learning rate "
+            f"({recoveries} of {MOST_RECOVERIES} times)"
+        )
+
+    def step(self, x: Tensor) -> dict[str, Tensor]:
+        """One update of both players from a batch, see `Learner.gradients`; returns the terms, on the device."""
+        clock = self.clock
+        if clock.beta_neg is None and not clock.warming_up:
+            self._begin_game(n=x[0].numel())
+        terms = self.learner.gradients(x, clock.step, clock.beta_neg)
+        if clock.beta_neg is None and clock.step % KL_EVERY == 0:  # the one read from the device outside logging, rare
+            kl = self.processes.mean(terms["kl_s"].mean()).item()
+            clock.kl_s = kl if clock.kl_s == 0 else 0.9 * clock.kl_s + 0.1 * kl
+        self.learner.update(clock.step, clock.learning_rate)
+        return terms
+
+    def _begin_game(self, n: int) -> None:
+        clock, given, weights = self.clock, self.config.objective.beta_neg, self.config.objective
+        style_dim = self.config.model.style_dim
+        clock.game_step = clock.step
+        clock.beta_neg = auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
+        self.say(f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)")
+
+    # -- what a run leaves behind --------------------------------------------------------------------------------------
+
+    def _log(self, sums: dict[str, Tensor], since: tuple[int, float]) -> None:
+        clock, steps = self.clock, self.clock.step - since[0]
+        means = self.processes.mean(torch.stack(list(sums.values()))) / steps
+        if not self.writes:
+            return
+        values = means.tolist()  # the log interval's one read from the device
+        terms = dict(zip(sums, values, strict=True))
+        rate = steps * len(self.learner.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
+        line = {
+            "step": clock.step, "seconds": round(clock.seconds, 2), "images_per_second": round(rate, 2),
+            "learning_rate": self.clock.learning_rate, "beta_neg": clock.beta_neg, **terms,
+        }  # fmt: skip
+        self.files.log("stats", line)
+        left = clock.seconds * (1 / max(self.clock.fraction, 1e-9) - 1)
+        self.tick(Tick(clock.step, self.clock.fraction, rate, left, terms))
+
+    def sample(self) -> None:
+        """Draws a grid a person can read."""
+        self.files.sheet(self.clock.step, *self.gallery.columns(self.learner.average))
+
+    def score(self) -> None:
+        """Judges the average on held-out images, keeps it if none was clearly better, and says what is wrong."""
+        clock = self.clock
+        ways = self.judge.score(self.learner.average)
+        score = value(ways)
+        self.files.log("scores", {"step": clock.step, "value": score, "ways": [asdict(way) for way in ways]})
+        played = clock.beta_neg is not None and self.clock.fraction >= WARN_FROM
+        warnings = {kind: text for way in ways for kind, text in way.warnings(played).items()}
+        for kind in warnings.keys() - self.warned.keys():
+            self.say(f"step {clock.step}: warning: {warnings[kind]}")
+        self.warned, self.styles = warnings, usual_styles(ways)
+        clock.best_value = score if clock.best_value is None else min(score, clock.best_value)
+        if score <= AS_GOOD * clock.best_value:
+            clock.best_step = clock.step
+            self._save_average(BEST)
+
+    def summary(self) -> dict[str, Any]:
+        """What the model file says of its training."""
+        return {
+            **self.clock.values(),
+            "warnings": list(self.warned.values()),
+            "styles": self.styles,
+            "images": {domain.name: len(domain.images) for domain in self.domains},
+            "seed": self.config.train.seed,
+            **({KEY: self.usual} if self.usual else {}),
+            "versions": {"introshift": __version__, "torch": torch.__version__},
+        }
+
+    def save(self) -> None:
+        """Writes the last model and the training state, of which the last two are kept."""
+        self._save_average(LAST)
+        if self.clock.best_value is None:
+            self._save_average(BEST)
+        self._save_state()
+
+    def _save_average(self, name: str) -> None:
+        save_model(self.out / name, self.learner.average, self.config, self.summary())
+
+    def _measure_what_is_usual(self) -> None:
+        """Takes the usual energies (energy.py) for the model files; each takes as long as some twenty steps."""
+        images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
+        names, weights, path = self.config.data.names, self.config.objective, self.out / BEST
+        self.usual = training_quantiles(self.learner.average, names, images, weights)
+        if self.clock.best_step == self.clock.step:
+            self._save_average(BEST)
+        else:
+            best = load_model(path)
+            usual = training_quantiles(best.model.to(self.device), names, images, weights)
+            save_model(path, best.model, self.config, {**best.summary, KEY: usual})
+
+    def _save_state(self) -> None:
+        learner = self.learner
+        save_state(self.out / "state", learner.model, learner.average, learner.optimizers, self.clock.values())
+
+    def _restore(self) -> None:
+        learner = self.learner
+        values, complaints = load_state(self.out / "state", learner.model, learner.average, learner.optimizers)
+        for complaint in complaints:
+            self.say(complaint)
+        self.clock = Clock(self.config.train, **values)
+        if self.writes:
+            self.files.rewind(self.clock.step)
