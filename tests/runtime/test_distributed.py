@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 
 from translate.models.checkpoint import load_tensors
+from translate.runtime.distributed import LAUNCHER, Processes
 
 ROOT = Path(__file__).parents[2]
 STEP = """
@@ -43,7 +44,7 @@ torch.save(gradients, Path(sys.argv[1]) / f"{trainer.processes.count}_{trainer.p
 def launch(count: int, *arguments: object) -> subprocess.Popen[str]:
     """Python with these arguments, once or in several processes."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"] if count > 1 else []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}"}
     words = [sys.executable, *launcher, *(str(word) for word in arguments)]
     return subprocess.Popen(words, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -111,3 +112,11 @@ def test_both_stop_when_one_is_told_to(config: Path, tmp_path: Path) -> None:
     _, words = process.communicate(timeout=180)
     assert "--resume continues" in words
     assert len(list((tmp_path / "run" / "state").iterdir())) == 2
+
+
+def test_an_incomplete_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in LAUNCHER:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="RANK"):
+        Processes(torch.device("cpu"))

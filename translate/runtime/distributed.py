@@ -1,4 +1,4 @@
-"""One process or several under `torchrun` or `accelerate launch`, by Hugging Face Accelerate.
+"""One process or several under `torchrun` or `accelerate launch`, by torch.distributed.
 
 Each process has its share of every batch; gradients are averaged, so that all take the step that one process would take
 on the whole batch. DistributedDataParallel does not fit: a step takes gradients for one player at a time.
@@ -14,20 +14,43 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+# What torchrun and `accelerate launch` set besides WORLD_SIZE.
+LAUNCHER = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+
 
 class Processes:
     """This process among `count`; `rank` 0 writes the files."""
 
     def __init__(self, device: torch.device) -> None:
-        self.rank, self.count, self.device = 0, int(os.environ.get("WORLD_SIZE", 1)), device
-        if self.count > 1:
-            from accelerate import PartialState
+        """Join the other processes, where the launcher's environment variables say that there are any.
 
-            state = PartialState(cpu=device.type == "cpu")
-            self.rank, self.device = state.process_index, cast(torch.device, state.device)
-            # What the host decides is agreed on without waiting for a GPU.
-            self._host = dist.new_group(backend="gloo")
-            self._flat = torch.empty(0, device=self.device)  # all gradients in one piece, kept from step to step
+        Args:
+            device: Where a process alone computes; of several, each takes a GPU of its own or all the CPU.
+
+        Raises:
+            ValueError: Where the launcher's environment variables are incomplete.
+        """
+        self.rank = 0
+        self.count = int(os.environ.get("WORLD_SIZE", 1))
+        self.device = device
+        if self.count > 1:
+            self._join()
+
+    def _join(self) -> None:
+        if missing := [name for name in LAUNCHER if name not in os.environ]:
+            raise ValueError(
+                f"WORLD_SIZE is {self.count}, but {', '.join(missing)} is not set: start with torchrun, "
+                "or unset WORLD_SIZE to train in one process"
+            )
+        if self.device.type == "cuda":
+            self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(self.device)
+        dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        self.rank = dist.get_rank()
+        # What the host decides is agreed on without waiting for a GPU.
+        self._host = dist.new_group(backend="gloo")
+        # All gradients in one piece, kept from step to step.
+        self._flat = torch.empty(0, device=self.device)
 
     def close(self) -> None:
         """Ends the talk between the processes, without which some of them may abort at exit."""
@@ -58,7 +81,7 @@ class Processes:
         torch._foreach_copy_(gradients, shaped)
 
     def _averaged(self, value: Tensor) -> Tensor:
-        """In place; not by Accelerate's `reduce`, whose copies take three times as long as the exchange."""
+        """Average over all processes, in place."""
         dist.all_reduce(value)
         return value.div_(self.count)
 
