@@ -64,7 +64,8 @@ def test_gradients_of_two_equal_those_of_one_on_the_joined_batch(tmp_path: Path)
     assert sum(gradient.abs().sum() > 0 for gradient in one.values()) > 50
     for name, gradient in one.items():
         assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(first[name], gradient, rtol=1e-4, atol=1e-7)
+        # Of a tensor, not of its elements: those near 0 are rounding errors of sums in another order.
+        assert (first[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
 
 @pytest.fixture
