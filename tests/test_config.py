@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from translate.config import Config, ConfigError, from_dict, load_config, override, parse_yaml
 from translate.presets import PRESETS
@@ -124,3 +126,123 @@ def test_every_shipped_config_parses(path: Path) -> None:
 
 def test_every_preset_has_a_config() -> None:
     assert {path.stem for path in CONFIGS.glob("*.yaml")} >= set(PRESETS)
+
+
+ODD_NAMES = [
+    r"C:\new\table",
+    "it's",
+    'say "hi"',
+    "a: b",
+    "# 1",
+    " spaced ",
+    "null",
+    "1e3",
+    "",
+    "[x",
+    "{a: 1}",
+    "*a",
+    "a\nb",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_option_values_arrive_unchanged(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("train: {steps: 5}\n")
+    config = load_config(path, ["train.steps=7", "data.root=other"], {"data.root": name})
+    assert config.data.root == name
+    assert config.train.steps == 7
+
+
+@pytest.mark.parametrize("key", ["steps", "train.", ".steps", ""])
+def test_malformed_option_keys_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected section\.key"):
+        override({}, [], {key: 1})
+
+
+def test_aliases_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.yaml"
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for i in range(1, 10):
+        lines.append(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]")
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"bomb\.yaml: line 2: aliases .* write the value out"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {steps: 5}\ndata: {size: 32}\ntrain: {seed: 1}\n", "line 3: the key train is given twice"),
+        ("train:\n  steps: 5\n  steps: 6\n", "line 3: the key steps is given twice"),
+        ("[" * 100_000, "line 1: nested more than 20 levels deep"),
+        ("{a: " * 1000, "line 1: nested more than 20 levels deep"),
+        ("train: {steps: " + "9" * 5000 + "}", "cannot be read"),
+        ("train: {steps: 2026-13-01}", "cannot be read"),
+        ("train: {steps: 0x" + "f" * 5000 + "}", "train.steps: a number of thousands of digits is not allowed"),
+        ("train: {learning_rate: 0x" + "f" * 5000 + "}", "train.learning_rate: "),
+        ("? [a, b]\n: 1\n", "is not valid YAML"),
+        ("1: 2\n", "1: "),
+        ("train: {1: 2}\n", "train.1: "),
+    ],
+)
+def test_yaml_beyond_what_a_config_needs_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value)) < len(str(path)) + 500
+
+
+def test_a_huge_value_key_or_number_of_problems_makes_no_huge_message() -> None:
+    many = {f"k{i}": i for i in range(10_000)}
+    for values in (
+        {"train": {"steps": "x" * 10**6}},
+        {"train": {"steps": [[[list(range(10**5))]] * 100]}},
+        {"train": {"y" * 10**6: 1}},
+        {"z" * 10**6: 1},
+        {"train": many},
+        {"data": {"domains": {"k" * 10**6: 1}}},
+    ):
+        with pytest.raises(ConfigError) as caught:
+            from_dict(values)
+        assert len(str(caught.value)) < 30_000
+        assert max(map(len, str(caught.value).splitlines())) < 1000
+
+
+def number_keys() -> list[tuple[str, str]]:
+    return [
+        (section, key)
+        for section, field in Config.model_fields.items()
+        for key, value in cast(type[BaseModel], field.annotation).model_fields.items()
+        if any(kind in str(value.annotation) for kind in ("int", "float")) and key != "background"
+    ]
+
+
+@pytest.mark.parametrize(("section", "key"), number_keys())
+def test_every_number_has_an_upper_bound_and_is_finite(section: str, key: str) -> None:
+    for value in (math.inf, -math.inf, math.nan, 10**19, 1e30):
+        with pytest.raises(ConfigError) as caught:
+            from_dict({section: {key: value}})
+        assert f"config: {section}.{key}: {value!r} is not allowed" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["fp32", "32", 32])
+def test_single_precision_is_named_fp32_and_read_as_32_too(value: object) -> None:
+    config = from_dict({"train": {"precision": value}})
+    assert config.train.precision == "fp32"
+    assert "precision: fp32" in config.to_yaml()
+
+
+@pytest.mark.parametrize("value", [16, 32.5, True, "16", None])
+def test_other_precisions_are_refused_with_the_names(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"train\.precision: .* is not allowed; .*'fp32'"):
+        from_dict({"train": {"precision": value}})
+
+
+def test_a_config_written_before_fp32_had_its_name_is_read() -> None:
+    path = Path(__file__).parent / "golden" / "run" / "config.yaml"
+    assert "precision: '32'" in path.read_text()
+    assert load_config(path).train.precision == "fp32"

@@ -8,14 +8,27 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from translate.presets import ONE_DOMAIN, PRESETS
+
+MAX_DEPTH = 20  # nested YAML collections; a config needs 3
+MAX_PROBLEMS = 50  # lines of one error message
+MAX_WEIGHT = 1e6  # of a term of the objective
+MAX_COUNT = 10**9  # steps
 
 
 class ConfigError(ValueError):
@@ -23,7 +36,13 @@ class ConfigError(ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _precision_name(value: object) -> object:
+    """Read 32, text or number, as fp32: older configs and model files hold it."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return "fp32" if value == "32" or (is_number and value == 32) else value
 
 
 def _f(default: Any, doc: str, **limits: Any) -> Any:
@@ -46,7 +65,9 @@ class DataConfig(_Section):
     held_out: float = _f(
         0.05, "share of each domain that is not trained on but scores the model (at most 128 images)", ge=0, le=0.5
     )
-    memory_gb: float = _f(8.0, "decoded images beyond so many gigabytes wait in a temporary file (TMPDIR)", ge=0)
+    memory_gb: float = _f(
+        8.0, "decoded images beyond so many gigabytes wait in a temporary file (TMPDIR)", ge=0, le=1e6
+    )
     background: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)] = _f(
         [255, 255, 255], "sRGB colour behind transparent pixels"
     )
@@ -110,17 +131,19 @@ class ObjectiveConfig(_Section):
     """Weights of the terms, named as in the log; 0 switches a term off and saves its passes."""
 
     rec: Literal["l1", "mse"] = _f("l1", "L_r: sum over pixels of the absolute or squared error")
-    beta_rec: float = _f(1.0, "weight of L_r(x)", ge=0)
-    beta_kl_c: float = _f(0.02, "weight of KL_c(x)", ge=0)
-    beta_kl_s: float = _f(3.0, "weight of KL_s(x)", gt=0)
-    beta_neg: float | Literal["auto"] = _f("auto", "weight of KL_s(f) in the energy; auto: see auto_beta_neg")
-    beta_neg_c: float = _f(0.0, "weight of KL_c(f) in the energy", ge=0)
-    beta_fake: float = _f(0.4, "decoder's pull on KL_s(f)", ge=0)
-    beta_fake_c: float = _f(0.0, "decoder's pull on KL_c(f)", ge=0)
-    beta_rec_neg: float = _f(0.0, "weight of L_r(f) in the energy", ge=0)
-    gamma_r: float = _f(0.0, "decoder's pull on L_r(f), times beta_rec", ge=0)
-    lambda_c: float = _f(0.0, "content consistency |mu_c(t) - mu_c|", ge=0)
-    lambda_cyc: float = _f(2.0, "image cycle L_r(x, D(c(T(t)), s(x), y))", ge=0)
+    beta_rec: float = _f(1.0, "weight of L_r(x)", ge=0, le=MAX_WEIGHT)
+    beta_kl_c: float = _f(0.02, "weight of KL_c(x)", ge=0, le=MAX_WEIGHT)
+    beta_kl_s: float = _f(3.0, "weight of KL_s(x)", gt=0, le=MAX_WEIGHT)
+    beta_neg: Annotated[float, Field(le=MAX_WEIGHT)] | Literal["auto"] = _f(
+        "auto", "weight of KL_s(f) in the energy; auto: see auto_beta_neg"
+    )
+    beta_neg_c: float = _f(0.0, "weight of KL_c(f) in the energy", ge=0, le=MAX_WEIGHT)
+    beta_fake: float = _f(0.4, "decoder's pull on KL_s(f)", ge=0, le=MAX_WEIGHT)
+    beta_fake_c: float = _f(0.0, "decoder's pull on KL_c(f)", ge=0, le=MAX_WEIGHT)
+    beta_rec_neg: float = _f(0.0, "weight of L_r(f) in the energy", ge=0, le=MAX_WEIGHT)
+    gamma_r: float = _f(0.0, "decoder's pull on L_r(f), times beta_rec", ge=0, le=MAX_WEIGHT)
+    lambda_c: float = _f(0.0, "content consistency |mu_c(t) - mu_c|", ge=0, le=MAX_WEIGHT)
+    lambda_cyc: float = _f(2.0, "image cycle L_r(x, D(c(T(t)), s(x), y))", ge=0, le=MAX_WEIGHT)
     cycle_grad: bool = _f(False, "let the cycle change the translation it starts from (invites ghosts)")
     translation: bool = _f(True, "negatives: translations")
     wrong_domain: bool = _f(True, "negatives: real images presented as another domain")
@@ -144,26 +167,28 @@ class AugmentConfig(_Section):
 class TrainConfig(_Section):
     """The order of steps."""
 
-    steps: int = _f(20_000, "training steps", ge=1)
+    steps: int = _f(20_000, "training steps", ge=1, le=MAX_COUNT)
     warmup: float = _f(0.3, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
-    batch_size: int = _f(16, "images per domain and step", ge=1)
+    batch_size: int = _f(16, "images per domain and step", ge=1, le=65536)
     learning_rate: float = _f(1e-3, "Adam's learning rate, falling to 0 over the last part (cooldown)", gt=0, le=1)
     cooldown: float = _f(0.3, "share of the steps over which the learning rate falls to 0", ge=0, le=1)
     beta1: float = _f(0.5, "Adam's beta1", ge=0, lt=1)
     beta2: float = _f(0.99, "Adam's beta2", ge=0, lt=1)
-    clip: float = _f(0.0, "gradient norm bound for each player, 0: none", ge=0)
+    clip: float = _f(0.0, "gradient norm bound for each player, 0: none", ge=0, le=MAX_WEIGHT)
     ema_decay: float = _f(0.998, "decay of the averaged weights that the model file holds", ge=0, lt=1)
-    seed: int = _f(0, "seed of every random stream", ge=0)
-    precision: Literal["auto", "32", "bf16"] = _f(
-        "auto", "auto: bf16 where the GPU or the CPU computes it, else float32"
+    seed: int = _f(0, "seed of every random stream", ge=0, le=2**63 - 1)
+    precision: Annotated[Literal["auto", "fp32", "bf16"], BeforeValidator(_precision_name)] = _f(
+        "auto", "auto: bf16 where the GPU or the CPU computes it, else fp32"
     )
     compile: bool = _f(False, "torch.compile the networks; a word, and no more, where that cannot be done")
     tensorboard: bool = _f(False, "logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])")
-    max_minutes: float | None = _f(None, "stop after so many minutes; schedules then follow the clock", gt=0)
-    log_every: int = _f(50, "steps between lines of stats.jsonl", ge=1)
-    score_every: int = _f(1000, "steps between scores of the held-out images (scores.jsonl, model.safetensors)", ge=1)
-    sample_every: int = _f(500, "steps between sample grids", ge=1)
-    checkpoint_every: int = _f(500, "steps between training states", ge=1)
+    max_minutes: float | None = _f(None, "stop after so many minutes; schedules then follow the clock", gt=0, le=1e7)
+    log_every: int = _f(50, "steps between lines of stats.jsonl", ge=1, le=MAX_COUNT)
+    score_every: int = _f(
+        1000, "steps between scores of the held-out images (scores.jsonl, model.safetensors)", ge=1, le=MAX_COUNT
+    )
+    sample_every: int = _f(500, "steps between sample grids", ge=1, le=MAX_COUNT)
+    checkpoint_every: int = _f(500, "steps between training states", ge=1, le=MAX_COUNT)
 
 
 class EvaluateConfig(_Section):
@@ -210,8 +235,51 @@ class Config(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+class _Refused(yaml.MarkedYAMLError):
+    """Valid YAML that a config may not hold."""
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-4 as a number (YAML 1.1 asks for a dot and takes it for text)."""
+    """SafeLoader that reads 1e-4 as a number (YAML 1.1 asks for a dot and takes it for text).
+
+    It refuses aliases (a few hundred bytes of them stand for gigabytes), a key given twice (YAML's
+    loader drops the first without a word) and nesting that no config needs.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            raise _Refused(
+                problem="aliases (*name) are not supported; write the value out",
+                problem_mark=mark,
+            )
+        if self.depth >= MAX_DEPTH:
+            raise _Refused(
+                problem=f"nested more than {MAX_DEPTH} levels deep; use section: {{key: value}}",
+                problem_mark=mark,
+            )
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # super() refuses it
+            if key in seen:
+                raise _Refused(
+                    problem=f"the key {_clip(str(key))} is given twice; remove one",
+                    problem_mark=key_node.start_mark,
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
@@ -220,14 +288,53 @@ _Loader.add_implicit_resolver(
 )
 
 
+_shown = reprlib.Repr()
+_shown.maxstring = 120
+_shown.maxother = 120
+_shown.maxlevel = 3
+
+
+def _show(value: object) -> str:
+    """A value as an error message shows it: its repr, shortened where it is long."""
+    try:
+        return _shown.repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return "a number of thousands of digits"
+
+
+def _clip(text: str) -> str:
+    """Text as an error message shows it, on one line and of bounded length."""
+    line = " ".join(text.splitlines())
+    return line if len(line) <= 200 else f"{line[:120]}...{line[-40:]}"
+
+
 def parse_yaml(text: str, source: str) -> Any:
-    """Parses YAML safely; ConfigError names `source` and the line."""
+    """Parse YAML safely.
+
+    Args:
+        text: the YAML.
+        source: where it comes from, for messages.
+
+    Returns:
+        What the text says: None, a number, text, a list or a dict.
+
+    Raises:
+        ConfigError: the text is not valid YAML, or has aliases, a key twice or more than
+            MAX_DEPTH levels; the message names `source` and the line.
+    """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except _Refused as error:
+        where = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise ConfigError(f"{source}:{where} {error.problem}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{source}:{where} is not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        problem = _clip(str(getattr(error, "problem", None) or error))
+        raise ConfigError(f"{source}:{where} is not valid YAML: {problem}") from None
+    except (ValueError, OverflowError) as error:  # such as the date 2026-13-01 or a number too long
+        problem = _clip(str(error))
+        raise ConfigError(f"{source}: holds a value that cannot be read: {problem}") from None
 
 
 def _names_at(path: Sequence[str]) -> list[str]:
@@ -242,13 +349,16 @@ def _names_at(path: Sequence[str]) -> list[str]:
 
 
 def _describe(error: Mapping[str, Any]) -> str:
-    loc = [str(part) for part in error["loc"]]
+    loc = [_clip(str(part)) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
         valid = _names_at(loc[:-1])
         near = difflib.get_close_matches(loc[-1], valid, 1)
         return f"{'.'.join(loc)}: unknown key; " + (
             f"did you mean {'.'.join([*loc[:-1], near[0]])}?" if near else f"valid keys are {', '.join(valid)}"
         )
+    if error["type"] == "invalid_key":
+        valid = _names_at(loc[:-1])
+        return f"{'.'.join(loc)}: keys are text; valid keys are {', '.join(valid)}"
     path: list[str] = []
     for part in loc:  # a union adds the names of its members to the path: keep what names a key
         if part not in _names_at(path):
@@ -258,7 +368,7 @@ def _describe(error: Mapping[str, Any]) -> str:
     return (
         message
         if error["type"] == "value_error"
-        else f"{'.'.join(path)}: {error['input']!r} is not allowed; {message[0].lower()}{message[1:]}"
+        else f"{'.'.join(path)}: {_show(error['input'])} is not allowed; {message[0].lower()}{message[1:]}"
     )
 
 
@@ -270,33 +380,84 @@ def from_dict(values: Any, source: str = "config") -> Config:
         return Config.model_validate(values or {})
     except ValidationError as error:
         lines = dict.fromkeys(_describe(problem) for problem in error.errors(include_url=False))
-        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
+        shown = [f"{source}: {line}" for line in list(lines)[:MAX_PROBLEMS]]
+        if len(lines) > MAX_PROBLEMS:
+            shown.append(f"{source}: and {len(lines) - MAX_PROBLEMS} more problems")
+        raise ConfigError("\n".join(shown)) from None
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Reads a YAML config and applies `key.path=value` overrides (values are YAML). Raises ConfigError."""
+def load_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, object] | None = None,
+) -> Config:
+    """Read a YAML config and change settings.
+
+    Args:
+        path: the YAML file.
+        overrides: `section.key=value` texts, as of --set; the values are YAML.
+        options: dotted key -> value, taken as it is; applied after `overrides`.
+
+    Returns:
+        The validated config.
+
+    Raises:
+        ConfigError: the file cannot be read, or what it says with the changes is not valid.
+    """
     try:
         values = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a config ({error}); give a YAML file") from None
     if values is not None and not isinstance(values, dict):
         return from_dict(values, str(path))  # raises, saying what is expected
-    return from_dict(override(values or {}, overrides), str(path))
+    return from_dict(override(values or {}, overrides, options), str(path))
 
 
-def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of nested `values` with `key.path=value` settings applied. Raises ConfigError for a malformed one."""
+def override(
+    values: dict[str, Any],
+    overrides: Sequence[str] = (),
+    options: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """Change settings of a nested mapping.
+
+    Args:
+        values: section -> key -> value; not changed.
+        overrides: `section.key=value` texts, as of --set; the values are YAML.
+        options: dotted key -> value, taken as it is; applied after `overrides`.
+
+    Returns:
+        A copy of `values` with the changes.
+
+    Raises:
+        ConfigError: a malformed override.
+    """
     result: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
     for item in overrides:
         path, equals, text = item.partition("=")
-        keys = path.split(".")
-        if not equals or not all(keys) or len(keys) < 2:
-            raise ConfigError(f"--set {item}: expected section.key=value, such as train.steps=2000")
-        node = result
-        for key in keys[:-1]:
-            node[key] = dict(node.get(key) or {}) if isinstance(node.get(key) or {}, dict) else {}
-            node = node[key]
-        if path in ("data.domains.A", "data.domains.B") and not node:  # one of the two that are there unnamed
-            node.update({name: f"train{name}" for name in ("A", "B")})
-        node[keys[-1]] = parse_yaml(text, f"--set {item}")
+        if not equals or not _is_setting(path):
+            example = "section.key=value, such as train.steps=2000"
+            raise ConfigError(f"--set {_clip(item)}: expected {example}")
+        _assign(result, path, parse_yaml(text, f"--set {_clip(item)}"))
+    for path, value in (options or {}).items():
+        if not _is_setting(path):
+            raise ConfigError(f"{_clip(path)}: expected section.key, such as train.steps")
+        _assign(result, path, value)
     return result
+
+
+def _is_setting(path: str) -> bool:
+    keys = path.split(".")
+    return len(keys) >= 2 and all(keys)
+
+
+def _assign(values: dict[str, Any], path: str, value: object) -> None:
+    """Set the value at a dotted path, making the sections on the way."""
+    *sections, last = path.split(".")
+    node = values
+    for key in sections:
+        inner = node.get(key) or {}
+        node[key] = dict(inner) if isinstance(inner, dict) else {}
+        node = node[key]
+    if path in ("data.domains.A", "data.domains.B") and not node:
+        node.update({name: f"train{name}" for name in ("A", "B")})  # both are there, unnamed
+    node[last] = value
