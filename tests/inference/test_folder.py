@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests._helpers.folders import build, draw, files, manifest, opened, pixels
+from translate.inference import folder as module
 from translate.inference.folder import Result
 from translate.inference.manifest import plan_outputs
 from translate.inference.translator import Translator
@@ -232,6 +233,17 @@ def test_skip_existing_does_only_what_is_missing(translator: Translator, inputs:
     assert len(redone(run(samples=2))) == 14
     (out / "3_2.png").unlink()
     assert redone(run(samples=2)) == {"3.png"}
+
+
+def test_another_version_of_the_translation_does_everything_again(
+    translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert translator.translate_folder(inputs, out, "B").ok == 14
+    assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 0
+    monkeypatch.setattr(module, "TRANSLATION_VERSION", module.TRANSLATION_VERSION + 1)
+    assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 14
+    assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 0
 
 
 def test_existing_files_alone_prove_nothing(translator: Translator, inputs: Path, tmp_path: Path) -> None:

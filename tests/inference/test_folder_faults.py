@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
+from typer.testing import CliRunner
 
-from tests._helpers.folders import draw, files, manifest
+from pipelines.cli import app
+from tests._helpers.folders import build, draw, files, manifest
+from tests._helpers.small_model import SIDE
 from translate.inference import folder as module
 from translate.inference.translator import Translator
 from translate.io import files as writing
@@ -163,6 +166,38 @@ def test_a_model_out_of_memory_fails_that_size_alone(
     result = translator.translate_folder(inputs, tmp_path / "out", "B")
     assert {"1.png", "2.png"} < dict(result.failures).keys() and result.ok == 12
     assert manifest(tmp_path / "out")["1.png"]["reason"].startswith("out of memory")
+
+
+@pytest.mark.parametrize("stage", ["decode", "translate"])
+def test_memory_that_runs_out_is_not_the_pictures_fault(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    draw(tmp_path / "in" / "a.png")
+    draw(tmp_path / "in" / "large.png", 64, 16)
+    load, run = ImageFile.ImageFile.load, Translator.run
+
+    def exhausted_load(self: ImageFile.ImageFile) -> Any:
+        if self.width > 60:
+            raise MemoryError
+        return load(self)
+
+    def exhausted_run(self: Translator, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if x.shape[3] > SIDE:
+            raise MemoryError
+        return run(self, x, *rest)
+
+    if stage == "decode":
+        monkeypatch.setattr(ImageFile.ImageFile, "load", exhausted_load)
+    else:
+        monkeypatch.setattr(Translator, "run", exhausted_run)
+    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    assert result.ok == 1
+    reason = "out of memory; use fewer --workers or a smaller --batch-size or --max-pixels"
+    assert result.failures == [("large.png", reason)]
+    words = ["translate", str(tmp_path / "model.safetensors"), str(tmp_path / "in"), str(tmp_path / "o"), "--to", "B"]
+    build(tmp_path)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1 and f"failed large.png: {reason}" in done.stderr
 
 
 def test_on_error_stop_finishes_what_came_before(translator: Translator, tmp_path: Path) -> None:

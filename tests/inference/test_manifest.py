@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,83 @@ def test_unfinished_files_are_removed_by_the_shard_whose_they_are(
 def test_there_is_no_such_shard(translator: Translator, inputs: Path, tmp_path: Path, shard: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="shard"):
         translator.translate_folder(inputs, tmp_path / "out", "B", shard=shard)
+
+
+# -- hostile lines -----------------------------------------------------------------------------------------------------
+
+BAD_LINES = [
+    b"",
+    b"\xff\xfe",
+    b"null",
+    b"7",
+    b"[1]",
+    b'"text"',
+    b"[" * 5000,
+    b'{"source": "x.png", "ke',
+    b'{"source": "x.png"}',
+    b'{"source": 3, "key": "k", "width": 1, "height": 1, "warnings": []}',
+    b'{"source": "x.png", "key": [], "width": 1, "height": 1, "warnings": []}',
+    b'{"source": "x.png", "key": {}, "width": 1, "height": 1, "warnings": []}',
+    b'{"source": "x.png", "key": 5, "width": 1, "height": 1, "warnings": []}',
+    b'{"source": "x.png", "key": "k", "width": "1", "height": [], "warnings": []}',
+    b'{"source": "x.png", "key": "k", "width": 1, "height": 1, "warnings": null}',
+    b'{"source": "x.png", "key": "k", "width": 1, "height": 1, "warnings": [{}]}',
+    b'{"source": "\\ud800.png", "key": "k", "width": 1, "height": 1, "warnings": []}',
+]
+
+
+@pytest.mark.parametrize("bad", BAD_LINES, ids=range(len(BAD_LINES)))
+@pytest.mark.parametrize("shard", [(1, 1), (1, 2)])
+def test_a_bad_line_of_the_manifest_costs_no_other(
+    translator: Translator, inputs: Path, tmp_path: Path, bad: bytes, shard: tuple[int, int]
+) -> None:
+    path = tmp_path / "out" / "manifest.jsonl"
+    translator.translate_folder(inputs, tmp_path / "out", "B")
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([bad, *lines[:3], bad, *lines[3:-1], bad]))
+    again = translator.translate_folder(inputs, tmp_path / "out", "B", skip_existing=True, shard=shard)
+    assert again.ok == 0 and again.skipped > 0
+    assert "x.png" not in manifest(tmp_path / "out")
+    assert len(manifest(tmp_path / "out")) == len(lines) - 1
+
+
+# -- deep folders ------------------------------------------------------------------------------------------------------
+
+
+def nest(top: Path, depth: int) -> None:
+    """Makes folders d/d/d... below `top`, deeper than a path may be long."""
+    here = Path.cwd()
+    try:
+        os.chdir(top)
+        for _ in range(depth):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths of Windows are shorter")
+@pytest.mark.parametrize("depth", [1100, 2500])
+def test_folders_nested_deeper_than_python_recurses(translator: Translator, tmp_path: Path, depth: int) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    draw(root / "a.png")
+    draw(root / "d.png")
+    name = "/".join(["d"] * min(depth, 1100)) + "/b.png"
+    try:
+        nest(root, depth)
+        os.rename(root / "d.png", root / name)
+        for skipped in (0, 2):
+            done = translator.translate_folder(root, out, "B", skip_existing=True)
+            assert (done.ok, done.skipped) == (2 - skipped, skipped)
+            assert {"a.png", name} <= manifest(out).keys()
+            assert (out / name).is_file()
+            if depth == 1100:
+                assert not done.failures
+            else:  # longer than the system's limit for a path
+                ((_, reason),) = done.failures
+                assert reason == "cannot be listed: file name too long"
+    finally:
+        subprocess.run(["rm", "-rf", root, out], check=True)  # shutil.rmtree recurses
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------

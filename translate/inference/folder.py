@@ -42,13 +42,17 @@ from translate.inference.manifest import (
     write_manifest,
 )
 from translate.io import images
-from translate.io.files import DiskFull, PathLike, is_full
+from translate.io.files import DiskFull, PathLike, is_full, make_folders
 from translate.io.images import UInt8
 from translate.losses.energy import Limit, Rejected
 from translate.runtime.device import usable_cores
 from translate.runtime.prefetch import ahead
 
 SUFFIXES = {"keep": "", "png": ".png", "jpg": ".jpg", "webp": ".webp"}
+# Raise it when the pixels written for the same model, picture and options change: --skip-existing then
+# does everything again. It is not the package's version, which changes far more often than the pixels
+# do: an upgrade would throw away good outputs, and a change during development would go unnoticed.
+TRANSLATION_VERSION = 1
 MOST_WORKERS = 8  # unless more are asked for: each holds an image of full size
 
 T = TypeVar("T")
@@ -107,7 +111,7 @@ def translate_folder(
         samples: outputs for each file; above 1 they are numbered: name_1, with `suffix` name<suffix>_1.
         on_error: "continue", or "stop": finish what comes before the first failure, and no more.
         skip_existing: leave out what the previous manifest says was made from the same file (size and time), model and
-            options, if the outputs are still there.
+            options by the same TRANSLATION_VERSION of this code, if the outputs are still there.
         shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one `out`, each in its process.
         reject: warn of inputs whose energy (energy.py) lies beyond this quantile of the source domain's training
             images; with `reject_skip` they are not translated but skipped, and judged anew in a later run.
@@ -143,7 +147,15 @@ def translate_folder(
         job.outputs = plan[job.source]
         with suppress(OSError):  # it will fail
             file = (folder / job.source).stat()
-            facts = [translator.identity, domains, file.st_size, file.st_mtime_ns, job.outputs, *filter(None, [limit])]
+            facts = [
+                TRANSLATION_VERSION,
+                translator.identity,
+                domains,
+                file.st_size,
+                file.st_mtime_ns,
+                job.outputs,
+                *filter(None, [limit]),
+            ]
             job.key = hashlib.sha256(json.dumps(facts).encode() + styles(job.source).numpy().tobytes()).hexdigest()
     if skip_existing:
         mark_up_to_date(target, jobs)
@@ -211,7 +223,7 @@ def _work(
                 raise pixels
             size = job.size or (0, 0)
             alpha = None if job.alpha is None else np.frombuffer(zlib.decompress(job.alpha), np.uint8)
-            (out / job.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
+            make_folders((out / job.outputs[0]).parent)
             for output, sample in zip(job.outputs, pixels, strict=True):
                 alphas = None if alpha is None else alpha.reshape(size[::-1])
                 images.write_image(out / output, translator.finish(sample, size), alphas)

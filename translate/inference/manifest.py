@@ -29,6 +29,7 @@ from translate.io.images import SUFFIXES
 MANIFEST = "manifest.jsonl"
 LOCK = f"{files.PART}lock.part"
 NOT_REACHED, STOPPED, UP_TO_DATE = "interrupted", "not reached: stopped at a failure", "up to date"
+OUT_OF_MEMORY = "out of memory; use fewer --workers or a smaller --batch-size or --max-pixels"
 ELSEWHERE, NO_SPACE = "left to another shard", "not reached: no space left on device"
 Inputs: TypeAlias = PathLike | Sequence[PathLike]  # a folder, a file or a list of files
 Shard: TypeAlias = tuple[int, int]
@@ -60,7 +61,10 @@ class Entry:
 
     def fail(self, error: Exception, doing: str = "") -> Entry:
         text = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        self.status, self.reason = "failed", doing + (" ".join(text.split()) or type(error).__name__)
+        reason = doing + (" ".join(text.split()) or type(error).__name__)
+        if isinstance(error, MemoryError):  # nothing is wrong with the picture
+            reason = OUT_OF_MEMORY
+        self.status, self.reason = "failed", reason
         self.alpha = None
         return self
 
@@ -94,10 +98,11 @@ def scan(inputs: Inputs) -> tuple[Path, list[Entry]]:
     def unlisted(error: OSError) -> None:
         entries.append(Entry(Path(error.filename).relative_to(folder).as_posix()).fail(error, "cannot be listed: "))
 
-    for root, folders, names in os.walk(folder, onerror=unlisted):
-        for path in (Path(root, name) for name in chain(folders, names)):
-            mode = stat.S_IFREG
-            with suppress(OSError):  # it will fail
+    for root, folders, names in files.walk(folder, unlisted):
+        kinds = [*((name, stat.S_IFDIR) for name in folders), *((name, stat.S_IFREG) for name in names)]
+        for name, mode in kinds:
+            path = Path(root, name)
+            with suppress(OSError):  # it will fail, a folder when it is listed
                 mode = path.lstat().st_mode
             if not stat.S_ISDIR(mode):
                 other = "symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
@@ -175,20 +180,39 @@ def plan_outputs(sources: Iterable[str], extension: str, suffix: str, samples: i
 
 
 def _previous(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The lines of the manifest and what they say; of one that is not ours, what makes sense."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        for text in (out / MANIFEST).read_text(encoding="utf-8").splitlines():
+    """The lines of the manifest and what they say; a line that is cut or not ours is left out."""
+    data = b""
+    with suppress(OSError):
+        data = (out / MANIFEST).read_bytes()
+    for raw in data.splitlines():
+        # RecursionError: of brackets nested thousands deep
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            text = raw.decode()
             line = json.loads(text)
-            if isinstance(line["source"], str) and {"key", "width", "height", "warnings"} <= line.keys():
-                yield text, line
+            if not _is_ours(line):
+                continue
+            line["source"].encode("utf-8", "surrogateescape")  # as `belongs` does
+            yield text, line
+
+
+def _is_ours(line: dict[str, Any]) -> bool:
+    """Whether the values of a manifest's line have the types that Entry.line gives them."""
+    warnings = line["warnings"]
+    return (
+        isinstance(line["source"], str)
+        and isinstance(line["key"], (str, type(None)))
+        and all(isinstance(line[side], (int, type(None))) for side in ("width", "height"))
+        and isinstance(warnings, list)
+        and all(isinstance(warning, str) for warning in warnings)
+    )
 
 
 def mark_up_to_date(out: Path, jobs: Iterable[Entry]) -> None:
     """Takes for done what has its key in the previous manifest and its outputs in their place."""
-    known = {line["key"]: line for _, line in _previous(out)}
+    known = {line["key"]: line for _, line in _previous(out) if line["key"]}
     for job in jobs:
         line = known.get(job.key)
-        if job.key and line and all((out / output).is_file() for output in job.outputs):
+        if job.key and line and all(os.path.isfile(out / output) for output in job.outputs):
             job.reason, job.size, job.warnings = UP_TO_DATE, (line["width"], line["height"]), line["warnings"]
 
 

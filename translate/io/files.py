@@ -29,9 +29,56 @@ def is_full(error: object) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def walk(
+    folder: PathLike, on_error: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield (root, folders, names) top down as os.walk does, at any depth.
+
+    os.walk recurses before Python 3.12 and fails on about 950 nested folders.
+    """
+    waiting = [os.fspath(folder)]
+    while waiting:
+        root = waiting.pop()
+        folders: list[str] = []
+        names: list[str] = []
+        try:
+            with os.scandir(root) as entries:
+                for entry in entries:
+                    is_folder = False
+                    with suppress(OSError):
+                        is_folder = entry.is_dir()
+                    (folders if is_folder else names).append(entry.name)
+        except OSError as error:
+            if on_error is not None:
+                on_error(error)
+            continue
+        yield root, folders, names
+        paths = [os.path.join(root, name) for name in folders]
+        waiting += [path for path in reversed(paths) if not os.path.islink(path)]
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, at any depth: Path.mkdir(parents=True) recurses."""
+    missing = [folder]
+    while missing:
+        path = missing[-1]
+        try:
+            path.mkdir(exist_ok=True)
+            missing.pop()
+        except FileNotFoundError:
+            if path.parent == path:
+                raise
+            missing.append(path.parent)
+
+
 def unfinished(folder: Path) -> list[Path]:
     """Temporary files that killed runs have left below a folder."""
-    return list(folder.rglob(f"{PART}*.part"))
+    return [
+        Path(root, name)
+        for root, _, names in walk(folder)
+        for name in names
+        if name.startswith(PART) and name.endswith(".part")
+    ]
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
@@ -74,7 +121,7 @@ def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = No
     """Files under `folder`, relative to it, by POSIX path; links to files, but not to folders, and no PART files;
     `on_error` is os.walk's."""
     found = []
-    for root, folders, names in os.walk(folder, onerror=on_error):
+    for root, folders, names in walk(folder, on_error):
         folders[:] = [name for name in folders if not name.startswith(PART)]
         paths = (Path(root, name) for name in names if not name.startswith(PART))
         found += [path.relative_to(folder) for path in paths if os.path.isfile(path)]

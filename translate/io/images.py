@@ -68,6 +68,8 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000) -> Picture:
                 if (found := image.width * image.height) > max_pixels:
                     raise ImageError(f"{found / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx")
                 return _decode(image, Path(path).suffix.lower())
+    except MemoryError:  # the machine's fault, not the file's
+        raise
     except Exception as error:  # hostile bytes make decoders raise anything: struct.error, AssertionError, KeyError
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
