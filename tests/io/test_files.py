@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +23,7 @@ from translate.io.images import (
     list_images,
     write_image,
 )
+from translate.models.checkpoint import save_tensors
 
 
 def test_atomic_replaces_and_cleans_up(tmp_path: Path) -> None:
@@ -43,6 +47,62 @@ def test_atomic_replaces_and_cleans_up(tmp_path: Path) -> None:
         write_text(tmp_path / "missing" / "x.txt", "")
     assert missing.value.filename == str(tmp_path / "missing" / "x.txt")
     assert sorted(os.listdir(tmp_path)) == ["folder", "x.txt"] and "zwölf" in path.read_text("utf-8")
+
+
+@pytest.fixture
+def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What os.fsync and os.replace are called with, in order: the call, and the kind of file or the file's new name."""
+    calls: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        mode = os.fstat(descriptor).st_mode
+        calls.append(("fsync", "folder" if stat.S_ISDIR(mode) else "file"))
+        fsync(descriptor)
+
+    def watched_replace(old: Any, new: Any) -> None:
+        calls.append(("replace", Path(new).name))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    return calls
+
+
+def durable(name: str) -> list[tuple[str, str]]:
+    return [("fsync", "file"), ("replace", name), ("fsync", "folder")]
+
+
+def test_texts_and_models_are_on_the_disk_before_they_replace_anything(
+    tmp_path: Path, disk_calls: list[tuple[str, str]]
+) -> None:
+    write_text(tmp_path / "manifest.jsonl", "{}\n")
+    assert disk_calls == durable("manifest.jsonl")
+    disk_calls.clear()
+    save_tensors(tmp_path / "model.safetensors", {"x": torch.zeros(3)}, {})
+    assert disk_calls == durable("model.safetensors")
+    disk_calls.clear()
+    with pytest.raises(ZeroDivisionError), atomic(tmp_path / "x", durable=True):
+        raise ZeroDivisionError
+    assert disk_calls == []
+
+
+def test_pictures_are_not_synced(tmp_path: Path, disk_calls: list[tuple[str, str]]) -> None:
+    write_image(tmp_path / "x.png", PHOTO)
+    assert disk_calls == [("replace", "x.png")]
+
+
+def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def of_files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    write_text(tmp_path / "x.txt", "whole")
+    assert (tmp_path / "x.txt").read_text() == "whole"
 
 
 def test_replacing_a_link_leaves_its_target_alone(tmp_path: Path) -> None:

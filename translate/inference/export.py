@@ -58,7 +58,7 @@ def export(translator: Translator, to: str, source: str | None, path: Path, kind
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporters' own, of their versions
         graph = (_onnx if kind == "onnx" else _torchscript)(Translation(model, a, b).eval(), example, facts)
-    with atomic(path) as temporary:
+    with atomic(path, durable=True) as temporary:
         temporary.write_bytes(graph)
     return facts
 

@@ -96,12 +96,23 @@ def make_way(path: PathLike) -> None:
 
 
 @contextmanager
-def atomic(path: PathLike) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed when it fails."""
+def atomic(path: PathLike, durable: bool = False) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed when it fails.
+
+    Args:
+        path: the file that is written.
+        durable: wait until the file and its name are on the disk, so that a power cut leaves the old file or the new
+            one and never an empty one. It costs milliseconds a file: for what a run cannot make again in a moment,
+            such as models and manifests, and not for each of thousands of pictures.
+    """
     temporary = Path(path).with_name(f"{PART}{part_tag(path)}-{os.urandom(8).hex()}.part")  # mkstemp's are private
     try:
         yield temporary
+        if durable:
+            _sync_file(temporary)  # before the rename: else the name may be on the disk before the bytes
         os.replace(temporary, path)
+        if durable:
+            _sync_folder(Path(path).parent)
     except OSError as error:
         if error.filename == str(temporary):
             error.filename = str(path)
@@ -111,9 +122,28 @@ def atomic(path: PathLike) -> Iterator[Path]:
             temporary.unlink()
 
 
+def _sync_file(path: Path) -> None:
+    with open(path, "rb+") as file:  # open for writing, which Windows asks of a file that is synced
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings a rename in `folder` to the disk, where the system can."""
+    if os.name == "nt":  # opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems may not sync folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: PathLike, text: str) -> None:
-    """UTF-8, line ends as they are, all or nothing."""
-    with atomic(path) as temporary:
+    """UTF-8, line ends as they are, all or nothing, and on the disk when it returns."""
+    with atomic(path, durable=True) as temporary:
         temporary.write_bytes(text.encode())
 
 

@@ -42,7 +42,7 @@ def usual_style(summary: dict[str, Any], domain: str) -> str:
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Writes a safetensors file, whole or not at all."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
-    with atomic(path) as partial:
+    with atomic(path, durable=True) as partial:
         partial.write_bytes(data)
 
 
