@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +29,7 @@ def command(
     """Draw images of a domain: style from its prior, content from its prior or from a folder of pictures."""
     from translate.inference.predictor import Painter
     from translate.inference.sampling import PRIOR, sample
+    from translate.io.files import PART
     from translate.io.images import write_image
     from translate.viz.grids import sheet
 
@@ -34,15 +37,25 @@ def command(
     if images.exists() and any(images.iterdir()):
         raise ValueError(f"{images}: holds files already; choose another folder")
     drawn = sample(Painter.load(model, device), domain, count, seed, content)
-    images.mkdir(parents=True, exist_ok=True)
+    if images.exists():  # and empty
+        images.rmdir()
+
+    # Images get their folder when all are there, so that what an interrupted run leaves is not taken for a result.
+    unfinished = out / f"{PART}images.part"
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    unfinished.mkdir(parents=True)
     shown = []
-    with count_progress("sampling") as progress:
-        progress(0, count)
-        for i, pixels in enumerate(drawn):
-            write_image(images / f"{i:06}.png", pixels)
-            shown += [pixels] if i < SHOWN else []
-            progress(i + 1, count)
-    write_image(grid, sheet([shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)]))
+    try:
+        with count_progress("sampling") as progress:
+            progress(0, count)
+            for i, pixels in enumerate(drawn):
+                write_image(unfinished / f"{i:06}.png", pixels)
+                shown += [pixels] if i < SHOWN else []
+                progress(i + 1, count)
+        write_image(grid, sheet([shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)]))
+        os.replace(unfinished, images)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     source = "its prior N(0, I)" if content == PRIOR else f"the encoded pictures of {content}"
     text = f"{images}: {count} images of {domain}, style from its prior, content from {source}; grid: {grid}"
     data = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests._helpers.folders import build, draw
 from tests._helpers.small_model import SIDE
 from translate.inference.sampling import BATCH, interpolate, read_square, sample
 from translate.inference.translator import Translator, generator
+from translate.io import images as writing
 from translate.io.images import UInt8, read_image, to_float, write_gif
 
 
@@ -130,6 +132,32 @@ def test_the_sample_command(tmp_path: Path) -> None:
     words[2] = str(tmp_path / "q")
     done = CliRunner().invoke(app, [*words, "--content", str(tmp_path / "none")])
     assert done.exit_code == 2 and "no pictures" in done.stderr and not (tmp_path / "q").exists()
+
+
+def test_an_interrupted_sample_command_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path)
+    out, write = tmp_path / "o", writing.write_image
+    words = ["sample", str(tmp_path / "model.safetensors"), str(out), "--domain", "A", "--count"]
+
+    def interrupted(path: Path, *rest: Any) -> None:
+        if path.name == "000005.png":
+            raise KeyboardInterrupt
+        write(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "write_image", interrupted)
+        assert CliRunner().invoke(app, [*words, "10"]).exit_code != 0
+    assert not (out / "images").exists() and not (out / "grid.png").exists()
+    (out / "images").mkdir()
+    for left in out.glob(".introshift-*"):
+        pytest.fail(f"{left.name} is left")
+    stale = out / ".introshift-images.part" / "000009.png"  # of a run that was killed
+    stale.parent.mkdir()
+    stale.write_bytes(b"half")
+    done = CliRunner().invoke(app, [*words, "3"])
+    assert done.exit_code == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["grid.png", "images"]
+    assert sorted(path.name for path in (out / "images").iterdir()) == [f"{i:06}.png" for i in range(3)]
 
 
 def test_the_interpolate_command(tmp_path: Path) -> None:
