@@ -14,7 +14,7 @@ from torch import nn
 from tests._helpers.small_model import SIDE, noise, save
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
-from translate.models.layers import RowLinear
+from translate.models.layers import BatchInvariantLinear
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def three_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_row_linear_is_linear_and_knows_no_rows(translator: Translator) -> None:
+def test_the_batch_invariant_layer_is_linear_and_knows_no_rows(translator: Translator) -> None:
     linear, x = nn.Linear(64, 256), torch.randn(32, 64)
-    rows = RowLinear(64, 256)
+    rows = BatchInvariantLinear(64, 256)
     rows.load_state_dict(linear.state_dict())
     torch.testing.assert_close(rows(x), linear(x), rtol=0, atol=1e-5)
     for order in (torch.randperm(32) for _ in range(8)):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from tests._helpers.small_model import SIDE, save
+from translate.inference.export import export
 from translate.inference.translator import Translator
 
 
@@ -61,6 +62,25 @@ def test_onnx_translates_as_the_model(tmp_path: Path) -> None:
         (made,) = graph.run(None, {"image": image.numpy(), "style": style.numpy()})
         with torch.no_grad():
             assert np.abs(made - plain.translate(image, 0, 1, style).numpy()).max() < 1e-4
+
+
+def test_an_onnx_graph_holds_linear_layers_as_gemm(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs onnx")
+    told = call(save(tmp_path), "--format", "onnx")
+    graph = onnx.load(told["out"]).graph
+    model = Translator.load(tmp_path / "model.safetensors", "cpu").model
+    # The style encoder is no part of a translation.
+    parts = (model.encoder.content_trunk, model.encoder.content_norm, model.decoder)
+    modules = [module for part in parts for module in part.modules()]
+    linear = [module for module in modules if isinstance(module, torch.nn.Linear)]
+    kinds = [node.op_type for node in graph.node]
+    assert kinds.count("Gemm") == len(linear) > 0
+
+
+def test_exporting_leaves_the_translator_batch_invariant(tmp_path: Path) -> None:
+    translator = Translator.load(save(tmp_path), "cpu")
+    export(translator, "B", None, tmp_path / "b.pt", "torchscript")
+    assert not any(type(module) is torch.nn.Linear for module in translator.model.modules())
 
 
 def test_what_cannot_be_exported_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from tests._helpers.folders import build, draw, files, manifest
+from tests._helpers.small_model import save
 from translate.inference.translator import Translator
 from translate.models.checkpoint import load_model, save_model
 
@@ -74,6 +76,22 @@ def test_what_is_never_finite_fails_with_a_reason(tmp_path: Path, monkeypatch: p
     assert done.failures == [("a.png", "the model's output is not finite")] and not files(tmp_path / "out")
     with pytest.raises(ValueError, match="not finite"):
         translator.translate([np.zeros((16, 16, 3), np.uint8)], "B")
+
+
+def test_the_callers_model_file_is_left_as_it_was(tmp_path: Path) -> None:
+    file = load_model(save(tmp_path))
+    before = {name: (tensor.clone(), tensor.stride()) for name, tensor in file.model.state_dict().items()}
+    translator = Translator(file, "cpu")
+    assert not any(type(module) is nn.Linear for module in translator.model.modules())
+    linear = [module for module in file.model.modules() if isinstance(module, nn.Linear)]
+    assert linear
+    assert all(type(module) is nn.Linear for module in linear)
+    for name, tensor in file.model.state_dict().items():
+        assert torch.equal(tensor, before[name][0])
+        assert tensor.stride() == before[name][1]
+    of_file = {tensor.data_ptr() for tensor in file.model.state_dict().values() if tensor.ndim < 4}
+    of_copy = {tensor.data_ptr() for tensor in translator.model.state_dict().values() if tensor.ndim < 4}
+    assert of_file == of_copy, "the weights of linear layers are held once"
 
 
 def test_the_background_lies_behind_transparency(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from translate import __version__
 from translate.inference.translator import Translator
 from translate.io.files import atomic
+from translate.models.layers import with_linear_layers
 from translate.models.networks import Model
 
 Kind = Literal["onnx", "torchscript"]
@@ -45,7 +46,9 @@ def export(translator: Translator, to: str, source: str | None, path: Path, kind
     Raises ValueError for domains that cannot be meant, and where packages for ONNX are missing.
     """
     a, b = translator.domains(to, source)
-    config, model = translator.config, translator.model
+    config = translator.config
+    # Plain linear layers are one Gemm in a graph; batch-invariant ones would be many products and sums.
+    model = with_linear_layers(translator.model, nn.Linear)
     facts: dict[str, object] = {
         "introshift": __version__, "sha256": translator.sha256, "from": config.data.names[a], "to": to,
         "size": config.data.size, "channels": config.data.channels, "style_dim": model.style_dim, "range": [-1, 1],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from translate.data.dataset import shorter_side, to_batch
 from translate.inference.folder import Translated
@@ -26,7 +26,7 @@ from translate.io.images import Picture, UInt8, flatten, resize, to_channels
 from translate.losses.energy import Energies, Limit, Measured, Reference, Rejected, energies
 from translate.models.checkpoint import ModelFile, load_model
 from translate.models.distributions import Gaussian
-from translate.models.layers import RowLinear
+from translate.models.layers import BatchInvariantLinear, with_linear_layers
 from translate.runtime.device import choose_device, choose_precision
 from translate.runtime.prefetch import ahead
 
@@ -59,8 +59,6 @@ class Painter:
         self, file: ModelFile, device: str = "auto", precision: str = "32",
         background: tuple[int, int, int] | None = None, scale: str = "model", tile: int = 512,
     ) -> None:  # fmt: skip
-        if precision not in ("auto", "32", "bf16"):
-            raise ValueError(f"--precision {precision}: unknown; use auto, 32 or bf16")
         if scale not in ("model", "native"):
             raise ValueError(f"--scale {scale}: unknown; use model or native")
         if tile < 1:
@@ -75,10 +73,9 @@ class Painter:
         self.scale, self.tile = scale, tile
         self.batch_size = BATCH_SIZE.get(self.device.type, 8)
         self.background = background or cast(tuple[int, int, int], tuple(self.config.data.background))
-        self.model = file.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for module in self.model.modules():
-            if isinstance(module, nn.Linear):
-                module.__class__ = RowLinear
+        # A copy that shares the weights: the caller's ModelFile keeps its layers, device and memory format.
+        model = with_linear_layers(file.model, BatchInvariantLinear)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def load(

@@ -5,7 +5,8 @@ Legend: B batch, h w a feature map, W its channels, K numbers of the condition v
 
 from __future__ import annotations
 
-from typing import cast
+import copy
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,12 @@ from translate.models.alignment import displacement
 # Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real and fake batches.
 GROUP_CHANNELS = 8
 
+# Numbers in the largest temporary of BatchInvariantLinear, 8 MiB of float32: it stays in the cache.
+MAX_PRODUCTS = 2**21
+MIN_CHUNK = 4  # outputs; torch sums a product for one output alone in another order
+
+M = TypeVar("M", bound=nn.Module)
+
 
 def icnr_(weight: Tensor, factor: int) -> None:
     """Gives the factor^2 sub-pixels of each output channel one kernel, so that pixel shuffle starts without
@@ -27,12 +34,48 @@ def icnr_(weight: Tensor, factor: int) -> None:
         weight.copy_(base.repeat_interleave(factor**2, dim=0))
 
 
-class RowLinear(nn.Linear):
-    """A linear layer whose rows do not know each other: in BLAS a row's last bit depends on its place in the batch."""
+class BatchInvariantLinear(nn.Linear):
+    """A linear layer for inference that gives a row the same bits in any batch; with BLAS they depend on its place.
+
+    It sums the products of one chunk of rows and outputs at a time. A chunk changes no bit, and holds at most
+    MAX_PRODUCTS products, or those of one row and MIN_CHUNK outputs where these are more.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """input (B, inputs) -> (B, outputs)."""
-        return (input[:, None] * self.weight).sum(-1) + self.bias
+        rows = max(1, MAX_PRODUCTS // (MIN_CHUNK * self.in_features))
+        chunks = max(1, -(-len(input) // rows))
+        parts = [self._summed(part) for part in input.tensor_split(chunks)]
+        summed = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return summed + self.bias
+
+    def _summed(self, input: Tensor) -> Tensor:
+        """input (rows, inputs) -> (rows, outputs), without the bias."""
+        step = max(MIN_CHUNK, MAX_PRODUCTS // max(1, input.numel()))
+        chunks = -(-self.out_features // step)  # of nearly equal size, so that none is one output alone
+        weights = self.weight.tensor_split(chunks) if chunks > 1 else (self.weight,)
+        parts = [(input[:, None] * weight).sum(-1) for weight in weights]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def with_linear_layers(model: M, kind: type[nn.Linear]) -> M:
+    """Copy a model's modules, with all linear layers of one class; the model itself is left as it is.
+
+    Args:
+        model: any module.
+        kind: nn.Linear or a subclass of it with the same parameters.
+
+    Returns:
+        The copy. It shares the memory of parameters and buffers, until one of the two is moved elsewhere.
+    """
+    shared: dict[int, object] = {id(buffer): buffer.detach() for buffer in model.buffers()}
+    for parameter in model.parameters():
+        shared[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
+    copied = copy.deepcopy(model, shared)
+    for module in copied.modules():
+        if isinstance(module, nn.Linear):
+            module.__class__ = kind
+    return copied
 
 
 class AdaGroupNorm(nn.Module):

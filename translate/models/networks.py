@@ -109,7 +109,7 @@ class Decoder(nn.Module):
         domains = len(config.data.names)
         self.domain = nn.Embedding(domains, condition)
         self.frames: Tensor
-        self.register_buffer("frames", torch.tensor(PLAIN).repeat(domains, 1, 1))  # (domains, 2, 3), set from the data
+        self.register_buffer("frames", torch.tensor([PLAIN] * domains))  # (domains, 2, 3), set from the data
         self.style = nn.Sequential(
             nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
