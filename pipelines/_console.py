@@ -20,7 +20,8 @@ MOST_LISTED = 20  # failures named at the terminal
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-LpipsNet = Annotated[Literal["alex", "vgg", "squeeze"], typer.Option("--lpips-net", help="LPIPS network.")]
+LpipsName = Literal["alex", "vgg", "squeeze"]
+LpipsNet = Annotated[LpipsName, typer.Option("--lpips-net", help="LPIPS network.")]
 LpipsWeights = Annotated[
     Path | None, typer.Option("--lpips-weights", help="Its weights: safetensors with torchvision's features.* tensors.")
 ]

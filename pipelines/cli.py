@@ -31,7 +31,19 @@ from pipelines import (
 
 
 class OneLineErrors(TyperGroup):
-    """Ends every user's mistake with one line on stderr and exit code 2; a traceback only with --debug."""
+    """Ends every user's mistake with one line on stderr and exit code 2; a traceback only with --debug.
+
+    --debug is an option of this group and of every command below it, so that the parser tells it
+    from the same word as another option's value or after --.
+    """
+
+    debug = False
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        option = next(param for param in self.params if param.name == "debug")
+        for command in self.commands.values():
+            _add_option(command, option)
 
     def main(
         self,
@@ -42,15 +54,21 @@ class OneLineErrors(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        words = list(sys.argv[1:] if args is None else args)
-        debug, words = "--debug" in words, [word for word in words if word != "--debug"]  # wherever it stands
+        self.debug = False
         try:
-            code = super().main(words, prog_name, complete_var, False, windows_expand_args, **extra)
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
-            if debug:
+            if self.debug:
                 raise
             code = _report(error)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _add_option(command: Any, option: Any) -> None:
+    """Give a command and all below it an option; typer has no public types for these."""
+    command.params.append(option)
+    for inner in getattr(command, "commands", {}).values():
+        _add_option(inner, option)
 
 
 def _report(error: Exception) -> int:
@@ -86,9 +104,25 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
+def _debug(context: typer.Context, value: bool) -> None:
+    if value:
+        group = context.find_root().command
+        assert isinstance(group, OneLineErrors)
+        group.debug = True
+
+
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            callback=_debug,
+            expose_value=False,  # the commands that get it do not declare it
+            is_eager=True,  # before the value of another option is refused
+            help="Show tracebacks.",
+        ),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,

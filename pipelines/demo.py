@@ -35,7 +35,8 @@ def command(
     values = propose({name: out / "data" / f"train{name}" for name in "AB"})
     write_text(out / "demo.yaml", yaml.safe_dump(values, sort_keys=False))
 
-    summary = train(out / "demo.yaml", [f"train.max_minutes={minutes}"], out / "run", resume=False, device=device)
+    options = {"train.max_minutes": minutes}
+    summary = train(out / "demo.yaml", [], options, out / "run", resume=False, device=device)
     model = out / "run" / "model.safetensors"
 
     from translate.evaluation.protocols import evaluate

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines._console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress, failed, result, say
+from pipelines._console import Device, Json, LpipsName, LpipsWeights, Seed, count_progress, failed, result, say
 
 if TYPE_CHECKING:
     from translate.evaluation.evaluator import Evaluation
@@ -26,7 +26,10 @@ def command(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with testA and testB; equal names are pairs.")],
     to: Annotated[list[str] | None, typer.Option("--to", help="Domain to translate to; default: each.")] = None,
     out: Out = None,
-    lpips_net: LpipsNet = "alex",
+    lpips_net: Annotated[
+        LpipsName | None,
+        typer.Option("--lpips-net", help="LPIPS network; default: the config's evaluate.lpips_net."),
+    ] = None,
     lpips_weights: LpipsWeights = None,
     styles: Annotated[int, typer.Option(min=1, help="Random styles of each picture, for the diversity.")] = 4,
     fail_if: FailIf = None,
@@ -49,9 +52,7 @@ def conclude(
     evaluation: Evaluation, out: Path | None, thresholds: list[Threshold], as_json: bool, run: Path | None = None
 ) -> None:
     """Writes and prints an evaluation; exits 3 when a threshold is missed, else 1 when pictures were broken."""
-    from dataclasses import asdict
-
-    from translate.evaluation.report import missed, table, write_report
+    from translate.evaluation.report import as_plain_data, missed, table, write_report
 
     for note in evaluation.notes:
         say(f"note: {note}")
@@ -59,7 +60,7 @@ def conclude(
     if out is not None:
         for path in write_report(evaluation, out, run).values():
             say(str(path))
-    result(asdict(evaluation), table(evaluation), as_json)
+    result(as_plain_data(evaluation), table(evaluation), as_json)
     misses = missed(evaluation, thresholds)
     for miss in misses:
         say(f"missed: {miss}")

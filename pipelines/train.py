@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,16 +23,18 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes; schedules follow.")] = None,
     device: Device = "auto",
-    precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model; the result is RUN/model.safetensors, the best by its score on held-out images."""
-    overrides = list(settings or [])
-    overrides += [f"train.max_minutes={max_minutes}"] if max_minutes is not None else []
-    overrides += [f"train.precision='{precision}'"] if precision is not None else []
-    overrides += [f"data.root={str(data)!r}"] if data is not None else []
+    given = {
+        "train.max_minutes": max_minutes,
+        "train.precision": precision,
+        "data.root": None if data is None else str(data),
+    }
+    options = {key: value for key, value in given.items() if value is not None}
     run = out or Path("runs") / config.stem
-    summary = train(config, overrides, run, resume, device)
+    summary = train(config, settings or [], options, run, resume, device)
     model = run / "model.safetensors"
     result(
         {"model": str(model), **summary},
@@ -40,11 +43,30 @@ def command(
     )
 
 
-def train(config: Path, overrides: list[str], run: Path, resume: bool, device: str) -> dict[str, Any]:
-    """Loads config and data, trains into `run`, returns the summary."""
+def train(
+    config: Path,
+    settings: Sequence[str],
+    options: Mapping[str, object],
+    run: Path,
+    resume: bool,
+    device: str,
+) -> dict[str, Any]:
+    """Load config and data, and train into a run folder.
+
+    Args:
+        config: the YAML config.
+        settings: `section.key=value` texts of --set; the values are YAML.
+        options: dotted key -> value of the command's own options; they go before `settings`.
+        run: the run folder.
+        resume: whether to continue the run that it holds.
+        device: auto, cpu, cuda or mps.
+
+    Returns:
+        The training's summary.
+    """
     from translate.config import load_config
 
-    loaded = load_config(config, overrides)
+    loaded = load_config(config, settings, options)
     states = list((run / "state").glob("step_*.safetensors"))
     if not resume and (states or (run / "model.safetensors").exists()):
         raise ValueError(f"{run}: holds a run already; --resume continues it, another --out starts anew")

@@ -72,7 +72,7 @@ def command(
         bool, typer.Option("--reject-skip", help="Do not translate those that --reject finds.")
     ] = False,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "32",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "fp32",
     as_json: Json = False,
 ) -> None:
     """Translate every picture of a folder; OUT/manifest.jsonl has a line for each file."""
@@ -125,11 +125,29 @@ def _listed() -> list[str]:
 def _share(text: str | None) -> tuple[int, int]:
     """What --shard asks for, or what torchrun says."""
     if text is None:
-        return int(os.environ.get("RANK", 0)) + 1, int(os.environ.get("WORLD_SIZE", 1))
+        return _share_of_environment()
     first, slash, last = text.partition("/")
     if not (slash and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
         raise ValueError(f"--shard {text}: use I/N, 1/N to N/N for N shares")
     return int(first), int(last)
+
+
+def _share_of_environment() -> tuple[int, int]:
+    """The share that RANK and WORLD_SIZE name, all without them: half of the pair names none."""
+    rank, size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+    if rank is None and size is None:
+        return 1, 1
+    numbers = rank is not None and size is not None and rank.isdecimal() and size.isdecimal()
+    if not numbers or int(rank or 0) >= int(size or 0):
+        found = " and ".join(
+            f"{name}={value}" if value is not None else f"no {name}"
+            for name, value in (("RANK", rank), ("WORLD_SIZE", size))
+        )
+        raise ValueError(
+            f"the environment has {found}, which name no share of the pictures; give --shard I/N "
+            "(1/1 for all), or start the processes with torchrun, which sets both"
+        )
+    return int(rank or 0) + 1, int(size or 1)
 
 
 def _colour(text: str) -> tuple[int, int, int]:

@@ -35,14 +35,17 @@ def command(
     steps: Annotated[int, typer.Option(min=1, help="Steps to time of each kind.")] = 20,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")] = None,
     device: Device = "auto",
-    precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     as_json: Json = False,
 ) -> None:
     """Time warm-up and introspective steps on noise of the config's size; medians."""
     from translate.config import from_dict, load_config, override
 
-    overrides = [*(settings or []), *([f"train.precision='{precision}'"] if precision is not None else [])]
-    loaded = load_config(config, overrides) if config else from_dict(override({}, overrides))
+    options = {} if precision is None else {"train.precision": precision}
+    if config is None:
+        loaded = from_dict(override({}, settings or [], options))
+    else:
+        loaded = load_config(config, settings or [], options)
 
     import torch
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -265,11 +266,120 @@ def test_ends_of_training_have_their_exit_codes(
     assert f"introshift: {end}" in err
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path, place: int) -> None:
-    words = ["info", str(tmp_path / "none")]
-    words.insert(place, "--debug")
+def test_half_of_torchrun_s_variables_names_no_share(
+    trained: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["translate", trained / "run/model.safetensors", trained / "data/testA"]
+    cases: list[tuple[dict[str, str], str]] = [
+        ({"WORLD_SIZE": "4"}, "no RANK and WORLD_SIZE=4"),
+        ({"RANK": "1"}, "RANK=1 and no WORLD_SIZE"),
+        ({"RANK": "4", "WORLD_SIZE": "4"}, "RANK=4 and WORLD_SIZE=4"),
+        ({"RANK": "", "WORLD_SIZE": "4"}, "RANK= and WORLD_SIZE=4"),
+    ]
+    for variables, found in cases:
+        monkeypatch.delenv("RANK", raising=False)
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        code, out, err = call(*arguments, tmp_path / "o", "--to", "B")
+        assert (code, out) == (2, "")
+        assert found in err and "--shard" in err and "torchrun" in err
+        assert not (tmp_path / "o").exists()
+    code, out, err = call(*arguments, tmp_path / "o", "--to", "B", "--shard", "1/1", "--json")
+    assert code == 0, err
+    assert json.loads(out)["ok"] == 4
+
+
+@pytest.mark.parametrize("name", [r"back\new", "it's", 'a "b"', "a: b", "#1", " spaced ", "null", "1e3", "[x"])
+def test_data_in_an_oddly_named_folder_is_found(
+    name: str, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for domain in ("trainA", "trainB"):
+        fill(Path(name) / domain)
+    (tmp_path / "c.yaml").write_text("data: {size: 16, channels: 1}\n")
+    few = ["--set", "train.steps=1", "--set", "model.width=8", "--max-minutes", 1e-9]
+    code, _, err = call("train", "c.yaml", "--data", name, "--out", "run", "--precision", "32", *few)
+    assert code == 0, err
+    code, out, _ = call("info", "run/model.safetensors", "--config")
+    values = yaml.safe_load(out)
+    assert values["data"]["root"] == name
+    assert values["train"]["max_minutes"] == 1e-9
+    assert values["train"]["precision"] == "fp32"
+
+
+@pytest.mark.parametrize("name", ["auto", "fp32", "32", "bf16"])
+def test_precisions_by_name(name: str, trained: Path, tmp_path: Path, call: Call) -> None:
+    arguments = ["translate", trained / "run/model.safetensors", trained / "data/testA", tmp_path / "o"]
+    code, _, err = call(*arguments, "--to", "B", "--precision", name)
+    assert code == 0, err
+
+
+def test_an_unknown_precision_is_refused(trained: Path, tmp_path: Path, call: Call) -> None:
+    arguments = ["translate", trained / "run/model.safetensors", trained / "data/testA", tmp_path / "o"]
+    code, _, err = call(*arguments, "--to", "B", "--precision", "fp16")
+    assert code == 2
+    assert "--precision fp16: unknown; use auto, fp32 or bf16" in err
+    code, _, err = call("train", trained / "my.yaml", "--out", tmp_path / "r", "--precision", "fp16")
+    assert code == 2
+    assert "train.precision: 'fp16' is not allowed" in err and "'fp32'" in err
+    code, _, err = call("bench", "train", "--precision", "': x")
+    assert code == 2
+    assert "train.precision" in err
+
+
+def test_a_hostile_config_ends_at_once_with_exit_2(tmp_path: Path, call: Call) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+    for text in ("\n".join(lines), "[" * 10_000, "train: {steps: 1}\ntrain: {steps: 2}\n"):
+        (tmp_path / "c.yaml").write_text(text)
+        code, out, err = call("train", tmp_path / "c.yaml", "--out", tmp_path / "r")
+        assert (code, out) == (2, "")
+        assert "c.yaml: line " in err and len(err) < 1000
+    (tmp_path / "c.yaml").write_text("")
+    for setting in ("train.batch_size=1000000000", "data.memory_gb=.inf", "data.root=" + "[" * 5000):
+        code, out, err = call("train", tmp_path / "c.yaml", "--out", tmp_path / "r", "--set", setting)
+        assert (code, out) == (2, "")
+        assert setting.partition("=")[0] in err and len(err) < 1000
+
+
+DEBUG_AS_AN_OPTION = [
+    ["--debug", "info", "none"],
+    ["info", "--debug", "none"],
+    ["info", "none", "--debug"],
+    ["bench", "--debug", "translate", "none"],
+    ["bench", "translate", "none", "--debug"],
+]
+
+
+@pytest.mark.parametrize("words", DEBUG_AS_AN_OPTION, ids=" ".join)
+def test_debug_shows_the_traceback_wherever_it_stands(words: list[str]) -> None:
     assert isinstance(CliRunner().invoke(app, words).exception, ValueError)
+
+
+DEBUG_AS_TEXT = [
+    (["train", "CONFIG", "--set", "--debug"], "--set --debug: expected section.key=value"),
+    (["train", "CONFIG", "--set=--debug"], "--set --debug: expected section.key=value"),
+    (["info", "--", "--debug"], "--debug: no such file"),
+    (["translate", "--to", "--debug", "--", "--debug", "a", "b"], "--debug: no such file"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), DEBUG_AS_TEXT)
+def test_debug_as_a_value_is_the_value(
+    words: list[str], message: str, trained: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    code, _, err = call(*["my.yaml" if word == "CONFIG" else word for word in words])
+    assert code == 2
+    assert err.startswith("introshift: ") and message in err
+
+
+def test_a_suffix_may_be_called_debug(trained: Path, tmp_path: Path, call: Call) -> None:
+    arguments = ["translate", trained / "run/model.safetensors", trained / "data/testA", tmp_path / "o"]
+    code, _, err = call(*arguments, "--to", "B", "--suffix", "--debug")
+    assert code == 0, err
+    assert (tmp_path / "o" / "0--debug.png").exists()
 
 
 def test_the_demo_goes_the_whole_way(tmp_path: Path, call: Call) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
 from tests._helpers.folders import shorten
+from translate.models.checkpoint import KEY, load_tensors, save_tensors
 
 pytestmark = pytest.mark.usefixtures("no_lpips_weights")
 
@@ -85,3 +86,16 @@ def test_progress_and_words_stay_off_stdout(model: Path, data: Path) -> None:
     done = call("compare", data / "testA", data / "testB", "--json")
     assert done.exit_code == 0 and json.loads(done.stdout)["directions"]
     assert "measuring: 6 of 6" in done.stderr and "note: LPIPS is left out" in done.stderr
+
+
+def test_evaluate_takes_the_config_s_network_unless_another_is_named(
+    model_file: Callable[..., Path], data: Path
+) -> None:
+    path = model_file()
+    tensors, metadata = load_tensors(path)
+    about = json.loads(metadata[KEY])
+    about["config"]["evaluate"]["lpips_net"] = "squeeze"
+    save_tensors(path, tensors, {KEY: json.dumps(about)})
+    assert "no weights for the LPIPS network squeeze" in call("evaluate", path, data).stderr
+    done = call("evaluate", path, data, "--lpips-net", "vgg")
+    assert "no weights for the LPIPS network vgg" in done.stderr

@@ -42,7 +42,21 @@ def free_memory(device: torch.device) -> int:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The autocast type: auto takes bf16 where the device computes it, on CPUs with AVX512-BF16 instructions."""
+    """Choose the type that autocast computes in.
+
+    Args:
+        name: fp32 (or 32, its name in older versions), bf16, or auto: bf16 where the device
+            computes it, on CPUs with AVX512-BF16 instructions.
+        device: what computes.
+
+    Returns:
+        torch.bfloat16 or torch.float32.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in ("auto", "fp32", "32", "bf16"):
+        raise ValueError(f"--precision {name}: unknown; use auto, fp32 or bf16")
     if device.type == "cpu":
         capabilities: dict[str, bool] = getattr(
             torch.cpu, "get_capabilities", dict
