@@ -45,6 +45,22 @@ def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_
     assert config.data.folder("B", "test") == tmp_path / "testB"
 
 
+def test_only_the_leading_train_of_a_folder_s_name_is_replaced(tmp_path: Path) -> None:
+    constraints = fill(tmp_path / "constraints", "RGB", (32, 32))
+    pretrained = fill(tmp_path / "trainA" / "pretrained", "RGB", (32, 32))
+    for mangled in ("constests", "constestts", "trainA/pretested"):
+        fill(tmp_path / mangled, "RGB", (32, 32))
+    fill(tmp_path / "testA" / "pretrained", "RGB", (32, 32))
+    assert "tests" not in propose({"A": constraints, "B": pretrained})["data"]
+    a = fill(tmp_path / "trains_at_train", "RGB", (32, 32))
+    b = fill(tmp_path / "trainB", "RGB", (32, 32))
+    expected = {
+        "A": str(fill(tmp_path / "tests_at_train", "RGB", (32, 32))),
+        "B": str(fill(tmp_path / "testB", "RGB", (32, 32))),
+    }
+    assert propose({"A": a, "B": b})["data"]["tests"] == expected
+
+
 def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "A", "L", (32, 32))
     monkeypatch.chdir(tmp_path / "A")

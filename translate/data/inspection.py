@@ -58,9 +58,16 @@ def propose(folders: dict[str, Path], size: int | None = None) -> dict[str, dict
         "size": chosen,
         "channels": 1 if all(seen.gray for seen in found.values()) else 3,
     }
-    tests = {name: folder.parent / folder.name.replace("train", "test") for name, folder in folders.items()}
+    tests = {name: _test_folder(folder) for name, folder in folders.items()}
     if all(tests[name] != folder and tests[name].is_dir() for name, folder in folders.items()):
         data["tests"] = {name: str(folder) for name, folder in tests.items()}
     if any(aspect > _SQUARE for seen in found.values() for aspect in seen.aspects):
         data["crop"] = "random"
     return {"data": data, "model": {"preset": preset}}
+
+
+def _test_folder(folder: Path) -> Path:
+    """trainA -> testA; a name that does not begin with "train" stays, whatever it holds, such as `constraints`."""
+    if not folder.name.startswith("train"):
+        return folder
+    return folder.with_name("test" + folder.name.removeprefix("train"))
