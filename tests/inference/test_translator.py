@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +125,70 @@ def test_a_tensor_keeps_its_size_type_and_range(translator: Translator, shape: t
     assert y.numel() == 0 or y.abs().max() <= 1
 
 
+@pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"scale": "native"}, {"scale": "native", "tile": 16}])
+def test_a_tensors_image_does_not_feel_the_others(path: Path, options: dict[str, Any]) -> None:
+    translator = Translator.load(path, "cpu", **options)
+    x = torch.rand(19, 3, 24, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    together = translator.translate(x, "B", style="mean", samples=2).unflatten(0, (19, 2))
+    for i in (0, 7, 18):
+        assert torch.equal(translator.translate(x[i : i + 1], "B", style="mean", samples=2), together[i])
+    assert torch.equal(translator.translate(x.flip(0), "B", samples=2).unflatten(0, (19, 2)).flip(0), together)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_tensor_with_values_that_are_not_finite_is_refused(translator: Translator, value: float) -> None:
+    x = torch.zeros(4, 3, 16, 16)
+    x[2, 1, 3, 4] = value
+    with pytest.raises(ValueError, match="image 2 of the tensor"):
+        translator.translate(x, "B")
+
+
+@pytest.mark.parametrize("scale", ["model", "native"])
+def test_a_tensor_is_made_in_float32_where_bf16_overflows(
+    path: Path, monkeypatch: pytest.MonkeyPatch, scale: str
+) -> None:
+    exact, rough = (Translator.load(path, "cpu", kind, scale=scale) for kind in ("32", "bf16"))
+    run = Translator.run
+
+    def overflow(
+        self: Translator, x: torch.Tensor, source: int, to: int, z_s: torch.Tensor, dtype: torch.dtype, *rest: Any
+    ) -> torch.Tensor:
+        y = run(self, x, source, to, z_s, dtype, *rest)
+        white = (x == 1).flatten(1).all(1)
+        return y.masked_fill(white[None, :, None, None, None], float("inf")) if dtype == torch.bfloat16 else y
+
+    monkeypatch.setattr(Translator, "run", overflow)
+    x = torch.zeros(3, 3, 16, 16)
+    x[1] = 1
+    wanted, found = (translator.translate(x, "B") for translator in (exact, rough))
+    assert wanted.isfinite().all() and torch.equal(found[1], wanted[1])
+    assert not torch.equal(found[0], wanted[0]), "the others stay in bf16"
+
+
+@pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"scale": "native", "tile": 8}])
+def test_a_tensor_the_model_cannot_translate_is_an_error(path: Path, options: dict[str, Any]) -> None:
+    translator = Translator.load(path, "cpu", **options)
+    with torch.no_grad():
+        for parameter in translator.model.decoder.parameters():
+            parameter.fill_(float("nan"))
+    with pytest.raises(ValueError, match="image 0 of the tensor: the model's output is not finite"):
+        translator.translate(torch.zeros(2, 3, 16, 24), "B")
+
+
+def test_a_large_tensor_at_native_size_is_made_in_strips(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, strips = (Translator.load(path, "cpu", scale="native", tile=tile) for tile in (512, 16))
+    x = torch.rand(2, 3, 90, 41, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    expected = whole.translate(x, "B", samples=2, style=noise(16, 16, 3))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the whole image is given to the model at once")
+
+    monkeypatch.setattr(Translator, "run", refuse)
+    made = strips.translate(x, "B", samples=2, style=noise(16, 16, 3))
+    assert made.shape == (4, 3, 90, 41)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("given_images", "reason"),
     [
@@ -137,6 +202,7 @@ def test_a_tensor_keeps_its_size_type_and_range(translator: Translator, shape: t
         (torch.zeros(1, 3, 9, 9, dtype=torch.uint8), "float tensor"),
         (torch.zeros(1, 1, 9, 9), "float tensor"),
         (torch.zeros(3, 9, 9), "float tensor"),
+        (torch.zeros(1, 3, 0, 9), "float tensor"),
     ],
 )
 def test_what_is_no_image_is_refused_by_name(translator: Translator, given_images: object, reason: str) -> None:

@@ -7,6 +7,7 @@ Legend: N images, K samples of each, B rows of a batch, C channels, H W pixels o
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from translate.inference import folder
 from translate.inference.predictor import OWN, Painter, padded
+from translate.inference.tiling import Map
 from translate.io.files import PathLike
 from translate.io.images import ImageError, Picture, UInt8, flatten, list_images, read_image, to_channels, to_float
 from translate.models.checkpoint import usual_style
@@ -61,6 +63,11 @@ class Translator(Painter):
 
         Returns:
             What was given, in a list or a tensor; sample k of image i is at i * samples + k. Gray from a gray model.
+            An image of a tensor is translated the same to the bit whatever the others are.
+
+        Raises:
+            ValueError: for images, domains or styles that cannot be used, values of a tensor that are not finite, and
+                an output that is not finite in float32 either; it names the image's place.
         """
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
@@ -83,20 +90,77 @@ class Translator(Painter):
         return [image for i in range(len(images)) for image in results[i]]
 
     def _translate_tensor(self, images: Tensor, domains: tuple[int, int], styles: Styles) -> Tensor:
-        channels, stride = self.config.data.channels, self.config.model.stride
-        if not images.is_floating_point() or images.ndim != 4 or images.shape[1] != channels:
+        channels = self.config.data.channels
+        known = images.is_floating_point() and images.ndim == 4 and images.shape[1] == channels
+        if not known or 0 in images.shape[2:]:
             found = f"{images.dtype} {tuple(images.shape)}"
             raise ValueError(f"a float tensor (N, {channels}, H, W) is expected, not {found}")
+        finite = images.isfinite().flatten(1).all(1)
+        if not finite.all():
+            i = finite.tolist().index(False)
+            raise ValueError(f"image {i} of the tensor holds values that are not finite; replace them or leave it out")
+
         height, width = images.shape[2:]
-        size, native = self.model_size(width, height), self.scale == "native"
+        shape = self._to_model(images[:1]).shape[2:] if len(images) else (height, width)
+        # On a CPU one image fills the cores; elsewhere batches are filled up with their last image, so that all have
+        # one shape. Either way no result depends on the other images.
+        group = 1 if self.device.type == "cpu" or self._tiled(shape) else self.rows(shape, self.batch_size)
         parts = []
-        for first in range(0, len(images), rows := self.rows(images.shape[2:], self.batch_size)):
-            x = images[first : first + rows].float().cpu()
-            x = x[:, :, padded(height, stride)][..., padded(width, stride)] if native else _resize(x, size)
+        for first in range(0, len(images), group):
+            x = self._to_model(images[first : first + group])
             z_s = torch.stack([styles(i) for i in range(first, first + len(x))], dim=1)
-            y = self.run(x, *domains, z_s).cpu().transpose(0, 1).flatten(0, 1)
-            parts.append(y[..., :height, :width] if native else _resize(y, (width, height)))
-        return torch.cat(parts).to(images) if parts else images.clone()
+            y = self._run_tensor(x, domains, z_s, group, first)
+            y = y[..., :height, :width] if self.scale == "native" else _resize(y, (width, height))
+            parts.append(y.to(images))
+        return torch.cat(parts) if parts else images.clone()
+
+    def _to_model(self, images: Tensor) -> Tensor:
+        """Floats (B, C, H, W) in the size that the model takes, float32 on the device."""
+        x = images.detach().to(self.device, torch.float32)
+        height, width = x.shape[2:]
+        if self.scale == "model":
+            return _resize(x, self.model_size(width, height))
+        rows, columns = (torch.from_numpy(padded(side, self.config.model.stride)) for side in (height, width))
+        return x[:, :, rows.to(x.device)][..., columns.to(x.device)]
+
+    def _tiled(self, shape: Sequence[int]) -> bool:
+        """Whether an image (H, W) is worked on in strips."""
+        return self.scale == "native" and shape[0] * shape[1] > self.tile**2
+
+    def _run_tensor(self, x: Tensor, domains: tuple[int, int], z_s: Tensor, group: int, first: int) -> Tensor:
+        """x (B, C, H, W), z_s (K, B, Ds) -> (B * K, C, H, W), what bf16 makes not finite in float32.
+
+        `group` is the number of images that a forward pass is filled up to, `first` the first one's place in the
+        tensor, for messages. Raises ValueError for an output that is not finite.
+        """
+
+        def run(x: Tensor, z_s: Tensor, dtype: torch.dtype) -> Tensor:
+            if self._tiled(x.shape[2:]):
+                return self._run_in_strips(x, domains, z_s, dtype)
+            places = torch.arange(group).clamp(max=len(x) - 1)
+            return self.run(x[places.to(x.device)], *domains, z_s[:, places], dtype)[:, : len(x)]
+
+        y = run(x, z_s, self.dtype).transpose(0, 1).clone()  # outside of inference mode: it may be written to
+        for i in range(len(x)) if not y.isfinite().all() else ():
+            if not y[i].isfinite().all() and self.dtype != torch.float32:
+                y[i] = run(x[i : i + 1], z_s[:, i : i + 1], torch.float32)[:, 0]
+            if not y[i].isfinite().all():
+                raise ValueError(f"image {first + i} of the tensor: the model's output is not finite")
+        return y.flatten(0, 1)
+
+    def _run_in_strips(self, x: Tensor, domains: tuple[int, int], z_s: Tensor, dtype: torch.dtype) -> Tensor:
+        """One image x (1, C, H, W), z_s (K, 1, Ds) -> (K, 1, C, H, W)."""
+        y = x.new_empty(len(z_s), *x.shape)
+        with self._computing(dtype):
+            image = Map(
+                (x.shape[1], x.shape[2], x.shape[3]),
+                lambda a, b: x[:, :, a:b].contiguous(memory_format=torch.channels_last),
+                math.ceil(x.shape[2] * x.shape[3] / self.tile**2),
+            )
+            for k, made in enumerate(cast(Iterator[Map], self._samples(cast(Tensor, image), *domains, z_s, None))):
+                for a, b in made.bands():
+                    y[k, :, :, a:b] = made.read(a, b)
+        return y
 
     translate_folder = folder.translate_folder
 
