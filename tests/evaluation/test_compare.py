@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import io
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,9 +14,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from tests._helpers.folders import shorten, stack
 from translate.evaluation.protocols import compare
+from translate.evaluation.report import missed, parse_threshold, table, write_report
 from translate.metrics.image import l1
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -139,6 +144,37 @@ def test_mixed_codecs_are_noted(tmp_path: Path, pictures: Write, no_lpips_weight
     assert not warned(png, png) and not warned(jpeg, jpeg) and not warned(png, bmp)
     pictures(jpeg, ["b.png"], seed=1)
     assert warned(jpeg, jpeg)
+
+
+def test_what_is_not_finite_is_null_and_all_else_still_comes(
+    tmp_path: Path, pictures: Write, lpips_weights: Path
+) -> None:
+    features = load_file(lpips_weights)
+    for name, tensor in features.items():
+        if name.endswith("weight"):
+            features[name] = tensor * 1e20  # finite, but what comes out is not
+    weights = tmp_path / "weights.safetensors"
+    save_file(features, weights)
+    truth = pictures(tmp_path / "truth", NAMES)
+    evaluation = compare(pictures(tmp_path / "out", NAMES, seed=1), truth, truth, weights=weights)
+    metrics = evaluation.directions[0].metrics
+    assert metrics["lpips_paired"].caution == "not finite on 6 of 6 images"
+    assert metrics["l1"].caution is None
+
+    paths = write_report(evaluation, tmp_path / "report")
+    assert list(paths) == ["metrics", "per_image", "report", "grid_out_to_truth"]
+    (direction,) = json.loads(paths["metrics"].read_text(), parse_constant=pytest.fail)["directions"]
+    lpips = direction["metrics"]["lpips_paired"]
+    assert (lpips["value"], lpips["low"], lpips["high"]) == (None, None, None)
+    assert direction["metrics"]["l1"]["value"] == metrics["l1"].value > 0
+    rows = list(csv.DictReader(io.StringIO(paths["per_image"].read_text())))
+    assert all(row["lpips_paired"] == "" and float(row["l1"]) > 0 for row in rows) and len(rows) == 6
+    page = paths["report"].read_text()
+    assert "NaN" not in page and "nan%" not in page and "not finite on 6 of 6 images" in page
+    assert "not finite on 6 of 6 images" in table(evaluation)
+    (miss,) = missed(evaluation, [parse_threshold("lpips_paired>0.3")])
+    assert miss == "lpips_paired>0.3: out-truth has lpips_paired not finite on 6 of 6 images"
+    assert missed(evaluation, [parse_threshold("l1>1")]) == []
 
 
 def test_too_few_images_for_sets(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,15 @@ from PIL import Image
 from translate.evaluation.evaluator import Evaluation, Figure, Result
 from translate.evaluation.html import verdict
 from translate.evaluation.protocols import evaluate
-from translate.evaluation.report import Threshold, missed, parse_threshold, picture_grid, table, write_report
+from translate.evaluation.report import (
+    Threshold,
+    as_plain_data,
+    missed,
+    parse_threshold,
+    picture_grid,
+    table,
+    write_report,
+)
 from translate.metrics.registry import METRICS
 
 
@@ -150,6 +159,19 @@ def test_verdicts() -> None:
     assert verdict(figure(0.2, 0.2)) == "same"
     assert verdict(figure(0.1)) == ""
     assert verdict(figure(0.1, 0.0)) == "worse" and verdict(figure(-0.2, -0.1)) == "better"
+
+
+def test_plain_data_holds_no_nan_and_verdicts_need_two_numbers() -> None:
+    bad = result(l1=figure(0.1, math.nan), ssim=figure(math.inf, 0.5, "higher"))
+    bad.per_image[0]["l1"] = math.nan
+    plain = as_plain_data(made(bad))
+    (direction,) = plain["directions"]
+    assert direction["per_image"][0]["l1"] is None
+    assert direction["metrics"]["l1"]["identity"]["value"] is None
+    assert direction["metrics"]["l1"]["value"] == 0.1
+    assert direction["metrics"]["ssim"]["value"] is None
+    json.dumps(plain, allow_nan=False)
+    assert verdict(bad.metrics["l1"]) == verdict(bad.metrics["ssim"]) == ""
 
 
 def test_the_table_says_why_a_figure_is_not_to_be_quoted() -> None:

@@ -7,6 +7,7 @@ styles, the translation in K random styles, is (n, K, H, W, C).
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -63,6 +64,10 @@ class Figure:
     identity: Figure | None = None
     subset: int | None = None  # images of each set at a time, where sets are compared
     caution: str | None = None  # why this is no figure to quote
+
+    def is_finite(self) -> bool:
+        """Whether the value and its interval are numbers."""
+        return all(map(math.isfinite, (self.value, self.low, self.high)))
 
 
 @dataclass
@@ -187,10 +192,18 @@ class Measurer:
     def figure(self, metric: str, columns: dict[str, dict[str, float]]) -> Figure:
         """The mean over images, of a metric and of its identity."""
         values = torch.tensor(list(columns[metric].values()), dtype=torch.float64)
-        low, high = bootstrap_interval(values, seed=self.seed)
+        bad = int((~values.isfinite()).sum())
+        caution = None
+        if bad:  # a mean of the others would hide it
+            low = high = mean = math.nan
+            caution = f"not finite on {bad} of {len(values)} images"
+            self.notes.append(f"{metric} is {caution}: see per_image.csv, where these are empty")
+        else:
+            low, high = bootstrap_interval(values, seed=self.seed)
+            mean = values.mean().item()
         identity = self.figure(IDENTITY + metric, columns) if columns.get(IDENTITY + metric) else None
         better = METRICS[metric.removeprefix(IDENTITY)].better
-        return Figure(values.mean().item(), low, high, len(values), better, identity)
+        return Figure(mean, low, high, len(values), better, identity, caution=caution)
 
     def set_figures(self, features: Pictures) -> dict[str, Figure]:
         """KID and FID of the translations, and of the sources, to the truth; features (n, D) by what they are of."""
@@ -217,7 +230,11 @@ class Measurer:
         fewest, caution = min(map(len, sets)), None
         if name == "fid" and fewest < FID_HEADLINE:
             caution = f"no figure to quote: FID is mostly bias with {fewest} images, under {FID_HEADLINE}; see KID"
-        return Figure(found.value, found.low, found.high, len(measured), "lower", None, found.subset, caution)
+        figure = Figure(found.value, found.low, found.high, len(measured), "lower", None, found.subset, caution)
+        if not figure.is_finite():
+            self.notes.append(f"{name.upper()} is not finite: the network's features overflow, or hold NaN")
+            figure = replace(figure, caution="not finite")
+        return figure
 
     def tell(self, images: int) -> None:
         self.done += images

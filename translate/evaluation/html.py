@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from collections.abc import Iterator
 from importlib.resources import files
@@ -67,7 +68,8 @@ def _way(result: Result) -> dict[str, Any]:
 
 
 def _card(name: str, row: dict[str, str | float], pictures: dict[str, UInt8]) -> dict[str, Any]:
-    values = {metric: round(float(row[metric]), 6) for metric in METRICS if metric in row}
+    found = {metric: float(row[metric]) for metric in METRICS if metric in row}
+    values = {metric: round(value, 6) for metric, value in found.items() if math.isfinite(value)}  # JSON has no NaN
     kinds = [(kind, pictures[kind]) for kind in KINDS if kind in pictures]
     styles = [(f"style {k + 1}", made) for k, made in enumerate(pictures.get("styles", ()))]
     encoded = [(kind, to_data_uri(pixels)) for kind, pixels in kinds + styles]
@@ -97,7 +99,7 @@ def _tile(name: str, figure: Figure) -> dict[str, Any]:
         "input": f"{other.value:.4f}" if other else "",
         "input_interval": interval(other) if other else "",
         "verdict": verdict(figure),
-        "bar": list(_bar(figure, other)) if other else [],
+        "bar": list(_bar(figure, other)) if other and figure.is_finite() and other.is_finite() else [],
     }
 
 
@@ -114,8 +116,9 @@ def interval(figure: Figure) -> str:
 
 
 def verdict(figure: Figure) -> str:
-    """How the value stands to that of the input as the answer, such as "-24 % better"; empty without the latter."""
-    if figure.identity is None:
+    """How the value stands to that of the input as the answer, such as "-24 % better"; empty without the latter or
+    where either is not finite."""
+    if figure.identity is None or not (figure.is_finite() and figure.identity.is_finite()):
         return ""
     change = figure.value - figure.identity.value
     if change == 0:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,23 +58,39 @@ def write_report(evaluation: Evaluation, out: Path, run: Path | None = None) -> 
     return {Path(name).stem: out / name for name in (*texts, *grids)}
 
 
+def as_plain_data(evaluation: Evaluation) -> dict[str, Any]:
+    """Give an evaluation as dictionaries, lists and numbers; None stands for what is not finite, as JSON has no NaN."""
+    plain: dict[str, Any] = _without_nan(asdict(evaluation))
+    return plain
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def metrics_json(evaluation: Evaluation) -> str:
     """All but what was measured on single images."""
-    values = asdict(evaluation)
+    values = as_plain_data(evaluation)
     for direction in values["directions"]:
         del direction["per_image"]
     return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
 
 def per_image_csv(evaluation: Evaluation) -> str:
-    """A line for each image of each direction; what was not measured on it is empty."""
+    """A line for each image of each direction; what was not measured on it, or is not finite, is empty."""
     columns = [column for name in METRICS for column in (name, IDENTITY + name)]
     rows = [{**row, "direction": result.name} for result in evaluation.directions for row in result.per_image]
     used = ["direction", "name", *(column for column in columns if any(column in row for row in rows))]
     text = io.StringIO()
     writer = csv.DictWriter(text, used, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    for row in rows:
+        found = _without_nan(row)
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in found.items()})
     return text.getvalue()
 
 
@@ -157,6 +174,9 @@ def missed(evaluation: Evaluation, thresholds: Sequence[Threshold]) -> list[str]
             if figure is None:
                 reason = "; ".join(evaluation.notes) or "nothing to compare"
                 lines.append(f"{threshold.text}: {result.name} has no {threshold.metric} ({reason})")
+            elif not math.isfinite(figure.value):  # compares with nothing: it must not pass for good
+                reason = figure.caution or "not finite"
+                lines.append(f"{threshold.text}: {result.name} has {threshold.metric} {reason}")
             elif OPERATORS[threshold.operator](figure.value, threshold.bound):
                 lines.append(f"{threshold.text}: {result.name} has {threshold.metric} {figure.value:.6g}")
     return lines
