@@ -16,9 +16,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Say what a model file holds: domains, size, training, parameters, SHA-256."""
-    from translate.models.checkpoint import load_model
+    # No torch here: the header of the file says it all.
+    from translate.io.files import sha256
+    from translate.models.metadata import read_info
 
-    file = load_model(model)
+    file = read_info(model)
     if config:
         result(file.config.model_dump(mode="json"), file.config.to_yaml().rstrip(), as_json)
         return
@@ -28,8 +30,8 @@ def command(
         "size": file.config.data.size,
         "channels": file.config.data.channels,
         "preset": file.config.model.preset,
-        "parameters": sum(parameter.numel() for parameter in file.model.parameters()),
-        "sha256": file.sha256,
+        "parameters": file.parameters,
+        "sha256": sha256(model),
         "training": file.summary,
     }
     result(data, "\n".join(f"{name}: {value}" for name, value in data.items()), as_json)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from translate.config import Config, from_dict
 from translate.models.checkpoint import FORMAT, KEY, load_model, save_model
@@ -60,6 +61,20 @@ def test_equal_models_are_equal_files(saved: tuple[Path, Model], tmp_path: Path)
         assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
+class LargestStorage(TorchDispatchMode):
+    """Notes the bytes of the largest tensor in memory that an operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.device.type != "meta":
+            self.bytes = max(self.bytes, made.untyped_storage().nbytes())
+        return made
+
+
 def change(path: Path, tensors: dict[str, torch.Tensor] | None = None, **changed: Any) -> None:
     about = {"format": FORMAT, "config": CONFIG.model_dump(mode="json"), "summary": {}, **changed}
     save_file(load_file(path) if tensors is None else tensors, path, {KEY: json.dumps(about)})
@@ -104,6 +119,15 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(saved: tuple[Path, Mo
     assert "not finite" in refused()
     path.unlink()
     assert "no such file" in refused()
+
+
+def test_sizes_that_do_not_fit_the_tensors_take_no_memory(saved: tuple[Path, Model]) -> None:
+    path, _ = saved
+    vast = from_dict({"data": {"size": 16}, "model": {"width": 1024, "levels": 2}})
+    change(path, config=vast.model_dump(mode="json"))
+    with LargestStorage() as largest, pytest.raises(ValueError, match="do not fit"):
+        load_model(path)
+    assert 0 < largest.bytes <= path.stat().st_size
 
 
 def trained(config: Config = CONFIG) -> tuple[Model, Model, list[torch.optim.Optimizer]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from translate.config import Config, ConfigError, from_dict
+from translate.config import Config
 from translate.io.files import atomic, sha256
+from translate.models.metadata import FORMAT, KEY, parse_metadata
 from translate.models.networks import Model
 
-KEY, FORMAT = "introshift", "introshift-1"
+__all__ = [
+    "FORMAT",
+    "KEY",
+    "ModelFile",
+    "load_model",
+    "load_tensors",
+    "save_model",
+    "save_tensors",
+    "usual_style",
+]
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,26 @@ class ModelFile:
     config: Config
     summary: dict[str, Any]
     sha256: str
+
+
+class SkipInitialization(TorchFunctionMode):
+    """Leaves tensors as they are where a module would draw its first weights.
+
+    On the meta device there is nothing to draw, but torch would import its compiler for it, which takes a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return the tensor unchanged for an initializer; call any other function."""
+        kwargs = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def usual_style(summary: dict[str, Any], domain: str) -> str:
@@ -69,17 +101,9 @@ def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, 
 def load_model(path: Path) -> ModelFile:
     """Rebuilds a model from its file alone. Raises ValueError in one line for a corrupted or foreign file."""
     tensors, metadata = load_tensors(path)
-    try:
-        about = json.loads(metadata.get(KEY, "{}"))
-        found = about.get("format")
-        if found != FORMAT:
-            raise ValueError(
-                f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); give a model.safetensors"
-            )
-        config, summary = from_dict(about["config"]), dict(about["summary"])
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, ConfigError) as error:
-        raise ValueError(f"{path}: damaged model metadata ({str(error).splitlines()[0]})") from None
-    with torch.device("meta"):  # no memory for a stranger's sizes before the tensors have been seen to fit them
+    config, summary = parse_metadata(path, metadata)
+    # No memory for a stranger's sizes before the tensors have been seen to fit them, and no random numbers.
+    with torch.device("meta"), SkipInitialization():
         model = Model(config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if expected != {name: tensor.shape for name, tensor in tensors.items()}:
