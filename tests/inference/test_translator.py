@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from PIL import Image
 
 from tests._helpers.small_model import SIDE, noise, save
 from translate.config import Config
+from translate.inference import translator as module
 from translate.inference.translator import Translator
 from translate.io.files import sha256
-from translate.io.images import UInt8, to_float
+from translate.io.images import Picture, UInt8, read_image, to_float
 from translate.models.checkpoint import load_model
 
 
@@ -281,6 +283,26 @@ def test_exemplars_give_their_style_mean(path: Path, translator: Translator) -> 
     )
     listed = translator.translate(x.repeat(2, 1, 1, 1), "B", style=exemplars, samples=2)
     torch.testing.assert_close(listed, torch.cat([one, two, two, one]), rtol=0, atol=1e-5)
+
+
+def test_a_folder_of_exemplars_is_decoded_in_threads_and_gives_what_each_gives(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exemplars = [noise(16 + i % 3 * 8, 20, 3, seed=i) for i in range(12)]
+    for i, exemplar in enumerate(exemplars):
+        Image.fromarray(exemplar).save(tmp_path / f"{i:02}.png")
+    together = threading.Barrier(3)  # broken when it is waited for one by one
+
+    def read(path: Path) -> Picture:
+        together.wait(timeout=20)
+        return read_image(path)
+
+    monkeypatch.setattr(module, "usable_cores", lambda: 3)
+    monkeypatch.setattr(module, "read_image", read)
+    found, wanted = (translator.styles(style, "B", samples=12)(0) for style in (tmp_path, exemplars))
+    assert torch.equal(found, wanted)
+    alone = [translator.styles(exemplar, "B")(0) for exemplar in exemplars]
+    assert torch.equal(found, torch.cat(alone)), "in the order of their names"
 
 
 def test_exemplars_may_be_files(translator: Translator, tmp_path: Path) -> None:

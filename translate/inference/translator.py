@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
@@ -25,6 +26,8 @@ from translate.inference.tiling import Map
 from translate.io.files import PathLike
 from translate.io.images import ImageError, Picture, UInt8, flatten, list_images, read_image, to_channels, to_float
 from translate.models.checkpoint import usual_style
+from translate.runtime.device import usable_cores
+from translate.runtime.prefetch import ahead
 
 Exemplar: TypeAlias = Image.Image | UInt8
 Style: TypeAlias = PathLike | Exemplar | Iterable[Exemplar]  # auto, mean, random, own, a file or folder, or in memory
@@ -199,9 +202,12 @@ class Translator(Painter):
                 [torch.randn(size, generator=generator(seed, name, k)) for k in range(samples)]
             )
         if isinstance(style, str | os.PathLike):
-            style = self._read(Path(style))
-        exemplars = [style] if isinstance(style, Image.Image | np.ndarray) else style
-        means = [self._style_mean(_to_picture(exemplar), to) for exemplar in exemplars]
+            prepared = self._read(Path(style))
+        else:
+            exemplars = [style] if isinstance(style, Image.Image | np.ndarray) else style
+            prepared = (self.prepare(_to_picture(exemplar)) for exemplar in exemplars)
+        # One by one: in a batch the last bits would depend on its size. Most of the time goes into decoding.
+        means = [self._style_mean(pixels, to) for pixels in prepared]
         if not means:
             raise ValueError("style: no exemplars were given")
 
@@ -211,21 +217,31 @@ class Translator(Painter):
 
         return pick
 
-    def _read(self, path: Path) -> Iterator[Exemplar]:
-        """Exemplars from a file or a folder, one at a time."""
+    def _read(self, path: Path) -> Iterator[UInt8]:
+        """Exemplars from a file or a folder as the model takes them, decoded ahead by threads."""
         if not path.exists():
             raise ValueError(
                 f"style {path}: no such file or folder; use auto, mean, random, own or a picture in the wanted style"
             )
-        for one in [path / name for name in list_images(path)] if path.is_dir() else [path]:
-            try:
-                yield flatten(read_image(one), self.background)
-            except ImageError as error:
-                raise ValueError(f"style {one}: {error}") from None
 
-    def _style_mean(self, exemplar: Picture, domain: str) -> Tensor:
-        """mu_s of one exemplar. Shape: (Ds,)."""
-        x = torch.from_numpy(to_float(self.prepare(exemplar)))[None].to(self.device)
+        def decode(one: Path) -> UInt8:
+            return self.prepare(_to_picture(flatten(read_image(one), self.background)))
+
+        paths = [path / name for name in list_images(path)] if path.is_dir() else [path]
+        workers = min(usable_cores(), folder.MOST_WORKERS)
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for one, future in ahead(pool, decode, paths, workers):
+                try:
+                    yield future.result()
+                except ImageError as error:
+                    raise ValueError(f"style {one}: {error}") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _style_mean(self, pixels: UInt8, domain: str) -> Tensor:
+        """mu_s of one prepared exemplar (H, W, C). Shape: (Ds,)."""
+        x = torch.from_numpy(to_float(pixels))[None].to(self.device)
         y = torch.tensor([self.config.data.names.index(domain)], device=self.device)
         with torch.inference_mode():
             return cast(Tensor, self.model.encoder.style(x, y).mu[0].cpu())
