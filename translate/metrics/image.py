@@ -10,10 +10,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
-SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+SSIM_WINDOW = 11  # px
 BATCH = 64  # images in float at a time, so that memory does not grow with N
 
 
@@ -52,20 +50,12 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:
+    from kornia.metrics import ssim as ssim_map  # takes a second to import: no matter for training
+
     # float64: a variance is a small difference of large means, in float32 some 1e-4 of SSIM where images are flat
-    offset = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
-    window = torch.exp(-(offset**2) / (2 * SSIM_SIGMA**2))
-    window = window / window.sum()
-
-    def mean(z: Tensor) -> Tensor:  # Gaussian-weighted, (N, 1, H, W) -> (N, 1, H - 10, W - 10)
-        return F.conv2d(F.conv2d(z, window[None, None, None, :]), window[None, None, :, None])
-
-    x, y = ((z.double() / 255).mean(3)[:, None] for z in (x, y))
-    mu_x, mu_y = mean(x), mean(y)
-    var_x, var_y, cov = mean(x * x) - mu_x**2, mean(y * y) - mu_y**2, mean(x * y) - mu_x * mu_y
-    luminance = (2 * mu_x * mu_y + SSIM_C1) / (mu_x**2 + mu_y**2 + SSIM_C1)
-    structure = (2 * cov + SSIM_C2) / (var_x + var_y + SSIM_C2)
-    return (luminance * structure).flatten(1).mean(1).float()
+    luma_x, luma_y = ((z.double() / 255).mean(3)[:, None] for z in (x, y))
+    values: Tensor = ssim_map(luma_x, luma_y, SSIM_WINDOW, padding="valid")
+    return values.flatten(1).mean(1).float()
 
 
 def _batched(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from scipy.special import rel_entr
 from torch import Generator, Tensor
 
 BINS = 100  # of a histogram, a side
@@ -81,8 +82,7 @@ def histogram(points: Tensor, reach: float) -> Tensor:
 
 def kl_divergence(p: Tensor, q: Tensor) -> float:
     """KL(p || q) = sum p ln(p / q) in nats, where an empty bin of q counts as 1e-14. Both of one shape, sums <= 1."""
-    seen = p > 0
-    return float((p[seen] * (p[seen] / q[seen].clamp(min=EMPTY)).log()).sum())
+    return float(rel_entr(p.numpy(), q.clamp(min=EMPTY).numpy()).sum())
 
 
 def jsd(p: Tensor, q: Tensor) -> float:
