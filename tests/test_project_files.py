@@ -90,9 +90,6 @@ def test_names_of_the_glossary_are_in_the_code() -> None:
     rows = re.findall(r"^\|[^|]+\|[^|]*\|([^|]+)\|[^|]+\|$", GLOSSARY, re.M)
     names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
     assert len(names) > 40
-    missing = [
-        name
-        for name in names
-        if not re.search(rf"(?<!\w){re.escape(name.strip('/-'))}(?!\w)", code)
-    ]
+    words = [re.escape(name.strip("/-")) for name in names]
+    missing = [word for word in words if not re.search(rf"(?<!\w){word}(?!\w)", code)]
     assert not missing

@@ -35,7 +35,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(ROOT / name, copy / name)
     out = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
-        [sys.executable, "-c", BUILD, str(out)], cwd=copy, capture_output=True, text=True
+        [sys.executable, "-c", BUILD, str(out)],
+        cwd=copy,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     [built] = out.glob("*.whl")
@@ -54,7 +57,11 @@ class Installed:
     def run(self, *command: str | Path) -> str:
         """The standard output of a command; fails with both of its outputs."""
         done = subprocess.run(
-            list(command), cwd=self.cwd, env=self.environment(), capture_output=True, text=True
+            list(command),
+            cwd=self.cwd,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -89,7 +96,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     module, function = entry_points["console_scripts"]["introshift"].split(":")
     script = scripts / "introshift"
     script.write_text(
-        f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n", "utf-8"
+        f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n",
+        "utf-8",
     )
     return Installed(python, script, packages, tmp_path_factory.mktemp("elsewhere"))
 
