@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests._helpers.folders import draw, files, manifest
+from translate.inference.anomaly import measure_folder
 from translate.inference.folder import Result
 from translate.inference.manifest import LOCK, Entry, belongs, write_manifest
 from translate.inference.translator import Translator
@@ -186,6 +187,8 @@ def test_folders_nested_deeper_than_python_recurses(translator: Translator, tmp_
             else:  # longer than the system's limit for a path
                 ((_, reason),) = done.failures
                 assert reason == "cannot be listed: file name too long"
+        measured, failures = measure_folder(translator, root, "A")
+        assert measured.keys() == {"a.png", name} and len(failures) == len(done.failures)
     finally:
         subprocess.run(["rm", "-rf", root, out], check=True)  # shutil.rmtree recurses
 
