@@ -42,6 +42,26 @@ def test_what_is_everywhere_alike_has_the_plain_frame() -> None:
     torch.testing.assert_close(frame(noise), torch.tensor(PLAIN), atol=1e-2, rtol=0)
 
 
+def test_frames_are_taken_a_few_images_at_a_time_with_the_same_result() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(100, 3, 24, 24, generator=generator) * spot(0.4, 0.55, 0.1, 0.2, size=24)
+    x = images
+    border = torch.cat([x[:, :, [0, -1]].flatten(2), x[:, :, :, [0, -1]].flatten(2)], dim=2)
+    weight = (x - border.median(dim=2).values[:, :, None, None]).abs().mean((0, 1)).double()
+    p = (torch.arange(24, dtype=torch.float64) + 0.5) / 24
+    mean = torch.stack([(weight.sum(0) * p).sum(), (weight.sum(1) * p).sum()]) / weight.sum()
+    torch.testing.assert_close(frame(images)[:, 2], mean.float(), atol=1e-6, rtol=0)
+    sizes: list[int] = []
+
+    class Watched(torch.Tensor):
+        def float(self, *args: object, **kwargs: object) -> Tensor:
+            sizes.append(len(self))
+            return super().float()
+
+    frame(images.as_subclass(Watched))
+    assert sizes[:-1] == [32, 32, 32, 4], "and at last the frame itself"
+
+
 @given(st.lists(st.tuples(SCALE, st.floats(-0.5, 0.5), SCALE, SCALE, SCALE), min_size=2, max_size=2))
 def test_places_between_frames_undo_each_other(frames: list[tuple[float, ...]]) -> None:
     a, b = (torch.tensor([[[u, v, x], [0.0, w, y]]]) for u, v, w, x, y in frames)

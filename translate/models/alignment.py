@@ -12,14 +12,15 @@ import math
 import torch
 from torch import Tensor
 
+BATCH = 32  # images that are floats at a time: a thousand of 256 px would take gigabytes
 PLAIN = ((1 / math.sqrt(12), 0.0, 0.5), (0.0, 1 / math.sqrt(12), 0.5))  # of an image that is the same everywhere
 
 
 def frame(images: Tensor) -> Tensor:
     """The frame of a domain's images (n, C, H, W), of any range; blank ones have the plain frame. Shape: (2, 3)."""
-    x = images.float()
-    border = torch.cat([x[:, :, [0, -1]].flatten(2), x[:, :, :, [0, -1]].flatten(2)], dim=2)
-    weight = (x - border.median(dim=2).values[:, :, None, None]).abs().mean((0, 1)).double()
+    weight = torch.zeros(images.shape[-2:], dtype=torch.float64, device=images.device)
+    for batch in torch.split(images, BATCH):
+        weight += _difference(batch.float()) * (len(batch) / len(images))
     if weight.sum() == 0:
         return torch.tensor(PLAIN)
     weight /= weight.sum()
@@ -30,6 +31,12 @@ def frame(images: Tensor) -> Tensor:
     covariance = (centred * weight.flatten()) @ centred.T + 1e-6 * torch.eye(2, dtype=torch.float64)
     upper = torch.linalg.cholesky(covariance.flip(0, 1)).flip(0, 1)
     return torch.cat([upper, mean[:, None]], dim=1).float()
+
+
+def _difference(x: Tensor) -> Tensor:
+    """Mean absolute difference of images (n, C, H, W) from their own borders. Shape: (H, W), float64."""
+    border = torch.cat([x[:, :, [0, -1]].flatten(2), x[:, :, :, [0, -1]].flatten(2)], dim=2)
+    return (x - border.median(dim=2).values[:, :, None, None]).abs().mean((0, 1)).double()
 
 
 def between(source: Tensor, target: Tensor) -> Tensor:

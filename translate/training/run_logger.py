@@ -27,6 +27,22 @@ class RunFolder:
         self.path = Path(path)
         self.board: SummaryWriter | None = None
 
+    def clear(self) -> None:
+        """Remove logs, samples and training states of an earlier run: a new one would be mixed with them.
+
+        Raises:
+            ValueError: Where they cannot be removed.
+        """
+        stale = [self.path / f"{name}.jsonl" for name in LOGS]
+        stale += (self.path / "samples").glob("step_*.png")
+        # The newest state by number is the one to go back to, which must not be another run's.
+        stale += (self.path / "state").glob("step_*.safetensors")
+        try:
+            for path in stale:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ValueError(f"{error.filename}: cannot be removed ({error.strerror}); choose another --out") from None
+
     def open(self, config: Config, step: int = 0) -> None:
         """Makes the folder and clears it of what a killed run was writing; `step`: those that are done.
 
@@ -70,10 +86,13 @@ class RunFolder:
             self.board.flush()
 
     def rewind(self, step: int) -> None:
-        """Drops what was logged after `step`, and lines that were cut off: a resumed run writes them again."""
+        """Drops what was logged after `step`, and lines that were cut off: a resumed run writes them again.
+
+        Bytes that are no text are replaced: a log is no reason to refuse to go on.
+        """
         for path in (self.path / f"{name}.jsonl" for name in LOGS):
             if path.exists():
-                lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+                lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
                 write_text(path, "".join(line for line in lines if _step(line) <= step))
         if self.board is not None:
             self._open_board(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from translate.config import TrainConfig
@@ -29,6 +30,26 @@ class Clock:
     def values(self) -> dict[str, Any]:
         """All fields but the config."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "train"}
+
+    @classmethod
+    def check(cls, values: dict[str, Any], path: Path) -> None:
+        """Check that a training state's clock is one of this version.
+
+        Args:
+            values: As of `values()`, read from the file `path`.
+            path: Named in the error.
+
+        Raises:
+            ValueError: Where fields are missing or unknown.
+        """
+        known = {field.name for field in fields(cls)} - {"train"}
+        found = [f"{name} is missing" for name in sorted(known - values.keys())]
+        found += [f"{name} is unknown" for name in sorted(values.keys() - known)]
+        if found:
+            raise ValueError(
+                f"{path}: a training state of another version of introshift ({', '.join(found)}); "
+                "resume it with that version, or train anew with another --out"
+            )
 
     @property
     def fraction(self) -> float:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from translate.models.checkpoint import load_model, save_model
 from translate.runtime.device import choose_device
 from translate.runtime.distributed import Processes
 from translate.runtime.signals import interruption
-from translate.training.checkpoint import load_state, save_state
+from translate.training.checkpoint import NoState, StateCheck, load_state, save_state
+from translate.training.fingerprint import differences, fingerprint
 from translate.training.preview import GRID_IMAGES, Gallery
 from translate.training.run_logger import RunFolder
 from translate.training.state import Clock
@@ -98,13 +100,25 @@ class Trainer:
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
-    def run(self, resume: bool = False) -> dict[str, Any]:
-        """Trains to the end of `train.steps` or `train.max_minutes`, from the beginning or the last state.
+    def run(self, resume: bool = False, force: bool = False) -> dict[str, Any]:
+        """Train to the end of `train.steps` or `train.max_minutes`.
 
-        Raises Interrupted (the state is saved), Diverged, and DiskFull (the last states are there).
+        Args:
+            resume: Go on from the last training state in the run folder. Otherwise training begins
+                anew, and logs, samples and states of an earlier run are removed.
+            force: Go on with this config and data also where the state was made with others.
+
+        Returns:
+            The training summary.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM came; the state is saved.
+            Diverged: A loss or gradient is not finite.
+            DiskFull: No space is left; the last states are there.
+            ValueError: There is no state to resume, or it is of another config, data or version.
         """
         try:
-            return self._run(resume)
+            return self._run(resume, force)
         except OSError as error:
             if is_full(error):
                 raise DiskFull(f"{self.out}: no space left on device; make room, then --resume") from None
@@ -113,11 +127,13 @@ class Trainer:
             self.files.close()
             self.processes.close()
 
-    def _run(self, resume: bool) -> dict[str, Any]:
+    def _run(self, resume: bool, force: bool) -> dict[str, Any]:
         if resume:
-            self._restore()
+            self._restore(lambda path, clock, stored: self._check(path, clock, stored, force))
             self.say(f"resumed at step {self.clock.step}")
         if self.writes:
+            if not resume:
+                self.files.clear()
             self.files.open(self.config, self.clock.step)
             if not resume:
                 self._save_state()  # where a run that diverges at once goes back to
@@ -126,20 +142,27 @@ class Trainer:
         with interruption() as interrupted:
             while not self._run_until(interrupted):
                 self._recover()
-        if self.writes:
-            if not interrupted.is_set():
-                self.score()
-                self._measure_what_is_usual()
-            self.sample()
-            self.save()
+            if self.writes:
+                self._finish(interrupted)
         if interrupted.is_set():
             raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
         return self.summary()
+
+    def _finish(self, interrupted: threading.Event) -> None:
+        """Score, measure and save; an interruption ends this early, with the state saved."""
+        if not interrupted.is_set():
+            self._save_state()  # before the score, which takes long: who interrupts may soon kill
+            self.score()
+        if not interrupted.is_set():
+            self._measure_what_is_usual()
+        self.sample()
+        self.save()
 
     def _run_until(self, interrupted: threading.Event) -> bool:
         """Steps to the end or an interruption, or, returning False, to a step that is not finite."""
         train, clock = self.config.train, self.clock
         sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}  # a term that begins within the interval has fewer steps than it
         since, stop = (clock.step, clock.seconds), 0.0
         with ThreadPoolExecutor(1) as loader:
             batch, start = loader.submit(self.batches.batch, clock.step), time.perf_counter()
@@ -147,6 +170,7 @@ class Trainer:
                 x, batch = batch.result(), loader.submit(self.batches.batch, clock.step + 1)
                 for name, value in self.step(x).items():
                     sums[name] = sums[name] + value.mean() if name in sums else value.mean()
+                    counts[name] = counts.get(name, 0) + 1
                 clock.step += 1
                 start, before = time.perf_counter(), start
                 clock.seconds, stop = self.processes.agree(clock.seconds + start - before, interrupted.is_set())
@@ -157,8 +181,8 @@ class Trainer:
                 if looked_at and self.learner.bad.item():
                     return False
                 if "log_every" in due:
-                    self._log(sums, since)
-                    sums, since = {}, (clock.step, clock.seconds)
+                    self._log(sums, counts, since)
+                    sums, counts, since = {}, {}, (clock.step, clock.seconds)
                 if not self.writes:
                     continue
                 if "sample_every" in due and clock.fraction < 1:
@@ -177,7 +201,13 @@ class Trainer:
                 f"step {step}: loss or gradient not finite, also after {MOST_RECOVERIES} times half the learning rate; "
                 f"lower train.learning_rate or set train.clip=1 and train anew"
             )
-        self._restore()
+        try:
+            self._restore()
+        except NoState:
+            raise Diverged(
+                f"step {step}: loss or gradient not finite, and no whole training state to go back "
+                "to; lower train.learning_rate or set train.clip=1 and train anew"
+            ) from None
         self.clock.recoveries = recoveries
         self.learner.bad.zero_()
         self.say(
@@ -206,9 +236,15 @@ class Trainer:
 
     # -- what a run leaves behind --------------------------------------------------------------------------------------
 
-    def _log(self, sums: dict[str, Tensor], since: tuple[int, float]) -> None:
+    def _log(
+        self,
+        sums: dict[str, Tensor],
+        counts: dict[str, int],
+        since: tuple[int, float],
+    ) -> None:
         clock, steps = self.clock, self.clock.step - since[0]
-        means = self.processes.mean(torch.stack(list(sums.values()))) / steps
+        divisors = torch.tensor([counts[name] for name in sums], device=self.device)
+        means = self.processes.mean(torch.stack(list(sums.values()))) / divisors
         if not self.writes:
             return
         values = means.tolist()  # the log interval's one read from the device
@@ -278,13 +314,44 @@ class Trainer:
 
     def _save_state(self) -> None:
         learner = self.learner
-        save_state(self.out / "state", learner.model, learner.average, learner.optimizers, self.clock.values())
+        save_state(
+            self.out / "state",
+            learner.model,
+            learner.average,
+            learner.optimizers,
+            self.clock.values(),
+            self._fingerprint,
+        )
 
-    def _restore(self) -> None:
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self.config, self.domains)
+
+    def _check(
+        self,
+        path: Path,
+        clock: dict[str, Any],
+        stored: dict[str, Any] | None,
+        force: bool,
+    ) -> list[str]:
+        """Check that a state is of this version, config and data; returns lines to say."""
+        Clock.check(clock, path)
+        if stored is None:
+            return [f"{path}: does not say its config and data (older version); they are not checked"]
+        other, length = differences(stored, self._fingerprint)
+        if other and not force:
+            raise ValueError(
+                f"{path}: was made with other settings or data:\n  "
+                + "\n  ".join(other)
+                + "\nundo that, train anew with another --out, or go on with what is new (--force)"
+            )
+        return [f"resumed with a change: {line}" for line in other + length]
+
+    def _restore(self, check: StateCheck | None = None) -> None:
         learner = self.learner
-        values, complaints = load_state(self.out / "state", learner.model, learner.average, learner.optimizers)
-        for complaint in complaints:
-            self.say(complaint)
+        values, lines = load_state(self.out / "state", learner.model, learner.average, learner.optimizers, check)
+        for line in lines:
+            self.say(line)
         self.clock = Clock(self.config.train, **values)
         if self.writes:
             self.files.rewind(self.clock.step)

@@ -1,0 +1,218 @@
+"""Resuming: the newest whole state, of the same config and data or with --force; nothing is half restored."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests._helpers.trainings import bars, run, settings, weights
+from translate.config import Config, load_config
+from translate.data.dataset import Domain
+from translate.models.checkpoint import load_model, load_tensors
+from translate.training.checkpoint import list_states, load_state, save_state
+from translate.training.run_logger import RunFolder
+from translate.training.trainer import Diverged, Interrupted, Trainer
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "run"
+
+
+def resumed(config: Config, out: Path, force: bool = False, domains: list[Domain] | None = None) -> list[str]:
+    """Resume a run; returns what it says."""
+    said: list[str] = []
+    Trainer(config, domains or bars(config), out, "cpu", say=said.append).run(True, force)
+    return said
+
+
+def rewrite(path: Path, tensors: dict[str, torch.Tensor], **metadata: object) -> None:
+    """Write a state anew with some of its metadata changed; None: left out."""
+    about = {**load_tensors(path)[1], **{k: json.dumps(v) for k, v in metadata.items()}}
+    for name in [name for name, value in metadata.items() if value is None]:
+        del about[name]
+    save_file(tensors, path, about)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A run of eight steps, with the states of steps 6 and 8."""
+    run(settings(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_terms_that_begin_within_an_interval_are_means_of_their_steps(tmp_path: Path) -> None:
+    """Warm-up ends after 2 of 5 steps; a log of each step has what the mean must be."""
+    lines = {}
+    for every in (1, 5):
+        config = settings(train={"steps": 5, "warmup": 0.4, "log_every": every})
+        run(config, tmp_path / f"{every}")
+        text = (tmp_path / f"{every}" / "stats.jsonl").read_text()
+        lines[every] = [json.loads(line) for line in text.splitlines()]
+    for name in ("kl_s_translation", "rec"):
+        values = [line[name] for line in lines[1] if name in line]
+        assert len(values) == (5 if name == "rec" else 3)
+        assert lines[5][0][name] == pytest.approx(sum(values) / len(values), rel=1e-5)
+
+
+def test_states_are_sorted_by_number(tmp_path: Path) -> None:
+    model, average = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    for step in (9_999_998, 9_999_999, 10_000_000):
+        save_state(tmp_path, model, average, [], {"step": step})
+    (tmp_path / "step_copy.safetensors").write_bytes(b"somebody's")
+    assert [path.stem for path in list_states(tmp_path)] == ["step_9999999", "step_10000000"]
+    assert load_state(tmp_path, model, average, [])[0] == {"step": 10_000_000}
+
+
+@pytest.mark.parametrize(("added", "removed"), [("momentum", None), (None, "kl_s")])
+def test_a_state_of_another_version_is_told(finished: Path, added: str | None, removed: str | None) -> None:
+    path = list_states(finished / "state")[-1]
+    clock = json.loads(load_tensors(path)[1]["clock"])
+    if added:
+        clock[added] = 1
+    clock.pop(removed, None)
+    rewrite(path, load_file(path), clock=clock)
+    with pytest.raises(ValueError, match=rf"{path.name}: .*another version.*{added or removed} is"):
+        resumed(settings(), finished)
+
+
+@pytest.mark.parametrize("damage", ["empty", "clock", "no clock", "list", "moments", "nan", "cut"])
+def test_a_damaged_state_falls_back_to_the_older_one(finished: Path, damage: str) -> None:
+    wanted = weights(finished)
+    path = list_states(finished / "state")[-1]
+    tensors = load_file(path)
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "clock":
+        save_file(tensors, path, {"clock": '{"step": 8, "se'})
+    elif damage == "no clock":
+        rewrite(path, tensors, clock=None)
+    elif damage == "list":
+        rewrite(path, tensors, clock=[8])
+    elif damage == "moments":
+        rewrite(path, {k: v for k, v in tensors.items() if not k.endswith(".exp_avg_sq")})
+    elif damage == "nan":
+        tensors["average.decoder.last.bias"][0] = float("nan")
+        rewrite(path, tensors)
+    elif damage == "cut":
+        rewrite(path, {k: v for k, v in tensors.items() if k != "model.decoder.last.bias"})
+    said = resumed(settings(), finished)
+    assert any("passed over" in line and path.name in line for line in said), said
+    assert "resumed at step 6" in said
+    assert all(torch.equal(value, weights(finished)[name]) for name, value in wanted.items())
+
+
+def test_nothing_is_changed_by_a_state_that_does_not_fit(tmp_path: Path) -> None:
+    """The decoder's last layer is another: the encoder, which fits, must stay as it is too."""
+    run(settings(), tmp_path)
+    path = list_states(tmp_path / "state")[-1]
+    tensors = load_file(path)
+    tensors["average.decoder.last.bias"] = torch.zeros(77)
+    rewrite(path, tensors)
+    trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
+    before = {name: value.clone() for name, value in trainer.learner.model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"another model config \(average.decoder.last.bias"):
+        trainer.run(resume=True)
+    after = trainer.learner.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_without_a_whole_state_to_go_back_to_a_run_diverges(tmp_path: Path) -> None:
+    config = settings(train={"checkpoint_every": 100})
+    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    with torch.no_grad():
+        next(trainer.learner.model.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(Diverged, match=r"step 1: .*no whole training state.*train anew"):
+        trainer.run()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "before"),
+    [
+        ("objective", "beta_kl_s", 5.0, 3.0),
+        ("model", "width", 16, 8),
+        ("train", "warmup", 0.5, 0.3),
+        ("train", "seed", 1, 0),
+        ("augment", "energy_cutout", 0.0, 0.5),
+    ],
+)
+def test_another_config_is_named(finished: Path, section: str, key: str, value: object, before: object) -> None:
+    changed = settings(**{section: {key: value}})
+    with pytest.raises(ValueError, match=r"--force") as caught:
+        resumed(changed, finished)
+    assert f"{section}.{key}: {before} in the state, {value} in the config" in str(caught.value)
+
+
+def test_force_goes_on_with_the_changed_settings(finished: Path) -> None:
+    changed = settings(objective={"beta_kl_s": 5.0}, train={"steps": 10})
+    said = resumed(changed, finished, force=True)
+    assert any("objective.beta_kl_s: 3.0 in the state, 5.0" in line for line in said)
+    assert load_model(finished / "last.safetensors").config.objective.beta_kl_s == 5
+    assert load_model(finished / "last.safetensors").summary["step"] == 10
+    assert not any("beta_kl_s" in line for line in resumed(changed, finished)), "it is the run's now"
+
+
+def test_other_pictures_and_other_numbers_of_them_are_named(finished: Path) -> None:
+    a, b = bars(settings())
+    with pytest.raises(ValueError, match=r"data of B: 12 images, .* in the state, 11 images, .* now"):
+        resumed(settings(), finished, domains=[a, replace(b, images=b.images[1:])])
+    inverted = [255 - image for image in b.images]
+    with pytest.raises(ValueError, match="data of B: ") as caught:
+        resumed(settings(), finished, domains=[a, replace(b, images=inverted)])
+    assert "data of A" not in str(caught.value)
+
+
+def test_what_changes_no_weight_may_change_and_a_longer_run_is_said(finished: Path) -> None:
+    free = settings(
+        data={"root": "elsewhere"},
+        train={"log_every": 3, "sample_every": 4, "checkpoint_every": 5, "steps": 9},
+    )
+    said = resumed(free, finished)
+    assert [line for line in said if "change" in line] == [
+        "resumed with a change: train.steps: 8 in the state, 9 in the config"
+    ]
+
+
+def test_a_state_that_does_not_say_its_config_goes_on_with_a_line(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    said = resumed(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run")
+    assert any("step_0000004.safetensors: does not say its config" in line for line in said)
+
+
+def test_an_interruption_of_the_last_score_leaves_a_state(tmp_path: Path) -> None:
+    config = settings(train={"checkpoint_every": 100})
+    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    plain = trainer.score
+
+    def interrupted() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        plain()
+
+    trainer.score = interrupted  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="--resume continues"):
+        trainer.run()
+    assert list_states(tmp_path / "state")[-1].name == "step_0000008.safetensors"
+    assert load_model(tmp_path / "last.safetensors").summary["step"] == 8
+    resumed(config, tmp_path)
+
+
+def test_a_new_run_begins_with_empty_logs_samples_and_states(tmp_path: Path) -> None:
+    run(settings(train={"steps": 12, "sample_every": 6}), tmp_path)
+    run(settings(train={"steps": 4}), tmp_path)
+    for name, steps in (("stats", [2, 4]), ("scores", [4])):
+        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == steps
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step_0000004.png"]
+    names = [path.name for path in list_states(tmp_path / "state")]
+    assert names == ["step_0000002.safetensors", "step_0000004.safetensors"]
+
+
+def test_a_bad_byte_in_a_log_does_not_refuse_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "stats.jsonl").write_bytes(b'{"step": 2}\n{"st\xffep": 3}\n{"step": 4}\n')
+    RunFolder(tmp_path).rewind(4)
+    assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
