@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import socket
+import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +209,38 @@ def test_missing_weights_name_the_remedy(no_lpips_weights: None) -> None:
     assert all(text in message for text in ("vgg", "not known", "--lpips-weights FILE", f"{ENVIRONMENT}=FILE"))
     assert "\n" not in message
     assert socket.getdefaulttimeout() == patience
+
+
+def test_two_threads_leave_the_state_of_the_process_as_it_was(
+    squeeze_state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first thread ends while the second is in the middle, which would then restore what the first had set."""
+    second_is_in, first_is_out = threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def download(url: str, **_: object) -> dict[str, Tensor]:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            second_is_in.wait(1)
+        else:
+            second_is_in.set()
+            first_is_out.wait(1)
+        return squeeze_state
+
+    def load() -> None:
+        Perceptual.load("squeeze")
+        first_is_out.set()
+
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", download)
+    before = (socket.getdefaulttimeout(), sys.stdout, list(warnings.filters))
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 2
+    assert (socket.getdefaulttimeout(), sys.stdout, list(warnings.filters)) == before
 
 
 def test_torchvisions_weights_and_a_file_of_them_are_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -43,3 +44,12 @@ def test_bootstrap_refuses(arguments: dict[str, Any]) -> None:
         bootstrap_interval(torch.ones(0))
     with pytest.raises(ValueError, match=r"got \(2, 2\)"):
         bootstrap_interval(torch.ones(2, 2))
+
+
+def test_memory_of_the_bootstrap_does_not_grow_with_the_resamples() -> None:
+    values = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
+    tracemalloc.start()
+    bootstrap_interval(values, resamples=200)  # 160 MB of draws if taken at once
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 * 2**20

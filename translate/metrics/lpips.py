@@ -11,6 +11,7 @@ import hashlib
 import os
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ Net = Literal["alex", "vgg", "squeeze"]
 ENVIRONMENT = "INTROSHIFT_LPIPS_WEIGHTS"
 SMALLEST = 64  # px; below that the last layers see next to nothing
 TIMEOUT = 5.0  # s without an answer from the download server
+# Held while the socket timeout, stdout and warning filters, which belong to the process, are not as they were: of two
+# threads, the last to leave would otherwise restore what the first had set.
+_PROCESS_STATE = threading.Lock()
 TORCHVISION: dict[Net, str] = {
     "alex": "AlexNet_Weights.IMAGENET1K_V1",
     "vgg": "VGG16_Weights.IMAGENET1K_V1",
@@ -66,8 +70,9 @@ class Perceptual:
         if net not in get_args(Net):
             raise ValueError(f"unknown LPIPS network {net!r}, expected one of {', '.join(get_args(Net))}")
         named = weights or os.environ.get(ENVIRONMENT)
-        features, digest = _from_file(Path(named)) if named else _from_torchvision(net)
-        module = _build(net, features, str(named or f"torchvision's {TORCHVISION[net]}"))
+        with _PROCESS_STATE:
+            features, digest = _from_file(Path(named)) if named else _from_torchvision(net)
+            module = _build(net, features, str(named or f"torchvision's {TORCHVISION[net]}"))
         return cls(net, digest, version("lpips"), module.to(device), torch.device(device))
 
     @torch.no_grad()
