@@ -1,4 +1,4 @@
-"""What is shipped: the wheel holds every module and data file, and works where there is no checkout."""
+"""The wheel holds every module and data file, and works where there is no checkout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUILD = "import sys, setuptools.build_meta as build; print(build.build_wheel(sys
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of a copy of the tree: no build folder or egg-info comes into the checkout, and none counts."""
+    """The wheel of a copy of the tree: no build folder comes into the checkout, and none counts."""
     copy = tmp_path_factory.mktemp("tree")
     for name in SHIPPED:
         if (ROOT / name).is_dir():
@@ -73,10 +73,10 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel, unpacked into a fresh virtual environment; its dependencies are those of this interpreter.
+    """The wheel in a fresh virtual environment, with the dependencies of this interpreter.
 
-    They come by a .pth file, which puts their folder behind the environment's own. The .pth files in that folder are
-    not read, so an editable install of the checkout, which is one of them, does not come along.
+    They come by a .pth file, which puts their folder behind the environment's own. The .pth files
+    in that folder are not read, so an editable install of the checkout does not come along.
     """
     home = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
@@ -90,7 +90,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages / "dependencies.pth").write_text("\n".join(sorted(folders)) + "\n", "utf-8")
 
-    # The console script, as an installer writes it: it calls the function that the wheel's entry point names.
+    # The console script, as an installer writes it, for the function that the wheel names.
     entry_points = configparser.ConfigParser()
     entry_points.read(next(packages.glob("introshift-*.dist-info")) / "entry_points.txt", "utf-8")
     module, function = entry_points["console_scripts"]["introshift"].split(":")

@@ -1,7 +1,7 @@
 """introshift: unsupervised image translation with a two-latent Soft-IntroVAE.
 
-The public names below are imported when they are first asked for (PEP 562), so that `import translate`, and with it
-every `--help`, waits for no torch.
+The public names below are imported when they are first asked for (PEP 562), so that
+`import translate`, and with it every `--help`, waits for no torch.
 """
 
 from __future__ import annotations
