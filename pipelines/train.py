@@ -21,6 +21,9 @@ def command(
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a setting.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --resume: go on although settings or data differ.")
+    ] = False,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes; schedules follow.")] = None,
     device: Device = "auto",
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
@@ -34,7 +37,7 @@ def command(
     }
     options = {key: value for key, value in given.items() if value is not None}
     run = out or Path("runs") / config.stem
-    summary = train(config, settings or [], options, run, resume, device)
+    summary = train(config, settings or [], options, run, resume, device, force)
     model = run / "model.safetensors"
     result(
         {"model": str(model), **summary},
@@ -50,6 +53,7 @@ def train(
     run: Path,
     resume: bool,
     device: str,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Load config and data, and train into a run folder.
 
@@ -60,6 +64,7 @@ def train(
         run: the run folder.
         resume: whether to continue the run that it holds.
         device: auto, cpu, cuda or mps.
+        force: whether to resume although settings or data differ from the run's.
 
     Returns:
         The training's summary.
@@ -67,6 +72,8 @@ def train(
     from translate.config import load_config
 
     loaded = load_config(config, settings, options)
+    if force and not resume:
+        raise ValueError("--force goes with --resume; to start anew, give another --out")
     states = list((run / "state").glob("step_*.safetensors"))
     if not resume and (states or (run / "model.safetensors").exists()):
         raise ValueError(f"{run}: holds a run already; --resume continues it, another --out starts anew")
@@ -85,7 +92,7 @@ def train(
             say(f"left out {path}: {reason}")
     try:
         with training_progress() as tick:
-            return Trainer(loaded, domains, run, device, say, tick).run(resume)
+            return Trainer(loaded, domains, run, device, say, tick).run(resume, force)
     except (Interrupted, Diverged) as end:
         say(f"introshift: {end}")
         raise typer.Exit(INTERRUPTED if isinstance(end, Interrupted) else DIVERGED) from None

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from pipelines.cli import app
 from tests._helpers.trainings import bars, run, settings, weights
 from translate.config import Config, load_config
 from translate.data.dataset import Domain
@@ -216,3 +219,25 @@ def test_a_bad_byte_in_a_log_does_not_refuse_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "stats.jsonl").write_bytes(b'{"step": 2}\n{"st\xffep": 3}\n{"step": 4}\n')
     RunFolder(tmp_path).rewind(4)
     assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
+
+
+def test_the_command_names_what_differs_and_force_goes_on(tmp_path: Path) -> None:
+    for name in ("trainA", "trainB"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            Image.new("L", (16, 16), 40 * i).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "c.yaml").write_text(settings(data={"root": str(tmp_path)}).to_yaml())
+    words = ["train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"]
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        done = CliRunner().invoke(app, arguments)
+        return done.exit_code, done.stdout, done.stderr
+
+    code, _, err = call(*words, "--force")
+    assert code == 2 and "goes with --resume" in err
+    assert call(*words)[0] == 0
+    words += ["--resume", "--set", "train.seed=1"]
+    code, _, err = call(*words)
+    assert code == 2 and "train.seed: 0 in the state, 1 in the config" in err
+    code, _, err = call(*words, "--force")
+    assert code == 0 and "resumed with a change: train.seed" in err
