@@ -166,3 +166,14 @@ def test_wrong_use_is_told_in_a_line(tmp_path: Path) -> None:
     for words, message in [*wrong, (["rings", str(tmp_path), "--device", "abacus"], "--device abacus: not available")]:
         done = CliRunner().invoke(app, ["toy2d", *words])
         assert done.exit_code == 2 and message in done.stderr and len(done.stderr.splitlines()) <= 2, done.stderr
+
+
+def test_training_leaves_the_random_state_of_all_devices_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.get_rng_state()
+    train_toy(RINGS, 1, 3, CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert seeded == [], "the model is made on the CPU, whose state alone is restored"

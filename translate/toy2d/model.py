@@ -150,7 +150,7 @@ def train_toy(
     """
     draw = torch.Generator().manual_seed(seed)  # on the CPU, so that the numbers are the same for all devices
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs as well
         model = ToyVae().to(device)
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [5 * steps // 6], gamma=0.1)
