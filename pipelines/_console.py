@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from translate.training.trainer import Tick
+    from translate.training.trainer import TrainProgress
 
 MOST_LISTED = 20  # failures named at the terminal
 
@@ -46,7 +46,7 @@ def failed(lines: Sequence[str], whole_list: object) -> None:
 
 
 @contextmanager
-def training_progress() -> Iterator[Callable[[Tick], None]]:
+def training_progress() -> Iterator[Callable[[TrainProgress], None]]:
     """A bar on a terminal, plain lines elsewhere: step, images/s, time left, the main terms."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -58,10 +58,10 @@ def training_progress() -> Iterator[Callable[[Tick], None]]:
     columns = (TextColumn("training"), BarColumn(), TextColumn("{task.percentage:3.0f} %  {task.description}"))
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=1.0)
-        yield lambda tick: bar.update(task, completed=tick.fraction, description=_tick_line(tick))
+        yield lambda tick: bar.update(task, completed=tick.progress, description=_tick_line(tick))
 
 
-def _tick_line(tick: Tick) -> str:
+def _tick_line(tick: TrainProgress) -> str:
     main = ("rec", "kl_c", "kl_s", "kl_s_translation", "cyc")
     terms = "  ".join(f"{name} {tick.terms[name]:.3g}" for name in main if name in tick.terms)
     minutes, seconds = divmod(round(tick.seconds_left), 60)

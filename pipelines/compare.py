@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines._console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress
-from pipelines.evaluate import AllowMissing, FailIf, Out, conclude
+from pipelines.evaluate import AllowMissing, FailIf, Out, report_results
 
 
 def command(
@@ -40,4 +40,4 @@ def command(
         evaluation = compare(
             results, truth, source, size, resize, lpips_net, lpips_weights, device, seed, allow_missing, progress
         )
-    conclude(evaluation, out, thresholds, as_json)
+    report_results(evaluation, out, thresholds, as_json)

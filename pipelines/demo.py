@@ -24,7 +24,7 @@ def command(
 
     from pipelines.train import train
     from translate.data.glyphs import write_glyphs
-    from translate.data.inspection import propose
+    from translate.data.inspection import suggest_config
     from translate.io.files import write_text
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -32,7 +32,7 @@ def command(
     start = time.perf_counter()
     say("drawing the characters of two typefaces")
     write_glyphs(out / "data")
-    values = propose({name: out / "data" / f"train{name}" for name in "AB"})
+    values = suggest_config({name: out / "data" / f"train{name}" for name in "AB"})
     write_text(out / "demo.yaml", yaml.safe_dump(values, sort_keys=False))
 
     options = {"train.max_minutes": minutes}

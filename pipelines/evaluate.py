@@ -45,10 +45,10 @@ def command(
     thresholds = [parse_threshold(text) for text in fail_if or []]
     with count_progress("measuring") as progress:
         evaluation = evaluate(model, data, to, lpips_net, lpips_weights, device, seed, styles, allow_missing, progress)
-    conclude(evaluation, out, thresholds, as_json, model.parent)
+    report_results(evaluation, out, thresholds, as_json, model.parent)
 
 
-def conclude(
+def report_results(
     evaluation: Evaluation, out: Path | None, thresholds: list[Threshold], as_json: bool, run: Path | None = None
 ) -> None:
     """Writes and prints an evaluation; exits 3 when a threshold is missed, else 1 when pictures were broken."""

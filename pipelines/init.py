@@ -31,7 +31,7 @@ def command(
     import yaml
 
     from translate.config import from_dict
-    from translate.data.inspection import propose
+    from translate.data.inspection import suggest_config
     from translate.io.files import make_way, write_text
 
     if out.exists() and not force:
@@ -39,7 +39,7 @@ def command(
     if len(folders) > len(ascii_uppercase):
         raise ValueError(f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} by hand")
     make_way(out)
-    values = propose(dict(zip(ascii_uppercase, folders, strict=False)), size)
+    values = suggest_config(dict(zip(ascii_uppercase, folders, strict=False)), size)
     from_dict(values, str(out))
     write_text(
         out,

@@ -31,24 +31,24 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw what lies between two pictures: in content, in style and in both."""
-    from translate.inference.predictor import Painter
+    from translate.inference.predictor import Predictor
     from translate.inference.sampling import interpolate, read_square
     from translate.io.files import make_way
-    from translate.io.images import kind_of, write_gif, write_image
-    from translate.viz.grids import sheet
+    from translate.io.images import format_from_suffix, write_gif, write_image
+    from translate.viz.grids import image_grid
 
-    kind_of(out)
+    format_from_suffix(out)
     for path in (out, gif):
         if path is not None:
             make_way(path)
-    painter = Painter.load(model, device)
-    a, b = read_square(first, painter), read_square(second, painter)
-    rows = interpolate(painter, a, b, domain, to, steps, seed)
+    predictor = Predictor.load(model, device)
+    a, b = read_square(first, predictor), read_square(second, predictor)
+    rows = interpolate(predictor, a, b, domain, to, steps, seed)
     if gif is not None:
-        there = [sheet([row]) for row in rows.swapaxes(0, 1)]
+        there = [image_grid([row]) for row in rows.swapaxes(0, 1)]
         write_gif(gif, [*there, *there[-2:0:-1]])
     names = ROWS if len(rows) == len(ROWS) else ONE_LATENT
-    write_image(out, sheet(rows, names))
+    write_image(out, image_grid(rows, names))
     text = f"{out}: {steps} steps in {', '.join(names)}" + ("" if gif is None else f"; animation: {gif}")
     data = {"out": str(out), "gif": None if gif is None else str(gif), "rows": names, "steps": steps}
     result(data | {"domain": domain, "to": to or domain}, text, as_json)

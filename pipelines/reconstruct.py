@@ -37,11 +37,11 @@ def command(
     options."""
     from translate.inference.translator import Translator
     from translate.io.files import make_way
-    from translate.io.images import kind_of, write_image
-    from translate.viz.grids import sheet
+    from translate.io.images import format_from_suffix, write_image
+    from translate.viz.grids import image_grid
 
     if grid is not None:
-        kind_of(grid)
+        format_from_suffix(grid)
         make_way(grid)
     translator = Translator.load(model, device, scale=scale)
     data, text, failures = run(
@@ -49,7 +49,7 @@ def command(
         skip_existing=skip_existing,
     )  # fmt: skip
     if grid is not None and (shown := _shown(inputs, out, translator.config.data)):
-        write_image(grid, sheet(list(zip(*shown, strict=True))))
+        write_image(grid, image_grid(list(zip(*shown, strict=True))))
         data, text = {**data, "grid": str(grid)}, f"{text}; grid: {grid}"
     result(data, text, as_json)
     if failures:
@@ -59,12 +59,12 @@ def command(
 def _shown(inputs: Path, out: Path, config: DataConfig) -> list[tuple[UInt8, UInt8]]:
     """Some inputs with their outputs, evenly spaced over what the manifest says is there."""
     from translate.data.dataset import load_square
-    from translate.io.files import evenly
+    from translate.io.files import evenly_spaced
 
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     done = [(line["source"], line["output"]) for line in lines if line["output"]]
     root, config = inputs if inputs.is_dir() else inputs.parent, config.model_copy(update={"load_size": None})
     return [
         (load_square(root / source, config), load_square(out / output, config))
-        for source, output in evenly(done, SHOWN)
+        for source, output in evenly_spaced(done, SHOWN)
     ]

@@ -27,16 +27,16 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw images of a domain: style from its prior, content from its prior or from a folder of pictures."""
-    from translate.inference.predictor import Painter
+    from translate.inference.predictor import Predictor
     from translate.inference.sampling import PRIOR, sample
     from translate.io.files import PART
     from translate.io.images import write_image
-    from translate.viz.grids import sheet
+    from translate.viz.grids import image_grid
 
     images, grid = out / "images", out / "grid.png"
     if images.exists() and any(images.iterdir()):
         raise ValueError(f"{images}: holds files already; choose another folder")
-    drawn = sample(Painter.load(model, device), domain, count, seed, content)
+    drawn = sample(Predictor.load(model, device), domain, count, seed, content)
     if images.exists():  # and empty
         images.rmdir()
 
@@ -52,7 +52,7 @@ def command(
                 write_image(unfinished / f"{i:06}.png", pixels)
                 shown += [pixels] if i < SHOWN else []
                 progress(i + 1, count)
-        write_image(grid, sheet([shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)]))
+        write_image(grid, image_grid([shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)]))
         os.replace(unfinished, images)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -36,26 +36,26 @@ def command(
 ) -> None:
     """Measure the encoder's energy of every picture: how ill does it fit a domain?"""
     from translate.inference.anomaly import PARTS, measure_folder, scores, to_csv
-    from translate.inference.predictor import Painter
+    from translate.inference.predictor import Predictor
     from translate.io.files import make_way, write_text
-    from translate.losses.energy import Reference
+    from translate.losses.energy import EnergyQuantiles
     from translate.metrics.statistics import auroc
 
     if out is not None:
         make_way(out)
-    painter = Painter.load(model, device)
+    predictor = Predictor.load(model, device)
     failures: list[str] = []
 
     def measured(folder: Path) -> dict[str, Measured]:
         with count_progress("measuring") as progress:
-            found, broken = measure_folder(painter, folder, domain, progress=progress)
+            found, broken = measure_folder(predictor, folder, domain, progress=progress)
         failures.extend(f"{name}: {reason}" for name, reason in broken)
         return found
 
     if reference is None:
-        usual = painter.usual(domain)
+        usual = predictor.usual(domain)
     else:
-        usual = Reference.of([energy for energy, *_ in measured(reference).values()])
+        usual = EnergyQuantiles.of([energy for energy, *_ in measured(reference).values()])
     rows = scores(found := measured(inputs), usual, reject)
     told = {}
     if against is not None:

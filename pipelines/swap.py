@@ -28,9 +28,9 @@ def command(
     from translate.inference.swap import spread_of, swap_figure
     from translate.inference.translator import Translator
     from translate.io.files import make_way
-    from translate.io.images import kind_of, write_image
+    from translate.io.images import format_from_suffix, write_image
 
-    kind_of(out)
+    format_from_suffix(out)
     make_way(out)
     translator = Translator.load(model, device)
     names = translator.config.data.names

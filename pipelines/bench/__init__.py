@@ -15,7 +15,7 @@ from pipelines._console import Device, Json, count_progress, result
 from pipelines.bench import train as bench_train
 
 if TYPE_CHECKING:
-    from translate.inference.predictor import Painted
+    from translate.inference.predictor import Prediction
     from translate.inference.translator import Translator
     from translate.io.images import UInt8
 
@@ -124,8 +124,8 @@ def _against_its_parts(translator: Translator, folder: Path) -> dict[str, float]
         spent[part] += time.process_time() - begun
         return made
 
-    def paint(pixels: list[UInt8]) -> list[Painted]:
-        return list(translator.paint(pixels, (0, 1), z_s[:, : len(pixels)]))
+    def predict_batch(pixels: list[UInt8]) -> list[Prediction]:
+        return list(translator.predict_batch(pixels, (0, 1), z_s[:, : len(pixels)]))
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -134,10 +134,10 @@ def _against_its_parts(translator: Translator, folder: Path) -> dict[str, float]
     for first in range(0, len(files), translator.batch_size):
         batch = files[first : first + translator.batch_size]
         pictures = [timed("decode", partial(read_image, file)) for file in batch]
-        ready = [timed("resize", partial(translator.prepare, picture)) for picture in pictures]
-        made = timed("model", partial(paint, ready))
+        ready = [timed("resize", partial(translator.preprocess, picture)) for picture in pictures]
+        made = timed("model", partial(predict_batch, ready))
         for file, (pixels, _) in zip(batch, made, strict=True):
-            full = timed("resize", partial(translator.finish, pixels[0], PHOTO))
+            full = timed("resize", partial(translator.postprocess, pixels[0], PHOTO))
             timed("encode", partial(write_image, folder.parent / file.name, full))
     torch.set_num_threads(threads)
     return {"seconds": seconds, **spent, "times_its_parts": seconds * usable_cores() / sum(spent.values())}

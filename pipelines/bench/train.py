@@ -61,9 +61,9 @@ def command(
         timed = loaded.model_copy(update={"train": train})
         with TemporaryDirectory() as folder:
             trainer = Trainer(timed, _noise(timed), Path(folder), device, say=lambda text: None)
-            made |= {"device": str(trainer.device), "dtype": str(trainer.learner.dtype).removeprefix("torch.")}
+            made |= {"device": str(trainer.device), "dtype": str(trainer.train_step.dtype).removeprefix("torch.")}
             made[phase] = _measure(trainer, steps)
-    made["matrix_gflops"] = _matrix_rate(trainer.device, trainer.learner.dtype)
+    made["matrix_gflops"] = _matrix_rate(trainer.device, trainer.train_step.dtype)
     result(made, _table(made), as_json)
 
 
@@ -84,14 +84,14 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
 
     for _ in range(WARM):
         trainer.step(trainer.batches.batch(0))
-    encoder, decoder = trainer.learner.model.encoder, trainer.learner.model.decoder
+    encoder, decoder = trainer.train_step.model.encoder, trainer.train_step.model.decoder
     networks: dict[str, nn.Module] = {"style": encoder.style_trunk, "decoder": decoder}
     if not encoder.one_latent:
         networks["content"] = encoder.content_trunk
     passes: Counter[str] = Counter()  # of a batch's images; what is judged in one go counts as often as it is larger
 
     def count(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
-        return lambda net, inputs, made: passes.update({name: len(inputs[0]) // len(trainer.learner.y)})
+        return lambda net, inputs, made: passes.update({name: len(inputs[0]) // len(trainer.train_step.y)})
 
     hooks = [net.register_forward_hook(count(name)) for name, net in networks.items()]
     with FlopCounterMode(display=False) as counter:
@@ -105,10 +105,10 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
             times = [time.perf_counter()]
             x, batch = batch.result(), loader.submit(trainer.batches.batch, i + 1)
             times.append(time.perf_counter())
-            trainer.learner.gradients(x, i, trainer.clock.beta_neg)
+            trainer.train_step.gradients(x, i, trainer.state.beta_neg)
             _wait(trainer.device)
             times.append(time.perf_counter())
-            trainer.learner.update(i, trainer.clock.learning_rate)
+            trainer.train_step.update(i, trainer.state.learning_rate)
             _wait(trainer.device)
             times.append(time.perf_counter())
             for values, begun, ended in zip(seconds.values(), times, times[1:], strict=False):
@@ -123,7 +123,7 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
     gflop = counter.get_total_flops() / 1e9
     return {
         "ms": 1000 * whole,
-        "images_per_second": len(trainer.learner.y) / whole,
+        "images_per_second": len(trainer.train_step.y) / whole,
         "passes": {name: passes[name] for name in cost},
         "share": shares,
         "gflop": gflop,
@@ -138,7 +138,7 @@ def _flops(trainer: Trainer) -> dict[str, int]:
 
     from translate.data.dataset import to_floats
 
-    model, x, y = trainer.learner.average, to_floats(trainer.batches.batch(0), trainer.device), trainer.learner.y
+    model, x, y = trainer.train_step.ema, to_floats(trainer.batches.batch(0), trainer.device), trainer.train_step.y
     with torch.no_grad():
         z_c, z_s = model.encoder.content(x, y).mu, model.encoder.style(x, y).mu
         flops = {}

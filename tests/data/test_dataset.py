@@ -12,7 +12,7 @@ from PIL import Image
 
 from translate.config import Config, from_dict
 from translate.data import dataset as data
-from translate.data.dataset import Domain, UnpairedBatches, keep, load_domain, load_domains
+from translate.data.dataset import Domain, UnpairedBatches, load_domain, load_domains, spill_to_memmap
 
 
 def settings(root: Path | None = None, batch: int = 2, **data: object) -> Config:
@@ -109,7 +109,7 @@ def test_images_beyond_the_budget_wait_in_a_file_and_are_the_same(tmp_path: Path
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (16 + i % 3, 16, 3), dtype=np.uint8) for i in range(9)]
     for budget, in_memory in ((10**9, 9), (images[0].nbytes * 2, 1), (0, 0)):
-        kept = keep(iter(images), budget)
+        kept = spill_to_memmap(iter(images), budget)
         assert all(np.array_equal(a, b) for a, b in zip(kept, images, strict=True))
         assert sum(any(image is a for a in images) for image in kept) == in_memory
     for i in range(5):

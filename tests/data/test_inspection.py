@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from translate.config import from_dict
-from translate.data.inspection import propose
+from translate.data.inspection import suggest_config
 
 
 def fill(folder: Path, mode: str, size: tuple[int, int], count: int = 3) -> Path:
@@ -31,7 +31,7 @@ def fill(folder: Path, mode: str, size: tuple[int, int], count: int = 3) -> Path
 def test_size_channels_preset_and_crop_follow_the_pictures(
     tmp_path: Path, mode: str, size: tuple[int, int], expected: tuple[int, int, str, str]
 ) -> None:
-    config = from_dict(propose({n: fill(tmp_path / n, mode, size) for n in "AB"}))
+    config = from_dict(suggest_config({n: fill(tmp_path / n, mode, size) for n in "AB"}))
     assert (config.data.size, config.data.channels, config.model.preset, config.data.crop) == expected
 
 
@@ -39,7 +39,7 @@ def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_
     folders = {"A": fill(tmp_path / "trainA", "L", (32, 32)), "B": fill(tmp_path / "trainB", "RGB", (32, 32))}
     fill(tmp_path / "testA", "L", (32, 32))
     fill(tmp_path / "testB", "L", (32, 32))
-    config = from_dict(propose(folders, size=48))
+    config = from_dict(suggest_config(folders, size=48))
     assert config.data.channels == 3
     assert config.data.size == 48
     assert config.data.folder("B", "test") == tmp_path / "testB"
@@ -51,26 +51,26 @@ def test_only_the_leading_train_of_a_folder_s_name_is_replaced(tmp_path: Path) -
     for mangled in ("constests", "constestts", "trainA/pretested"):
         fill(tmp_path / mangled, "RGB", (32, 32))
     fill(tmp_path / "testA" / "pretrained", "RGB", (32, 32))
-    assert "tests" not in propose({"A": constraints, "B": pretrained})["data"]
+    assert "tests" not in suggest_config({"A": constraints, "B": pretrained})["data"]
     a = fill(tmp_path / "trains_at_train", "RGB", (32, 32))
     b = fill(tmp_path / "trainB", "RGB", (32, 32))
     expected = {
         "A": str(fill(tmp_path / "tests_at_train", "RGB", (32, 32))),
         "B": str(fill(tmp_path / "testB", "RGB", (32, 32))),
     }
-    assert propose({"A": a, "B": b})["data"]["tests"] == expected
+    assert suggest_config({"A": a, "B": b})["data"]["tests"] == expected
 
 
 def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "A", "L", (32, 32))
     monkeypatch.chdir(tmp_path / "A")
-    assert "tests" not in propose({"A": Path("."), "B": Path("..") / "A"})["data"]
+    assert "tests" not in suggest_config({"A": Path("."), "B": Path("..") / "A"})["data"]
 
 
 def test_unusable_folders_are_named(tmp_path: Path) -> None:
     good = fill(tmp_path / "A", "L", (32, 32))
     with pytest.raises(ValueError, match="nowhere: no such folder"):
-        propose({"A": good, "B": tmp_path / "nowhere"})
+        suggest_config({"A": good, "B": tmp_path / "nowhere"})
     (tmp_path / "B").mkdir()
     with pytest.raises(ValueError, match="B: no readable picture"):
-        propose({"A": good, "B": tmp_path / "B"})
+        suggest_config({"A": good, "B": tmp_path / "B"})

@@ -158,8 +158,8 @@ def test_what_is_not_finite_is_null_and_all_else_still_comes(
     truth = pictures(tmp_path / "truth", NAMES)
     evaluation = compare(pictures(tmp_path / "out", NAMES, seed=1), truth, truth, weights=weights)
     metrics = evaluation.directions[0].metrics
-    assert metrics["lpips_paired"].caution == "not finite on 6 of 6 images"
-    assert metrics["l1"].caution is None
+    assert metrics["lpips_paired"].warning == "not finite on 6 of 6 images"
+    assert metrics["l1"].warning is None
 
     paths = write_report(evaluation, tmp_path / "report")
     assert list(paths) == ["metrics", "per_image", "report", "grid_out_to_truth"]
@@ -207,8 +207,8 @@ def test_small_images_are_enlarged_for_lpips_and_it_is_said(
 def test_fid_is_no_figure_to_quote_below_its_number(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
     out, truth = (pictures(tmp_path / name, NAMES, seed=seed) for seed, name in enumerate(("out", "truth")))
     metrics = compare(out, truth, out, weights=lpips_weights).directions[0].metrics
-    assert metrics["kid_alex"].caution is None and metrics["kid_alex"].subset == 3
-    assert metrics["fid_alex"].caution and "6 images, under 2048" in metrics["fid_alex"].caution
+    assert metrics["kid_alex"].warning is None and metrics["kid_alex"].subset == 3
+    assert metrics["fid_alex"].warning and "6 images, under 2048" in metrics["fid_alex"].warning
     assert "kid" not in metrics and "fid" not in metrics, "these names are Inception's"
 
 

@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests._helpers.browser import Page, browser, chromium
-from translate.evaluation.evaluator import Evaluation, Figure, Result
+from translate.evaluation.evaluator import Evaluation, MetricValue, Result
 from translate.evaluation.html import html_page, to_data_uri
 from translate.io.images import UInt8
 
 EVIL = "<script>alert('x')</script>\"&'"
 
 
-def figure(value: float, identity: float | None = None, caution: str | None = None) -> Figure:
-    other = None if identity is None else Figure(identity, identity - 0.01, identity + 0.01, 9, "lower")
-    return Figure(value, value - 0.02, value + 0.02, 9, "lower", other, caution=caution)
+def figure(value: float, identity: float | None = None, warning: str | None = None) -> MetricValue:
+    other = None if identity is None else MetricValue(identity, identity - 0.01, identity + 0.01, 9, "lower")
+    return MetricValue(value, value - 0.02, value + 0.02, 9, "lower", other, warning=warning)
 
 
 def result(names: list[str], side: int = 16, source: str = "A", to: str = "B") -> Result:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate.evaluation.evaluator import Evaluation, Figure, Result
+from translate.evaluation.evaluator import Evaluation, MetricValue, Result
 from translate.evaluation.html import verdict
 from translate.evaluation.protocols import evaluate
 from translate.evaluation.report import (
@@ -30,9 +30,9 @@ from translate.evaluation.report import (
 from translate.metrics.registry import METRICS
 
 
-def figure(value: float, identity: float | None = None, better: Any = "lower") -> Figure:
-    other = None if identity is None else Figure(identity, identity - 0.01, identity + 0.01, 9, better)
-    return Figure(value, value - 0.02, value + 0.02, 9, better, other)
+def figure(value: float, identity: float | None = None, better: Any = "lower") -> MetricValue:
+    other = None if identity is None else MetricValue(identity, identity - 0.01, identity + 0.01, 9, better)
+    return MetricValue(value, value - 0.02, value + 0.02, 9, better, other)
 
 
 def made(*results: Result, notes: tuple[str, ...] = ()) -> Evaluation:
@@ -41,7 +41,7 @@ def made(*results: Result, notes: tuple[str, ...] = ()) -> Evaluation:
 
 
 def result(
-    source: str = "A", to: str = "B", sizes: tuple[tuple[int, int], ...] = ((16, 16),), **figures: Figure
+    source: str = "A", to: str = "B", sizes: tuple[tuple[int, int], ...] = ((16, 16),), **figures: MetricValue
 ) -> Result:
     rows: list[dict[str, str | float]] = [{"name": f"{i}", "l1": 1 / (i + 3)} for i in range(2)]
     rows.append({"name": "alone", "lpips_source": 0.5})
@@ -175,7 +175,7 @@ def test_plain_data_holds_no_nan_and_verdicts_need_two_numbers() -> None:
 
 
 def test_the_table_says_why_a_figure_is_not_to_be_quoted() -> None:
-    careful = Figure(7.0, 6.0, 8.0, 9, "lower", Figure(9.0, 8.0, 10.0, 9, "lower"), 4, "too few images")
+    careful = MetricValue(7.0, 6.0, 8.0, 9, "lower", MetricValue(9.0, 8.0, 10.0, 9, "lower"), 4, "too few images")
     _, line, reason = table(made(result(fid_alex=careful))).splitlines()
     assert line.endswith("not to be quoted") and reason == "A-B fid_alex: too few images"
 

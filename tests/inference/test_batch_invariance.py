@@ -51,7 +51,7 @@ def test_a_streamed_image_does_not_feel_its_company(tmp_path: Path, three_thread
 
     def stream(items: list[tuple[int, UInt8]]) -> dict[tuple[int, int], bytes]:
         results = {}
-        for i, y, warnings in translator.stream(items, (0, 1), z_s, batch_size):
+        for i, y, warnings in translator.predict_stream(items, (0, 1), z_s, batch_size):
             assert not isinstance(y, Exception) and not warnings
             assert y.shape[::3] == (2, 3)
             results[i, y.shape[2]] = y.tobytes()
@@ -98,5 +98,5 @@ def test_a_failing_batch_is_told_and_does_not_end_the_stream(
 
     monkeypatch.setattr(Translator, "run", fails)
     items = [(i, noise(SIDE, SIDE * (1 + i % 2), 3)) for i in range(6)]
-    results = {i: y for i, y, _ in translator.stream(items, (0, 1), lambda i: torch.zeros(1, 4), 2)}
+    results = {i: y for i, y, _ in translator.predict_stream(items, (0, 1), lambda i: torch.zeros(1, 4), 2)}
     assert [isinstance(results[i], RuntimeError) for i in range(6)] == [False, True] * 3

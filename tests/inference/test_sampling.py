@@ -161,7 +161,7 @@ def test_an_interrupted_sample_command_can_be_run_again(tmp_path: Path, monkeypa
 
 
 def test_the_interpolate_command(tmp_path: Path) -> None:
-    painter = build(tmp_path)
+    predictor = build(tmp_path)
     first, second = (str(draw(tmp_path / f"{i}.png", 30, 20, seed=i)) for i in range(2))
     words = ["interpolate", str(tmp_path / "model.safetensors"), first, second, str(tmp_path / "o.png")]
     more = ["--domain", "A", "--steps", "5", "--gif", str(tmp_path / "o.gif"), "--json"]
@@ -171,8 +171,8 @@ def test_the_interpolate_command(tmp_path: Path) -> None:
     assert (said["rows"], said["steps"], said["to"]) == (["content", "style", "both"], 5, "A")
     with Image.open(tmp_path / "o.gif") as image:
         assert (image.size, getattr(image, "n_frames", 1)) == ((3 * 66 + 2, 66 + 2), 2 * 5 - 2)
-    a, b = (read_square(Path(path), painter) for path in (first, second))
-    made = interpolate(painter, a, b, "A", steps=5)
+    a, b = (read_square(Path(path), predictor) for path in (first, second))
+    made = interpolate(predictor, a, b, "A", steps=5)
     with Image.open(tmp_path / "o.png") as image:
         corner = np.asarray(image)[-66:-2:4, -66:-2:4]
     assert np.array_equal(corner, made[2, -1])

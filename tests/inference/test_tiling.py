@@ -28,7 +28,7 @@ def vivid(where: Path, preset: str, warp: float, channels: int = 3, apart: bool 
     for weight in model.parameters():
         nn.init.normal_(weight, std=0.5 if weight.ndim < 3 else 1.3 / weight[0].numel() ** 0.5)
     if apart:
-        model.decoder.frames[1] = torch.tensor([[0.33, 0.05, 0.52], [0.0, 0.25, 0.45]])
+        model.decoder.domain_affine[1] = torch.tensor([[0.33, 0.05, 0.52], [0.0, 0.25, 0.45]])
     save_model(where / "vivid.safetensors", model, config, {})
     return where / "vivid.safetensors"
 

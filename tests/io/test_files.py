@@ -18,7 +18,7 @@ from tests._helpers.encoders import (
     PHOTO,
     put,
 )
-from translate.io.files import atomic, evenly, list_files, write_text
+from translate.io.files import atomic, evenly_spaced, list_files, write_text
 from translate.io.images import (
     list_images,
     write_image,
@@ -162,7 +162,7 @@ def test_listing_reports_what_it_cannot_list(tmp_path: Path, monkeypatch: pytest
 
 @given(st.integers(0, 60), st.integers(1, 70))
 def test_evenly_spaced_items_are_all_over_the_place(total: int, count: int) -> None:
-    chosen = evenly(range(total), count)
+    chosen = evenly_spaced(range(total), count)
     assert len(chosen) == len(set(chosen)) == min(count, total)
     assert chosen == sorted(chosen)
     if len(chosen) > 1:

@@ -19,7 +19,7 @@ from translate.io.images import (
     ALPHA_FORMATS,
     SUFFIXES,
     Picture,
-    flatten,
+    composite,
     read_image,
     resize,
     to_channels,
@@ -59,9 +59,9 @@ def test_to_uint8_clips_rounds_half_up_and_refuses_what_is_not_finite() -> None:
 def test_flatten() -> None:
     pixels, alpha = np.full((1, 3, 3), 200, np.uint8), np.array([[0, 128, 255]], np.uint8)
     picture = Picture(pixels, alpha, "PNG", "RGBA", ())
-    assert flatten(picture)[0, :, 0].tolist() == [255, 227, 200]
-    assert flatten(picture, (0, 0, 100))[0].tolist() == [[0, 0, 100], [100, 100, 150], [200, 200, 200]]
-    assert flatten(Picture(pixels, None, "PNG", "RGB", ())) is pixels
+    assert composite(picture)[0, :, 0].tolist() == [255, 227, 200]
+    assert composite(picture, (0, 0, 100))[0].tolist() == [[0, 0, 100], [100, 100, 150], [200, 200, 200]]
+    assert composite(Picture(pixels, None, "PNG", "RGB", ())) is pixels
 
 
 def test_to_channels() -> None:
@@ -118,7 +118,7 @@ def test_lossless_round_trip(
     picture = read_image(path)
     assert picture.warnings == () and picture.size == (width, height)
     if with_alpha and suffix == ".bmp":
-        assert np.array_equal(picture.pixels, flatten(Picture(to_channels(pixels, 3), alpha, "", "", ())))
+        assert np.array_equal(picture.pixels, composite(Picture(to_channels(pixels, 3), alpha, "", "", ())))
         return
     assert picture.mode == {1: "L", 3: "RGB"}[channels] + "A" * with_alpha
     assert np.array_equal(picture.pixels, to_channels(pixels, 3))

@@ -22,9 +22,9 @@ from tests._helpers.small_model import SIDE
 from tests._helpers.trainings import bars, settings
 from translate.config import from_dict
 from translate.inference.anomaly import measure_folder, scores, to_csv
-from translate.inference.predictor import Painter
+from translate.inference.predictor import Predictor
 from translate.io.images import to_float
-from translate.losses.energy import KEY, LEVELS, Reference, energies, training_quantiles
+from translate.losses.energy import KEY, LEVELS, EnergyQuantiles, energies, training_quantiles
 from translate.metrics.statistics import auroc
 from translate.models.checkpoint import load_model, save_model
 from translate.models.networks import Model
@@ -61,7 +61,7 @@ def test_the_energy_is_what_the_page_says(rec: str) -> None:
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=50), st.lists(st.floats(-1, 11), min_size=2, max_size=20))
 def test_percentiles_rise_from_0_to_100(usual: list[float], asked: list[float]) -> None:
-    reference = Reference.of(usual)
+    reference = EnergyQuantiles.of(usual)
     found = [reference.percentile(value) for value in sorted(asked)]
     assert found == sorted(found) and found[0] >= 0 and found[-1] <= 100
     assert reference.percentile(min(usual) - 1) == 0 and reference.percentile(max(usual) + 1) == 100
@@ -71,7 +71,7 @@ def test_percentiles_rise_from_0_to_100(usual: list[float], asked: list[float]) 
 
 def test_percentiles_of_many_are_their_ranks() -> None:
     values = np.random.default_rng(0).normal(size=4000)
-    reference = Reference.of(values)
+    reference = EnergyQuantiles.of(values)
     for level in (0.001, 0.1, 0.5, 0.85, 0.999):
         value = float(np.quantile(values, level))
         assert reference.percentile(value) == pytest.approx(100 * level, abs=1)
@@ -94,17 +94,17 @@ def test_percentiles_of_many_are_their_ranks() -> None:
 )
 def test_a_model_file_that_says_nothing_of_it_is_told(broken: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"nothing of the usual energy of A.*train --resume") as caught:
-        Reference.of_training(broken, "A")
+        EnergyQuantiles.of_training(broken, "A")
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_unusable_levels_and_energies() -> None:
     for level in (0.0, -1.0, 1.001, math.nan):
         with pytest.raises(ValueError, match="--reject"):
-            Reference.of([1, 2]).limit(level)
+            EnergyQuantiles.of([1, 2]).limit(level)
     for values in ([], [1, math.inf], [math.nan]):
         with pytest.raises(ValueError, match="at least one energy"):
-            Reference.of(values)
+            EnergyQuantiles.of(values)
 
 
 def test_training_ends_with_what_is_usual(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_training_ends_with_what_is_usual(tmp_path: Path) -> None:
         x = torch.from_numpy(to_float(np.stack(trainer.domains[d].images)))
         with torch.no_grad():
             found = energies(whole.model, x, torch.full((len(x),), d), config.objective).energy.numpy()
-        reference = Reference.of_training(whole.summary, name)
+        reference = EnergyQuantiles.of_training(whole.summary, name)
         assert reference.quantiles == pytest.approx(np.quantile(found, LEVELS).tolist(), rel=1e-4)
-        assert Reference.of_training(load_model(tmp_path / "last.safetensors").summary, name).limit(1) > 0
+        assert EnergyQuantiles.of_training(load_model(tmp_path / "last.safetensors").summary, name).limit(1) > 0
     before = (tmp_path / "model.safetensors").read_bytes()
     trainer.save()
     Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None).run(resume=True)
@@ -148,11 +148,11 @@ def test_auroc_counts_pairs() -> None:
 
 def usual(where: Path) -> Path:
     """A model file with what is usual in A, but not in B, and pictures of noise in `in`, one of them broken."""
-    painter = build(where)
+    predictor = build(where)
     for i in range(5):
         draw(where / "in" / "deep" / f"{i}.png", 16 + 5 * (i % 2), 16, seed=i)
     (where / "in" / "cut.png").write_bytes(b"nothing")
-    found, _ = measure_folder(painter, where / "in", "A")
+    found, _ = measure_folder(predictor, where / "in", "A")
     levels = sorted(value.energy for value in found.values())
     file = load_model(where / "model.safetensors")
     about = {KEY: {"levels": [0, 0.5, 1], "quantiles": {"A": [levels[0], levels[2], levels[3]]}}}
@@ -161,33 +161,33 @@ def usual(where: Path) -> Path:
 
 
 def test_a_score_does_not_know_its_neighbours(tmp_path: Path) -> None:
-    painter = Painter.load(usual(tmp_path), "cpu")
-    found, failures = measure_folder(painter, tmp_path / "in", "A")
+    predictor = Predictor.load(usual(tmp_path), "cpu")
+    found, failures = measure_folder(predictor, tmp_path / "in", "A")
     assert [name for name, _ in failures] == ["cut.png"] and list(found) == [f"deep/{i}.png" for i in range(5)]
     for i in range(5):
-        alone, _ = measure_folder(painter, tmp_path / "in" / "deep" / f"{i}.png", "A")
+        alone, _ = measure_folder(predictor, tmp_path / "in" / "deep" / f"{i}.png", "A")
         assert alone == {f"{i}.png": found[f"deep/{i}.png"]}
-    assert found != measure_folder(painter, tmp_path / "in", "B")[0]
-    native = Painter.load(tmp_path / "model.safetensors", "cpu", scale="native")
+    assert found != measure_folder(predictor, tmp_path / "in", "B")[0]
+    native = Predictor.load(tmp_path / "model.safetensors", "cpu", scale="native")
     assert measure_folder(native, tmp_path / "in" / "deep" / "0.png", "A")[0] == {"0.png": found["deep/0.png"]}
     with pytest.raises(ValueError, match="C: no domain of this model"):
-        measure_folder(painter, tmp_path / "in", "C")
+        measure_folder(predictor, tmp_path / "in", "C")
 
 
 def test_an_energy_that_is_not_finite_is_a_failure(tmp_path: Path) -> None:
-    painter = Painter.load(usual(tmp_path), "cpu")
+    predictor = Predictor.load(usual(tmp_path), "cpu")
     with torch.no_grad():
-        painter.model.encoder.domain.weight.fill_(math.nan)
-    found, failures = measure_folder(painter, tmp_path / "in", "A")
+        predictor.model.encoder.domain.weight.fill_(math.nan)
+    found, failures = measure_folder(predictor, tmp_path / "in", "A")
     assert not found and ("deep/0.png", "its energy is not finite") in failures
 
 
 def test_csv_takes_any_name(tmp_path: Path) -> None:
-    painter = Painter.load(usual(tmp_path), "cpu")
+    predictor = Predictor.load(usual(tmp_path), "cpu")
     odd = "a,\"b'\n\udcff 図.png"
     draw(tmp_path / "one.png")
-    ((_, value),) = measure_folder(painter, tmp_path / "one.png", "A")[0].items()
-    text = to_csv(scores({odd: value}, Reference([0.0, value.energy], [0, 1]), 0.5))
+    ((_, value),) = measure_folder(predictor, tmp_path / "one.png", "A")[0].items()
+    text = to_csv(scores({odd: value}, EnergyQuantiles([0.0, value.energy], [0, 1]), 0.5))
     (row,) = csv.DictReader(text.encode().decode().splitlines(keepends=True))
     assert row["source"] == odd.replace("\udcff", "\\udcff") and row["rejected"] == "1"
     assert float(row["energy"]) == pytest.approx(value.energy, rel=1e-5) and row["percentile"] == "100"

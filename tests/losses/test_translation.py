@@ -61,7 +61,7 @@ def setting() -> tuple[Model, Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
     sizes = {"width": 8, "style_dim": 4, "condition": 8, "style_dropout": 0.0}  # no draws of its own
     model = Model(from_dict({"data": {"size": 16, "channels": 1}, "model": sizes}))
-    model.decoder.frames[1] *= 1.2  # so that it matters where content comes from
+    model.decoder.domain_affine[1] *= 1.2  # so that it matters where content comes from
     x, y = torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 0, 1, 1])
     return model, x, y, 1 - y
 
@@ -104,11 +104,11 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
     plain = {
         model.encoder: (
             encoder_loss(reference, x, y, other),
-            losses.both + (zero if losses.encoder is None else losses.encoder),
+            losses.shared + (zero if losses.encoder is None else losses.encoder),
         ),
         model.decoder: (
             decoder_loss(reference, x, y, other),
-            losses.both + (zero if losses.decoder is None else losses.decoder),
+            losses.shared + (zero if losses.decoder is None else losses.decoder),
         ),
     }
     for player, (expected, got) in plain.items():
@@ -128,7 +128,7 @@ def test_the_warm_up_is_a_plain_vae_on_augmented_content(setting: tuple[Model, T
     losses = Objective(w, Augmentations(flip, turn, untouched, untouched)).vae(model, x, y)
     q_c, q_s = model.encoder.content(flip(x), y), model.encoder.style(x, y)
     rec = error(w, x, model.decoder(draw(q_c), draw(q_s), y, y))
-    torch.testing.assert_close(losses.both, (S * (0.7 * rec + 0.3 * kl(q_c) + w.beta_kl_s * kl(q_s))).mean())
+    torch.testing.assert_close(losses.shared, (S * (0.7 * rec + 0.3 * kl(q_c) + w.beta_kl_s * kl(q_s))).mean())
     assert losses.encoder is losses.decoder is None
 
 
@@ -139,7 +139,7 @@ def test_each_player_s_part_leaves_no_gradient_in_the_other(
     """With the shared terms off, what the encoder's part moves is the encoder alone, and the reverse."""
     model, x, y, other = setting
     losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), AUGMENT).introspective(model, x, y, other, BETA_NEG)
-    alone = losses._replace(both=0 * losses.both, **{"decoder" if player == "encoder" else "encoder": None})
+    alone = losses._replace(shared=0 * losses.shared, **{"decoder" if player == "encoder" else "encoder": None})
     backward(alone, model)
     moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert moved

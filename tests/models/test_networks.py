@@ -73,30 +73,30 @@ def test_a_fresh_decoder_shows_no_checkerboard() -> None:
 
 def test_a_warp_starts_as_the_identity_and_moves_by_pixels() -> None:
     h = torch.randn(2, 8, 6, 10)
-    warp = Warp(8, 4, reach=2.5)
+    warp = Warp(8, 4, max_displacement=2.5)
     flow = warp(h, torch.randn(2, 4))
     assert flow.shape == (2, 2, 6, 10)
     assert flow.abs().max() == 0
     stay = torch.eye(2, 3).repeat(2, 1, 1)
-    torch.testing.assert_close(Warp.move(h, flow, stay), h, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Warp.warp(h, flow, stay), h, atol=1e-5, rtol=1e-5)
     right = torch.zeros(2, 2, 3, 5)
     right[:, 0] = 0.5  # pixels of the flow's map, which is half as large
-    torch.testing.assert_close(Warp.move(h, right, stay)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(Warp.move(h, right.flip(1), stay)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Warp.warp(h, right, stay)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Warp.warp(h, right.flip(1), stay)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)
     down = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1 / 6]]).repeat(2, 1, 1)  # a sixth of six rows
-    torch.testing.assert_close(Warp.move(h, right, down)[..., :-1, :-1], h[..., 1:, 1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Warp.warp(h, right, down)[..., :-1, :-1], h[..., 1:, 1:], atol=1e-5, rtol=1e-5)
     image = torch.randn(2, 3, 12, 20)
     cells, one_pixel = (
         F.pixel_unshuffle(image, 2),
         torch.tensor([[1.0, 0.0, 1 / 20], [0.0, 1.0, 1 / 12]]).repeat(2, 1, 1),
     )
-    moved = F.pixel_shuffle(Warp.unfolded(cells, torch.zeros_like(right), one_pixel), 2)
+    moved = F.pixel_shuffle(Warp.warp_subpixel(cells, torch.zeros_like(right), one_pixel), 2)
     torch.testing.assert_close(moved[..., :-1, :-1], image[..., 1:, 1:], atol=1e-4, rtol=1e-4)
     with torch.no_grad():
         warp.flow.bias.fill_(1e3)
     assert warp(h, torch.randn(2, 4)).unique().tolist() == [2.5]
     model = Model(from_dict({}))  # 0.3 of half of 32 px, where a pixel of the map is four of the image
-    assert model.decoder.trunk.warp.reach == pytest.approx(0.3 * 16 / 4)  # type: ignore[union-attr]
+    assert model.decoder.trunk.warp.max_displacement == pytest.approx(0.3 * 16 / 4)  # type: ignore[union-attr]
     assert model.encoder.content_trunk.warp is None and model.encoder.style_trunk.warp is None
 
 
@@ -108,7 +108,7 @@ def test_a_translation_starts_at_the_place_of_the_other_domain() -> None:
     assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), (
         "frames are alike until they are set from the data"
     )
-    model.decoder.frames[0, :, 2] += 0.25
+    model.decoder.domain_affine[0, :, 2] += 0.25
     assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), "nothing moves within a domain"
     moved = model.decoder(z_c, z_s, 1 - y, y)
     assert not torch.allclose(plain, moved)

@@ -408,7 +408,7 @@ def test_bars_on_a_terminal_show_rate_and_terms(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pipelines._console import count_progress, training_progress
-    from translate.training.trainer import Tick
+    from translate.training.trainer import TrainProgress
 
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes stderr for a terminal
     monkeypatch.setenv("COLUMNS", "150")
@@ -416,7 +416,7 @@ def test_bars_on_a_terminal_show_rate_and_terms(
         progress(0, 3)
         progress(3, 3)
     with training_progress() as tick:
-        tick(Tick(40, 1.0, 57.0, 61.0, {"rec": 12.3456, "kl_s": 2.0}))
+        tick(TrainProgress(40, 1.0, 57.0, 61.0, {"rec": 12.3456, "kl_s": 2.0}))
     shown = capsys.readouterr().err
     assert all(
         text in shown for text in ("3/3", "images/s", "step 40", "57 images/s", "1:01 left", "rec 12.3", "kl_s 2")

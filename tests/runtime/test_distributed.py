@@ -33,10 +33,10 @@ torch.randn_like = torch.zeros_like
 plain = {name: 0.0 for name in ("content_affine", "content_warp", "energy_shift", "energy_cutout")}
 config = settings(augment=plain, model={"style_dropout": 0.0}, train={"batch_size": 4, "warmup": 0.0})
 trainer = Trainer(config, bars(config), Path(sys.argv[1]) / "run", "cpu", say=lambda text: None)
-trainer.learner.optimizers = []
-trainer.learner.players = ()
+trainer.train_step.optimizers = []
+trainer.train_step.players = ()
 trainer.step(trainer.batches.batch(0))
-gradients = {name: p.grad for name, p in trainer.learner.model.named_parameters()}
+gradients = {name: p.grad for name, p in trainer.train_step.model.named_parameters()}
 torch.save(gradients, Path(sys.argv[1]) / f"{trainer.processes.count}_{trainer.processes.rank}.pt")
 """
 

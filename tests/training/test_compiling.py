@@ -11,7 +11,7 @@ import torch
 from tests._helpers.trainings import bars, run, settings, weights
 from translate.runtime.device import choose_device
 from translate.runtime.distributed import Processes
-from translate.training.step import Learner
+from translate.training.step import TrainStep
 from translate.training.trainer import Trainer
 
 
@@ -38,13 +38,13 @@ def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("beta_neg", [None, 64.0])
 def test_compiled_gradients_are_those_of_the_plain_step(beta_neg: float | None) -> None:
     config = settings(model={"style_dropout": 0.0})  # compiled dropout draws other numbers
-    learners = [Learner(config, Processes(choose_device("cpu"))) for _ in range(2)]
+    learners = [TrainStep(config, Processes(choose_device("cpu"))) for _ in range(2)]
     x, said = torch.randint(0, 256, (4, 1, 16, 16), dtype=torch.uint8), list[str]()
     learners[1].compile(x, said.append)
     assert not said and learners[1].compiled
-    for learner in learners:
-        learner.gradients(x, 3, beta_neg)
+    for train_step in learners:
+        train_step.gradients(x, 3, beta_neg)
     names = [name for name, _ in learners[0].model.named_parameters()]
     assert names == [name for name, _ in learners[1].model.named_parameters()]
-    for name, plain, compiled in zip(names, *(learner.model.parameters() for learner in learners), strict=True):
+    for name, plain, compiled in zip(names, *(train_step.model.parameters() for train_step in learners), strict=True):
         torch.testing.assert_close(compiled.grad, plain.grad, rtol=1e-3, atol=1e-5, msg=name)

@@ -16,7 +16,7 @@ from pipelines.cli import app
 from translate.config import ConfigError, from_dict, load_config
 from translate.data.augmentation import augmentations
 from translate.data.dataset import to_batch
-from translate.inference.predictor import Painter
+from translate.inference.predictor import Predictor
 from translate.inference.sampling import sample
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
@@ -74,7 +74,7 @@ def test_one_domain_is_reconstructed_and_sampled(alone: Path) -> None:
     with torch.inference_mode():
         error = (file.model.reconstruct(x, 0) - x).abs().mean()
         assert error < 0.6 * (x.mean(0) - x).abs().mean(), "far nearer than the best single picture"
-        drawn = np.stack(list(sample(Painter.load(alone / "model.safetensors", "cpu"), "bars", 64)))
+        drawn = np.stack(list(sample(Predictor.load(alone / "model.safetensors", "cpu"), "bars", 64)))
         assert drawn.shape == (64, SIZE, SIZE, 1)
         features = RandomFeatures(1)
         real, made, noise = (
@@ -103,13 +103,13 @@ def test_one_domain_has_the_objective_of_the_paper() -> None:
         terms["rec"], fake_rec, fake_kl, beta_rec=1.0, beta_kl=1.0, gamma_r=0.0, scale=1 / n
     )
     assert losses.encoder is not None and losses.decoder is not None
-    torch.testing.assert_close(losses.both + losses.encoder, encoder.mean())
-    torch.testing.assert_close(losses.both + losses.decoder, decoder.mean() + terms["kl_s"].mean() / n)
+    torch.testing.assert_close(losses.shared + losses.encoder, encoder.mean())
+    torch.testing.assert_close(losses.shared + losses.decoder, decoder.mean() + terms["kl_s"].mean() / n)
 
 
 def test_what_one_domain_leaves_behind(alone: Path) -> None:
     scores = [json.loads(line) for line in (alone / "scores.jsonl").read_text().splitlines()]
-    (way,) = scores[-1]["ways"]
+    (way,) = scores[-1]["direction_scores"]
     assert way["source"] == way["to"] == "bars" and scores[-1]["value"] == pytest.approx(
         max(way["distance"], 0) + 0.1 * way["cycle"]
     )
@@ -126,9 +126,9 @@ def test_what_one_domain_cannot_do(alone: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the model knows bars alone: there is nothing to translate"):
         Translator.load(model, "cpu").translate(torch.zeros(1, 1, SIZE, SIZE), to="bars")
     with pytest.raises(ValueError, match="--scale native: a model of one domain has one latent and one size"):
-        Painter.load(model, "cpu", scale="native")
+        Predictor.load(model, "cpu", scale="native")
     with pytest.raises(ValueError, match="--content: a model of one domain has no content"):
-        sample(Painter.load(model, "cpu"), "bars", 1, content=alone.parent / "bars")
+        sample(Predictor.load(model, "cpu"), "bars", 1, content=alone.parent / "bars")
     refused = runner.invoke(app, ["evaluate", str(model), str(tmp_path)])
     assert refused.exit_code == 2 and "knows one domain, bars; sample from it, then compare" in refused.output
     with pytest.raises(ConfigError, match="content_channels: 0 leaves nothing to translate"):
@@ -174,5 +174,5 @@ def test_three_domains_are_translated_in_six_directions(tmp_path: Path) -> None:
     for a, b in permutations(domains, 2):
         made = np.stack(translator.translate(list(domains[a]), to=b, source=a))
         assert far(made, domains[b]) < 0.5 * far(domains[a], domains[b]), (a, b)
-    ways = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])["ways"]
-    assert {(way["source"], way["to"]) for way in ways} == set(permutations(domains, 2))
+    direction_scores = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])["direction_scores"]
+    assert {(way["source"], way["to"]) for way in direction_scores} == set(permutations(domains, 2))

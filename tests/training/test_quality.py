@@ -9,7 +9,7 @@ import pytest
 from translate.config import from_dict
 from translate.data.dataset import load_domains
 from translate.data.glyphs import write_glyphs
-from translate.data.inspection import propose
+from translate.data.inspection import suggest_config
 from translate.evaluation.protocols import evaluate
 from translate.training.trainer import Trainer
 
@@ -19,7 +19,7 @@ def test_unseen_characters_come_closer_to_the_other_typeface(tmp_path: Path, lpi
     """Two to three minutes on two cores: LPIPS at least 20 % below the input's own from A to B, and below it back."""
     write_glyphs(tmp_path / "data")
     folders = {name: tmp_path / "data" / f"train{name}" for name in "AB"}
-    config = from_dict({**propose(folders), "train": {"steps": 1500, "checkpoint_every": 1500}})
+    config = from_dict({**suggest_config(folders), "train": {"steps": 1500, "checkpoint_every": 1500}})
     Trainer(config, load_domains(config.data), tmp_path / "run", "cpu", say=lambda text: None).run()
     evaluation = evaluate(
         tmp_path / "run" / "model.safetensors", tmp_path / "data", weights=lpips_weights, device="cpu"

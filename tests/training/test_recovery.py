@@ -13,7 +13,7 @@ import torch
 from tests._helpers.trainings import bars, run, settings, weights
 from translate.io.files import DiskFull
 from translate.losses.translation import Losses
-from translate.training.run_logger import RunFolder
+from translate.training.run_logger import RunLogger
 from translate.training.trainer import Diverged, Trainer
 
 
@@ -22,23 +22,23 @@ def diverging(out: Path, times: int, **train: object) -> tuple[Trainer, list[str
     said: list[str] = []
     config = settings(train=train)
     trainer = Trainer(config, bars(config), out, "cpu", say=said.append)
-    plain, visits = trainer.learner._losses, 0
+    plain, visits = trainer.train_step._losses, 0
 
     def losses(x: torch.Tensor, beta_neg: float | None) -> Losses:
         nonlocal visits
-        visits += trainer.clock.step == 5
-        bad = trainer.clock.step == 5 and visits <= times
+        visits += trainer.state.step == 5
+        bad = trainer.state.step == 5 and visits <= times
         made = plain(x, beta_neg)
-        return made._replace(both=made.both * float("nan")) if bad else made
+        return made._replace(both=made.shared * float("nan")) if bad else made
 
-    trainer.learner._losses = losses  # type: ignore[method-assign]
+    trainer.train_step._losses = losses  # type: ignore[method-assign]
     return trainer, said
 
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_diverged_run_goes_back_with_half_the_learning_rate(tmp_path: Path, times: int) -> None:
     trainer, said = diverging(tmp_path, times)
-    assert trainer.run()["recoveries"] == times
+    assert trainer.run()["rollbacks"] == times
     back = [text for text in said if "not finite" in text]
     assert len(back) == times and all("step 6: " in text and "back to step 4 " in text for text in back)
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
@@ -49,7 +49,7 @@ def test_a_diverged_run_goes_back_with_half_the_learning_rate(tmp_path: Path, ti
         json.loads(line)["learning_rate"] for line in (tmp_path / "plain" / "stats.jsonl").read_text().splitlines()
     ]
     assert [line["learning_rate"] for line in lines] == [*usual[:2], *(rate / 2**times for rate in usual[2:])]
-    assert trainer.clock.step == plain.clock.step == 8
+    assert trainer.state.step == plain.state.step == 8
 
 
 def test_a_run_that_keeps_diverging_ends_with_the_remedy_and_a_good_state(tmp_path: Path) -> None:
@@ -57,14 +57,14 @@ def test_a_run_that_keeps_diverging_ends_with_the_remedy_and_a_good_state(tmp_pa
     with pytest.raises(Diverged, match=r"step 6: .* 3 times half the learning rate; lower train.learning_rate"):
         trainer.run()
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
-    assert run(settings(), tmp_path, resume=True).clock.step == 8
+    assert run(settings(), tmp_path, resume=True).state.step == 8
 
 
 def test_a_gpu_is_asked_at_the_end_too(tmp_path: Path) -> None:
     trainer, said = diverging(tmp_path, 1, log_every=100, checkpoint_every=100, steps=6)
     trainer.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
-    trainer._measure_what_is_usual = lambda: None  # type: ignore[method-assign]
-    assert trainer.run()["recoveries"] == 1
+    trainer._measure_reference = lambda: None  # type: ignore[method-assign]
+    assert trainer.run()["rollbacks"] == 1
     assert any("step 6: " in text and "back to step 0 " in text for text in said)
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
 
@@ -72,7 +72,7 @@ def test_a_gpu_is_asked_at_the_end_too(tmp_path: Path) -> None:
 def test_weights_that_are_not_finite_from_the_start_are_told(tmp_path: Path) -> None:
     trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
     with torch.no_grad():
-        next(trainer.learner.model.decoder.parameters()).fill_(float("nan"))
+        next(trainer.train_step.model.decoder.parameters()).fill_(float("nan"))
     with pytest.raises(Diverged, match="step 1: "):
         trainer.run()
     assert not (tmp_path / "model.safetensors").exists()
@@ -81,7 +81,7 @@ def test_weights_that_are_not_finite_from_the_start_are_told(tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ['{"step": 5, "se', "", "{}\n", '{"step": 5}\n{"step": 99}\n'])
 def test_logs_that_were_cut_off_are_mended(tmp_path: Path, text: str) -> None:
     (tmp_path / "stats.jsonl").write_text('{"step": 2}\n{"step": 4}\n' + text)
-    RunFolder(tmp_path).rewind(4)
+    RunLogger(tmp_path).truncate_after(4)
     assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
 
 
@@ -92,7 +92,7 @@ def test_a_full_disk_ends_with_the_remedy_and_can_be_resumed(tmp_path: Path, mon
         write = Path.write_bytes
 
         def full(path: Path, data: bytes) -> int:
-            if trainer.clock.step == 6:
+            if trainer.state.step == 6:
                 write(path, data[: len(data) // 2])
                 raise OSError(errno.ENOSPC, "No space left on device")
             return write(path, data)

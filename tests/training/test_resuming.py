@@ -21,7 +21,7 @@ from translate.config import Config, load_config
 from translate.data.dataset import Domain
 from translate.models.checkpoint import load_model, load_tensors
 from translate.training.checkpoint import list_states, load_state, save_state
-from translate.training.run_logger import RunFolder
+from translate.training.run_logger import RunLogger
 from translate.training.trainer import Diverged, Interrupted, Trainer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run"
@@ -118,10 +118,10 @@ def test_nothing_is_changed_by_a_state_that_does_not_fit(tmp_path: Path) -> None
     tensors["average.decoder.last.bias"] = torch.zeros(77)
     rewrite(path, tensors)
     trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
-    before = {name: value.clone() for name, value in trainer.learner.model.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.train_step.model.state_dict().items()}
     with pytest.raises(ValueError, match=r"another model config \(average.decoder.last.bias"):
         trainer.run(resume=True)
-    after = trainer.learner.model.state_dict()
+    after = trainer.train_step.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
@@ -129,7 +129,7 @@ def test_without_a_whole_state_to_go_back_to_a_run_diverges(tmp_path: Path) -> N
     config = settings(train={"checkpoint_every": 100})
     trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
     with torch.no_grad():
-        next(trainer.learner.model.decoder.parameters()).fill_(float("nan"))
+        next(trainer.train_step.model.decoder.parameters()).fill_(float("nan"))
     with pytest.raises(Diverged, match=r"step 1: .*no whole training state.*train anew"):
         trainer.run()
 
@@ -217,7 +217,7 @@ def test_a_new_run_begins_with_empty_logs_samples_and_states(tmp_path: Path) -> 
 
 def test_a_bad_byte_in_a_log_does_not_refuse_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "stats.jsonl").write_bytes(b'{"step": 2}\n{"st\xffep": 3}\n{"step": 4}\n')
-    RunFolder(tmp_path).rewind(4)
+    RunLogger(tmp_path).truncate_after(4)
     assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
 
 

@@ -18,7 +18,7 @@ from translate.data.augmentation import augmentations
 from translate.models.networks import Model
 from translate.runtime.device import choose_precision
 from translate.runtime.distributed import Processes
-from translate.training.step import Learner
+from translate.training.step import TrainStep
 
 BATCH, BETA_NEG, ROUNDS = 16, 64.0, 9
 
@@ -51,12 +51,12 @@ def test_a_step_costs_a_part_of_the_plain_transcription(capsys: pytest.CaptureFi
 
 def step(precision: str) -> Callable[[], None]:
     """As the trainer does it."""
-    learner = Learner(from_dict({"train": {"precision": precision}}), Processes(torch.device("cpu")))
+    train_step = TrainStep(from_dict({"train": {"precision": precision}}), Processes(torch.device("cpu")))
     x = torch.randint(0, 256, (2 * BATCH, 3, 32, 32), dtype=torch.uint8)
 
     def run() -> None:
-        learner.gradients(x, 0, BETA_NEG)
-        learner.update(0, 1e-3)
+        train_step.gradients(x, 0, BETA_NEG)
+        train_step.update(0, 1e-3)
 
     return run
 

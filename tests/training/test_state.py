@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from translate.config import TrainConfig
-from translate.training.state import LEARNING_RATE_RAMP, Clock
+from translate.training.state import LEARNING_RATE_RAMP, TrainState
 
 
 def test_the_learning_rate_rises_at_the_start_and_when_the_game_begins() -> None:
     train = TrainConfig(steps=4000, warmup=0.25, learning_rate=1e-3, cooldown=0.25)
     rates = []
-    clock = Clock(train)
+    clock = TrainState(train)
     for clock.step in range(4000):
         if clock.beta_neg is None and not clock.warming_up:
-            clock.beta_neg, clock.game_step = 64.0, clock.step
+            clock.beta_neg, clock.introspective_start = 64.0, clock.step
         rates.append(clock.learning_rate)
     ramp = [1e-3 * (i + 1) / LEARNING_RATE_RAMP for i in range(LEARNING_RATE_RAMP)]
     assert rates[:100] == pytest.approx(ramp) and rates[1000:1100] == pytest.approx(ramp)
@@ -23,7 +23,7 @@ def test_the_learning_rate_rises_at_the_start_and_when_the_game_begins() -> None
 
 
 def test_minutes_decide_where_they_end_first() -> None:
-    clock = Clock(TrainConfig(steps=1000, max_minutes=2.0, warmup=0.3), step=100, seconds=30.0)
-    assert clock.fraction == 0.25 and clock.warming_up
+    clock = TrainState(TrainConfig(steps=1000, max_minutes=2.0, warmup=0.3), step=100, seconds=30.0)
+    assert clock.progress == 0.25 and clock.warming_up
     clock.step = 400
-    assert clock.fraction == 0.4 and not clock.warming_up
+    assert clock.progress == 0.4 and not clock.warming_up

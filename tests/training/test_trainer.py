@@ -23,7 +23,7 @@ from translate.io.images import read_image
 from translate.models.checkpoint import load_model, load_tensors
 from translate.presets import PRESETS
 from translate.runtime.device import choose_device, choose_precision, keep_freed_memory
-from translate.training.trainer import Interrupted, Tick, Trainer
+from translate.training.trainer import Interrupted, Trainer, TrainProgress
 
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_process_goes_on_until_all_agree_to_stop(tmp_path: Path) -> None:
     plain = trainer.step
 
     def told(x: torch.Tensor) -> dict[str, torch.Tensor]:
-        if trainer.clock.step == 3:
+        if trainer.state.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
         return plain(x)
 
@@ -81,7 +81,7 @@ def test_a_process_goes_on_until_all_agree_to_stop(tmp_path: Path) -> None:
     trainer.processes.agree = lambda seconds, stop: (seconds, False)  # type: ignore[method-assign]
     with pytest.raises(Interrupted):
         trainer.run()
-    assert trainer.clock.step == 8
+    assert trainer.state.step == 8
 
 
 def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_path: Path) -> None:
@@ -92,23 +92,31 @@ def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_pa
     values = [float(line["value"]) for line in lines]
     as_good = [line for i, line in enumerate(lines) if values[i] <= 1.3 * min(values[: i + 1])]
     best = {"step": as_good[-1]["step"], "value": min(values)}
-    assert (whole.clock.best_step, whole.clock.best_value) == (best["step"], best["value"])
+    assert (whole.state.best_step, whole.state.best_value) == (best["step"], best["value"])
     assert load_model(tmp_path / "whole" / "model.safetensors").summary["step"] == best["step"]
-    assert lines[-1]["ways"][0].keys() >= {"source", "to", "distance", "identity", "cycle", "gap", "memorised"}
+    assert lines[-1]["direction_scores"][0].keys() >= {
+        "source",
+        "to",
+        "distance",
+        "identity",
+        "cycle",
+        "energy_gap",
+        "kl_generalization_gap",
+    }
 
     first = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
     plain = first.save
 
     def dies_after_step_eight() -> None:
         plain()
-        if first.clock.step == 8:
+        if first.state.step == 8:
             raise MemoryError
 
     first.save = dies_after_step_eight  # type: ignore[method-assign]
     with pytest.raises(MemoryError):
         first.run()
     second = run(config, tmp_path / "parts", resume=True)
-    assert (second.clock.best_step, second.clock.best_value) == (best["step"], best["value"])
+    assert (second.state.best_step, second.state.best_value) == (best["step"], best["value"])
     for name in ("whole", "parts"):
         assert (tmp_path / name / "scores.jsonl").read_text() == (tmp_path / "whole" / "scores.jsonl").read_text()
     kept = [load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")]
@@ -135,7 +143,7 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     with pytest.raises(Interrupted, match="--resume continues"):
         trainer.run()
-    assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.clock.step > 0
+    assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.state.step > 0
     assert [path.name for path in sorted((tmp_path / "state").iterdir())][0] == "step_0000000.safetensors"
 
 
@@ -143,17 +151,17 @@ def test_minutes_end_a_run_and_its_schedules(tmp_path: Path, monkeypatch: pytest
     seconds = itertools.count()
     monkeypatch.setattr("translate.training.trainer.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
     trainer = run(settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5}), tmp_path)
-    assert trainer.clock.step == trainer.clock.seconds == 12
-    assert trainer.clock.fraction == 1
-    assert trainer.clock.learning_rate == 0
-    assert trainer.clock.beta_neg is not None
+    assert trainer.state.step == trainer.state.seconds == 12
+    assert trainer.state.progress == 1
+    assert trainer.state.learning_rate == 0
+    assert trainer.state.beta_neg is not None
 
 
 def test_three_domains_train_as_two_do(tmp_path: Path) -> None:
     config = settings(data={"domains": {"A": "a", "B": "b", "C": "c"}})
     trainer = run(config, tmp_path, domains=3)
     x = torch.rand(1, 1, 16, 16)
-    moved = {to: trainer.learner.average.translate(x, 0, to) for to in (1, 2)}
+    moved = {to: trainer.train_step.ema.translate(x, 0, to) for to in (1, 2)}
     assert not torch.equal(moved[1], moved[2])
 
 
@@ -171,8 +179,8 @@ def test_every_preset_trains_a_few_steps(preset: str, tmp_path: Path) -> None:
         model={"preset": preset, "width": 8},
         train={"steps": 3, "warmup": 0.4, "log_every": 1},
     )
-    before = Trainer(config, bars(config), tmp_path / "x", "cpu").learner.average.state_dict()
-    after = run(config, tmp_path / "run").learner.average.state_dict()
+    before = Trainer(config, bars(config), tmp_path / "x", "cpu").train_step.ema.state_dict()
+    after = run(config, tmp_path / "run").train_step.ema.state_dict()
     assert all(value.isfinite().all() for value in after.values())
     changed = {name.split(".")[0] for name in after if not torch.equal(before[name], after[name])}
     assert changed == {"encoder", "decoder"}
@@ -180,15 +188,15 @@ def test_every_preset_trains_a_few_steps(preset: str, tmp_path: Path) -> None:
 
 def test_bf16_trains_too_and_keeps_float32_weights(tmp_path: Path) -> None:
     trainer = run(settings(train={"precision": "bf16"}), tmp_path)
-    assert {p.dtype for p in trainer.learner.average.parameters()} == {torch.float32}
-    assert all(p.isfinite().all() for p in trainer.learner.average.parameters())
+    assert {p.dtype for p in trainer.train_step.ema.parameters()} == {torch.float32}
+    assert all(p.isfinite().all() for p in trainer.train_step.ema.parameters())
 
 
 def test_the_progress_is_told(tmp_path: Path) -> None:
-    ticks: list[Tick] = []
+    ticks: list[TrainProgress] = []
     Trainer(settings(), bars(settings()), tmp_path, "cpu", lambda text: None, ticks.append).run()
     assert [tick.step for tick in ticks] == [2, 4, 6, 8]
-    assert ticks[-1].fraction == 1
+    assert ticks[-1].progress == 1
     assert ticks[-1].seconds_left == pytest.approx(0)
     assert all(tick.images_per_second > 0 and "rec" in tick.terms for tick in ticks)
 

@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from translate.metrics.distribution import kernel_distance
 from translate.models.distributions import Gaussian
 from translate.models.networks import Model
-from translate.training.validation import ALIKE, COLLAPSED, MEMORISED, Judge, RandomFeatures, Way, usual_styles, value
+from translate.training.validation import (
+    ALIKE,
+    COLLAPSED,
+    MEMORISED,
+    DirectionScore,
+    ModelSelector,
+    RandomFeatures,
+    default_styles,
+    value,
+)
 
 N, SIZE = 40, 16
 Translate = Callable[[Tensor, Tensor], Tensor]
@@ -54,9 +63,9 @@ def no_kl(x: Tensor, y: Tensor) -> Tensor:
     return torch.zeros(len(x))
 
 
-def ways(translation: Translate, kl: Callable[[Tensor, Tensor], Tensor] = no_kl) -> list[Way]:
+def scores(translation: Translate, kl: Callable[[Tensor, Tensor], Tensor] = no_kl) -> list[DirectionScore]:
     held_out, trained = [textures(1), turn(textures(2))], [textures(3, 80), turn(textures(4, 80))]
-    return Judge("AB", held_out, trained).score(cast(Model, Stub(translation, kl)))
+    return ModelSelector("AB", held_out, trained).score(cast(Model, Stub(translation, kl)))
 
 
 def styled(x: Tensor, z: Tensor) -> Tensor:
@@ -81,7 +90,7 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
     def kl(x: Tensor, y: Tensor) -> Tensor:
         return y + x.mean((1, 2, 3)).abs()
 
-    way = ways(styled, kl)[0]
+    way = scores(styled, kl)[0]
     x, b = textures(1).float() / 127.5 - 1, turn(textures(4, 80)).float() / 127.5 - 1
     first, second = torch.randn(N, 2, 2, generator=torch.Generator().manual_seed(0)).unbind(1)
     made, other, mean = styled(x, first), styled(x, second), turn(x)
@@ -95,21 +104,21 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
     assert way.cycle == pytest.approx((turn(made) - x).abs().mean().item() / 2, rel=0.1)
     assert way.diversity == pytest.approx((made - other).abs().mean().item() / 2, rel=1e-4)
     energy, at_mean = (kl(z, torch.ones(N)).mean().item() for z in (made, mean))
-    assert way.muddle == pytest.approx((at_mean + ALIKE) / (energy + ALIKE), rel=1e-4)
-    assert way.spread == pytest.approx((features(mean).std(0) / std).mean().item(), rel=1e-5)
+    assert way.mean_style_energy_ratio == pytest.approx((at_mean + ALIKE) / (energy + ALIKE), rel=1e-4)
+    assert way.feature_std_ratio == pytest.approx((features(mean).std(0) / std).mean().item(), rel=1e-5)
     held_out = turn(textures(2)).float() / 127.5 - 1
     unseen, seen = (kl(z, torch.ones(len(z))).mean().item() for z in (held_out, b))
-    assert way.memorised == pytest.approx(unseen - seen, abs=1e-5)
+    assert way.kl_generalization_gap == pytest.approx(unseen - seen, abs=1e-5)
     assert value([way]) == pytest.approx(max(way.distance, 0) / way.identity + way.cycle / 10)
 
 
 def test_better_translators_score_lower() -> None:
-    half = value(ways(lambda x, z: 0.5 * (turn(x) + x)))
-    assert value(ways(styled)) < half < value(ways(lambda x, z: x)) < value(ways(lambda x, z: torch.ones_like(x)))
+    half = value(scores(lambda x, z: 0.5 * (turn(x) + x)))
+    assert value(scores(styled)) < half < value(scores(lambda x, z: x)) < value(scores(lambda x, z: torch.ones_like(x)))
 
 
 def test_a_good_run_is_not_warned_of() -> None:
-    assert not any(way.warnings(True) for way in ways(styled))
+    assert not any(way.warnings(True) for way in scores(styled))
 
 
 @pytest.mark.parametrize(
@@ -122,40 +131,47 @@ def test_a_good_run_is_not_warned_of() -> None:
     ids=["identity", "content", "style"],
 )
 def test_what_the_pictures_show(translation: Translate, kl: Callable[[Tensor, Tensor], Tensor], words: str) -> None:
-    said = "\n".join(ways(translation, kl)[0].warnings(True).values())
+    said = "\n".join(scores(translation, kl)[0].warnings(True).values())
     assert words in said
     assert "A to B" in said
 
 
 def test_an_energy_gap_of_the_wrong_sign_has_a_number() -> None:
-    way = ways(styled)[0]
-    assert way.gap == 0
-    said = Way(**{**vars(way), "gap": -3.21}).warnings(True)["A to B, gap"]
+    way = scores(styled)[0]
+    assert way.energy_gap == 0
+    said = DirectionScore(**{**vars(way), "energy_gap": -3.21}).warnings(True)["A to B, gap"]
     assert "energy gap -3.2 nats" in said
 
 
 def test_training_images_known_by_heart_have_a_number() -> None:
-    assert "by heart" in Way(**{**vars(ways(styled)[0]), "memorised": MEMORISED + 1}).warnings(True)["B, memorised"]
-    assert Way(**{**vars(ways(styled)[0]), "memorised": MEMORISED - 1}).warnings(True) == {}
+    assert (
+        "by heart"
+        in DirectionScore(**{**vars(scores(styled)[0]), "kl_generalization_gap": MEMORISED + 1}).warnings(True)[
+            "B, memorised"
+        ]
+    )
+    assert DirectionScore(**{**vars(scores(styled)[0]), "kl_generalization_gap": MEMORISED - 1}).warnings(True) == {}
 
 
 def test_before_the_game_only_lost_content_is_warned_of() -> None:
-    way = Way("A", "B", 2.0, 1.0, 0.1, COLLAPSED / 2, 0.0, -1.0, 99.0, 1.0)
+    way = DirectionScore("A", "B", 2.0, 1.0, 0.1, COLLAPSED / 2, 0.0, -1.0, 99.0, 1.0)
     assert list(way.warnings(False)) == ["A to B, content"]
     assert len(way.warnings(True)) == 5
 
 
 def test_the_images_come_in_batches_without_changing_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = ways(styled)
+    whole = scores(styled)
     monkeypatch.setattr("translate.data.dataset.BATCH", 40)
-    for a, b in zip(whole, ways(styled), strict=True):
-        assert (a.distance, a.cycle, a.spread) == pytest.approx((b.distance, b.cycle, b.spread), abs=1e-6)
+    for a, b in zip(whole, scores(styled), strict=True):
+        assert (a.distance, a.cycle, a.feature_std_ratio) == pytest.approx(
+            (b.distance, b.cycle, b.feature_std_ratio), abs=1e-6
+        )
 
 
 def test_domains_whose_images_are_all_alike_are_scored() -> None:
     blank = torch.full((4, 1, SIZE, SIZE), 255, dtype=torch.uint8)
     for kinds in ([textures(1), blank], [blank, blank]):
-        for way in Judge("AB", kinds, kinds).score(cast(Model, Stub(styled, no_kl))):
+        for way in ModelSelector("AB", kinds, kinds).score(cast(Model, Stub(styled, no_kl))):
             assert all(map(math.isfinite, (way.value, *astuple(way)[2:])))
 
 
@@ -168,7 +184,9 @@ def test_where_the_mean_of_all_styles_is_none_random_ones_are_usual() -> None:
     def kl(x: Tensor, y: Tensor) -> Tensor:
         return 20 - 10 * x.mean((1, 2, 3)).abs()
 
-    assert usual_styles(ways(muddled, kl)) == {"A": "random", "B": "random"}
-    assert usual_styles(ways(muddled, no_kl)) == {"A": "mean", "B": "mean"}
-    one_way = [way for way in ways(muddled, kl) if way.to == "B"] + [way for way in ways(styled, kl) if way.to == "A"]
-    assert usual_styles(one_way) == {"A": "mean", "B": "random"}
+    assert default_styles(scores(muddled, kl)) == {"A": "random", "B": "random"}
+    assert default_styles(scores(muddled, no_kl)) == {"A": "mean", "B": "mean"}
+    one_way = [way for way in scores(muddled, kl) if way.to == "B"] + [
+        way for way in scores(styled, kl) if way.to == "A"
+    ]
+    assert default_styles(one_way) == {"A": "mean", "B": "random"}

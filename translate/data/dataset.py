@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from translate.config import Config, DataConfig
-from translate.io.files import evenly
-from translate.io.images import ImageError, UInt8, flatten, list_images, read_image, resize, to_channels
+from translate.io.files import evenly_spaced
+from translate.io.images import ImageError, UInt8, composite, list_images, read_image, resize, to_channels
 from translate.runtime.device import free_memory, usable_cores
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
@@ -49,7 +49,7 @@ class Domain:
 def load_image(path: Path, config: DataConfig) -> np.ndarray:
     """Decodes a file to (h, w, C) uint8, shorter side `load_size` (default `size`). Raises ImageError."""
     pixels = to_channels(
-        flatten(read_image(path), (config.background[0], config.background[1], config.background[2])), config.channels
+        composite(read_image(path), (config.background[0], config.background[1], config.background[2])), config.channels
     )
     return resize(pixels, shorter_side(pixels.shape[1], pixels.shape[0], config.load_size or config.size))
 
@@ -87,7 +87,7 @@ def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
                 else:
                     yield result
 
-    images = keep(decoded(), int(config.memory_gb * 2**30 / len(config.names)))
+    images = spill_to_memmap(decoded(), int(config.memory_gb * 2**30 / len(config.names)))
     if len(images) < MIN_IMAGES:
         unreadable = f" ({len(failed)} more cannot be read)" if failed else ""
         raise ValueError(
@@ -98,7 +98,7 @@ def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
     return Domain(name, trained, failed, held_out)
 
 
-def keep(images: Iterable[np.ndarray], budget: int) -> list[np.ndarray]:
+def spill_to_memmap(images: Iterable[np.ndarray], budget: int) -> list[np.ndarray]:
     """The images in order; those beyond `budget` bytes lie in an unlinked temporary file, mapped into memory."""
     kept: list[np.ndarray] = []
     spilled: list[tuple[int, ...]] = []
@@ -196,7 +196,7 @@ class UnpairedBatches:
 
     def fixed(self, domain: int, count: int) -> Tensor:
         """At most `count` trained images spread over a domain, unaugmented. (n, C, S, S) uint8."""
-        return self._squares(evenly(self.domains[domain].images, count))
+        return self._squares(evenly_spaced(self.domains[domain].images, count))
 
     def held_out(self, domain: int) -> Tensor:
         """The images that are not trained on or, where too few were there to spare any, trained ones. As `fixed`."""

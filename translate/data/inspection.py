@@ -26,7 +26,7 @@ class Survey:
     gray: bool
 
 
-def survey(folder: Path) -> Survey:
+def inspect_folder(folder: Path) -> Survey:
     """Decodes a sample of a folder. Raises ValueError when nothing in it can be read."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give folders of pictures")
@@ -47,9 +47,9 @@ def survey(folder: Path) -> Survey:
     return Survey(len(paths), sides, aspects, gray)
 
 
-def propose(folders: dict[str, Path], size: int | None = None) -> dict[str, dict[str, object]]:
+def suggest_config(folders: dict[str, Path], size: int | None = None) -> dict[str, dict[str, object]]:
     """The settings, by section, that differ from the defaults for these folders. Raises ValueError as `survey` does."""
-    found = {name: survey(folder) for name, folder in folders.items()}
+    found = {name: inspect_folder(folder) for name, folder in folders.items()}
     typical = median(side for seen in found.values() for side in seen.sides)
     chosen = size or max((s for s in SIZES if s <= typical), default=min(SIZES))
     preset = SIZES[max((s for s in SIZES if s <= chosen * 1.34), default=min(SIZES))]

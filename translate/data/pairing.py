@@ -17,7 +17,7 @@ LISTED = 10  # names in a message
 LOSSY = ("JPEG", "WEBP")  # WebP has a lossless form too, but a name does not tell
 
 
-def pair(folders: Mapping[str, Path], allow_missing: bool, notes: list[str]) -> Groups:
+def match_by_name(folders: Mapping[str, Path], allow_missing: bool, notes: list[str]) -> Groups:
     """The images of folders by name, the whole groups first; adds to `notes` what a reader must know.
 
     Raises ValueError for a folder that is missing or without images, two files of one name in a folder, and files

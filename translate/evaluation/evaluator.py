@@ -23,7 +23,7 @@ from torch import Tensor
 from translate import __version__
 from translate.data.pairing import Groups
 from translate.io import images
-from translate.io.files import evenly
+from translate.io.files import evenly_spaced
 from translate.metrics.distribution import FID_HEADLINE, fid, kid, scaled
 from translate.metrics.image import SSIM_WINDOW, l1, ssim
 from translate.metrics.inception import ENVIRONMENT, Inception
@@ -53,7 +53,7 @@ Progress: TypeAlias = Callable[[int, int], None]  # images done, of so many
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricValue:
     """A value with its 95 % interval over n images; `identity` is that of the input as the answer."""
 
     value: float
@@ -61,9 +61,9 @@ class Figure:
     high: float
     n: int
     better: Direction
-    identity: Figure | None = None
+    identity: MetricValue | None = None
     subset: int | None = None  # images of each set at a time, where sets are compared
-    caution: str | None = None  # why this is no figure to quote
+    warning: str | None = None  # why this is no figure to quote
 
     def is_finite(self) -> bool:
         """Whether the value and its interval are numbers."""
@@ -77,7 +77,7 @@ class Result:
     name: str  # source-to
     source: str
     to: str
-    metrics: dict[str, Figure]
+    metrics: dict[str, MetricValue]
     per_image: list[dict[str, str | float]]  # name, and what was measured on this image
     sizes: dict[str, int]  # "width x height": images measured at that size
 
@@ -103,7 +103,7 @@ class Evaluation:
     directions: list[Result]
 
 
-class Measurer:
+class Evaluator:
     """Reads groups of files and measures them; `total` images are announced to `progress`."""
 
     def __init__(
@@ -155,7 +155,7 @@ class Measurer:
             if "translation" in pictures:
                 if not show:
                     room = SHOWN_BYTES // sum(x[0].nbytes for x in pictures.values())
-                    show = set(evenly(range(total), max(1, min(SHOWN, room))))
+                    show = set(evenly_spaced(range(total), max(1, min(SHOWN, room))))
                 for i in [i for i in range(len(batch)) if len(names) + i in show]:
                     result.shown[batch[i]] = {
                         what: x[i].numpy().copy() for what, x in pictures.items()
@@ -189,25 +189,25 @@ class Measurer:
             between = [distance(*two) for two in combinations(pictures["styles"].unbind(1), 2)]
             yield "lpips_diversity", torch.stack(between).mean(0)
 
-    def figure(self, metric: str, columns: dict[str, dict[str, float]]) -> Figure:
+    def figure(self, metric: str, columns: dict[str, dict[str, float]]) -> MetricValue:
         """The mean over images, of a metric and of its identity."""
         values = torch.tensor(list(columns[metric].values()), dtype=torch.float64)
         bad = int((~values.isfinite()).sum())
-        caution = None
+        warning = None
         if bad:  # a mean of the others would hide it
             low = high = mean = math.nan
-            caution = f"not finite on {bad} of {len(values)} images"
-            self.notes.append(f"{metric} is {caution}: see per_image.csv, where these are empty")
+            warning = f"not finite on {bad} of {len(values)} images"
+            self.notes.append(f"{metric} is {warning}: see per_image.csv, where these are empty")
         else:
             low, high = bootstrap_interval(values, seed=self.seed)
             mean = values.mean().item()
         identity = self.figure(IDENTITY + metric, columns) if columns.get(IDENTITY + metric) else None
         better = METRICS[metric.removeprefix(IDENTITY)].better
-        return Figure(mean, low, high, len(values), better, identity, caution=caution)
+        return MetricValue(mean, low, high, len(values), better, identity, warning=warning)
 
-    def set_figures(self, features: Pictures) -> dict[str, Figure]:
+    def set_figures(self, features: Pictures) -> dict[str, MetricValue]:
         """KID and FID of the translations, and of the sources, to the truth; features (n, D) by what they are of."""
-        figures: dict[str, Figure] = {}
+        figures: dict[str, MetricValue] = {}
         if not {"translation", "truth"} <= features.keys():
             return figures
         for name in ("kid", "fid"):
@@ -223,17 +223,17 @@ class Measurer:
             figures[name + self.suffix] = replace(made, identity=identity[0] if identity else None)
         return figures
 
-    def between(self, name: str, measured: Tensor, target: Tensor) -> Figure:
+    def between(self, name: str, measured: Tensor, target: Tensor) -> MetricValue:
         """KID or FID of two sets of features (n, D); Inception's are taken as they are, as published."""
         sets = (measured, target) if self.inception else scaled(measured, target)
         found = (kid if name == "kid" else fid)(*sets, self.seed)
-        fewest, caution = min(map(len, sets)), None
+        fewest, warning = min(map(len, sets)), None
         if name == "fid" and fewest < FID_HEADLINE:
-            caution = f"no figure to quote: FID is mostly bias with {fewest} images, under {FID_HEADLINE}; see KID"
-        figure = Figure(found.value, found.low, found.high, len(measured), "lower", None, found.subset, caution)
+            warning = f"no figure to quote: FID is mostly bias with {fewest} images, under {FID_HEADLINE}; see KID"
+        figure = MetricValue(found.value, found.low, found.high, len(measured), "lower", None, found.subset, warning)
         if not figure.is_finite():
             self.notes.append(f"{name.upper()} is not finite: the network's features overflow, or hold NaN")
-            figure = replace(figure, caution="not finite")
+            figure = replace(figure, warning="not finite")
         return figure
 
     def tell(self, images: int) -> None:

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from translate.evaluation.evaluator import Evaluation, Figure, Result
+from translate.evaluation.evaluator import Evaluation, MetricValue, Result
 from translate.io.images import UInt8, resize, to_channels
 from translate.metrics.registry import METRICS
 from translate.viz.curves import curves_svg, read_stats
@@ -88,7 +88,7 @@ def to_data_uri(pixels: UInt8, side: int = 256) -> str:
     return "data:image/webp;base64," + b64encode(buffer.getvalue()).decode()
 
 
-def _tile(name: str, figure: Figure) -> dict[str, Any]:
+def _tile(name: str, figure: MetricValue) -> dict[str, Any]:
     other = figure.identity
     return {
         "name": name,
@@ -103,19 +103,19 @@ def _tile(name: str, figure: Figure) -> dict[str, Any]:
     }
 
 
-def _bar(figure: Figure, identity: Figure) -> Iterator[float]:
+def _bar(figure: MetricValue, identity: MetricValue) -> Iterator[float]:
     """Left end and width of the figure's interval and of its identity's, in per cent of what holds both and 0."""
     low, high = min(0.0, figure.low, identity.low), max(figure.high, identity.high)
     for one in (figure, identity):
         yield from (round(100 * x / max(high - low, 1e-12), 2) for x in (one.low - low, one.high - one.low))
 
 
-def interval(figure: Figure) -> str:
+def interval(figure: MetricValue) -> str:
     """The 95 % interval as text."""
     return f"[{figure.low:.4f}, {figure.high:.4f}]"
 
 
-def verdict(figure: Figure) -> str:
+def verdict(figure: MetricValue) -> str:
     """How the value stands to that of the input as the answer, such as "-24 % better"; empty without the latter or
     where either is not finite."""
     if figure.identity is None or not (figure.is_finite() and figure.identity.is_finite()):

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from translate.data.dataset import load_square, to_batch
-from translate.data.pairing import Groups, pair, some
-from translate.evaluation.evaluator import Evaluation, Measurer, Pictures, Progress
+from translate.data.pairing import Groups, match_by_name, some
+from translate.evaluation.evaluator import Evaluation, Evaluator, Pictures, Progress
 from translate.inference.swap import swap_figure
 from translate.io import images
-from translate.io.files import evenly
+from translate.io.files import evenly_spaced
 from translate.metrics.lpips import Net
-from translate.models.checkpoint import load_model, usual_style
+from translate.models.checkpoint import default_style, load_model
 from translate.models.networks import Model
 
 SWAPPED = 6  # contents, and styles, in the figure of swaps
@@ -47,9 +47,9 @@ def evaluate(
         raise ValueError(f"--to {', '.join(unknown)}: the model's domains are {', '.join(names)}")
     ways = [(a, b) for a, b in permutations(range(len(names)), 2) if names[b] in (directions or names)]
     folders = [config.folder(name, "test") for name in names]
-    plans = {(a, b): pair({"source": folders[a], "truth": folders[b]}, allow_missing, notes) for a, b in ways}
+    plans = {(a, b): match_by_name({"source": folders[a], "truth": folders[b]}, allow_missing, notes) for a, b in ways}
 
-    varied = {names[b] for _, b in ways if usual_style(file.summary, names[b]) == "random"}
+    varied = {names[b] for _, b in ways if default_style(file.summary, names[b]) == "random"}
     notes += [
         f"{to}: each translation in a random style, as `translate` makes them by default" for to in sorted(varied)
     ]
@@ -59,31 +59,31 @@ def evaluate(
 
     total = sum(map(len, plans.values()))
     net = net or file.config.evaluate.lpips_net
-    measurer = Measurer(read, net, weights, device, seed, notes, progress, total)
-    model, results = file.model.to(measurer.device, memory_format=torch.channels_last), []  # type: ignore[call-overload]
+    evaluator = Evaluator(read, net, weights, device, seed, notes, progress, total)
+    model, results = file.model.to(evaluator.device, memory_format=torch.channels_last), []  # type: ignore[call-overload]
 
     def extend(a: int, b: int, draw: torch.Generator, _: list[str], pictures: Pictures) -> Pictures:
         if "source" not in pictures:
             return pictures
-        z_s = torch.randn(len(pictures["source"]), styles, model.style_dim, generator=draw).to(measurer.device)
+        z_s = torch.randn(len(pictures["source"]), styles, model.style_dim, generator=draw).to(evaluator.device)
         z_t = z_s[:, 0] if names[b] in varied else torch.zeros_like(z_s[:, 0])
         return pictures | _translate(model, pictures["source"], a, b, z_t, z_s)
 
     for (a, b), plan in plans.items():
         draw = torch.Generator().manual_seed(seed)
-        results.append(measurer.measure(names[a], names[b], plan, partial(extend, a, b, draw)))
-        results[-1].swap = _swapped(measurer, model, plan, a, b)
+        results.append(evaluator.measure(names[a], names[b], plan, partial(extend, a, b, draw)))
+        results[-1].swap = _swapped(evaluator, model, plan, a, b)
     resize = f"lanczos, shorter side {config.load_size or config.size}, then the central square of {config.size}"
-    return measurer.evaluation(results, file.sha256, config.size, resize)
+    return evaluator.evaluation(results, file.sha256, config.size, resize)
 
 
-def _swapped(measurer: Measurer, model: Model, plan: Groups, a: int, b: int) -> images.UInt8 | None:
+def _swapped(evaluator: Evaluator, model: Model, plan: Groups, a: int, b: int) -> images.UInt8 | None:
     """Contents from a, styles from b, each evenly spaced among the images that can be read."""
     stacks = []
     for what in ("source", "truth"):
         files = [group for group in plan.values() if what in group]
-        few = {str(i): {what: group[what]} for i, group in enumerate(evenly(files, SWAPPED))}
-        stacks.append([x for _, found in measurer.batches(few) for x in found.get(what, ())])
+        few = {str(i): {what: group[what]} for i, group in enumerate(evenly_spaced(files, SWAPPED))}
+        stacks.append([x for _, found in evaluator.batches(few) for x in found.get(what, ())])
     if not all(stacks):
         return None
     contents, styles = (np.stack([x.numpy() for x in stack]) for stack in stacks)
@@ -106,14 +106,14 @@ def compare(
     """
     notes, seen = list[str](), set[tuple[int, int]]()
     folders = {"translation": out_dir, "truth": truth_dir} | ({"source": source_dir} if source_dir else {})
-    found = pair(folders, allow_missing, notes)
+    found = match_by_name(folders, allow_missing, notes)
     most, nothing = max(map(len, found.values())), f"no file name is in all of {', '.join(map(str, folders.values()))}"
     if 1 < most < len(folders):
         raise ValueError(nothing)
     groups, sets = {name: group for name, group in found.items() if len(group) == most}, most == 1
 
     def read(path: Path) -> images.UInt8:
-        return images.flatten(images.read_image(path))
+        return images.composite(images.read_image(path))
 
     def extend(names: list[str], pictures: Pictures) -> Pictures:
         if len(pictures) < most:  # some of it is broken
@@ -129,14 +129,14 @@ def compare(
             pictures[what] = torch.stack([torch.from_numpy(images.resize(y, (width, height))) for y in x.numpy()])
         return pictures
 
-    measurer = Measurer(read, net, weights, device, seed, notes, progress, len(groups))
-    result = measurer.measure(out_dir.resolve().name, truth_dir.resolve().name, groups, extend)
-    if measurer.broken and not allow_missing:
-        raise ValueError(f"cannot be read: {some(measurer.broken)}; mend them, or leave them out with --allow-missing")
+    evaluator = Evaluator(read, net, weights, device, seed, notes, progress, len(groups))
+    result = evaluator.measure(out_dir.resolve().name, truth_dir.resolve().name, groups, extend)
+    if evaluator.broken and not allow_missing:
+        raise ValueError(f"cannot be read: {some(evaluator.broken)}; mend them, or leave them out with --allow-missing")
     if sets and not result.metrics:
-        raise ValueError("; ".join([nothing, *measurer.notes]))
+        raise ValueError("; ".join([nothing, *evaluator.notes]))
     filters = f"lanczos to {size} x {size}" if size else "lanczos to the truth's size" if resize else "none"
-    return measurer.evaluation([result], None, size, filters)
+    return evaluator.evaluation([result], None, size, filters)
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ import numpy as np
 
 from translate.evaluation.evaluator import IDENTITY, Evaluation, Result
 from translate.evaluation.html import html_page, interval, verdict
-from translate.io.files import evenly, write_text
+from translate.io.files import evenly_spaced, write_text
 from translate.io.images import UInt8, resize, to_channels, write_image
 from translate.metrics.registry import METRICS
 from translate.viz.grids import grid
@@ -96,7 +96,7 @@ def per_image_csv(evaluation: Evaluation) -> str:
 
 def picture_grid(result: Result) -> UInt8:
     """Some of the images kept for pictures, evenly spaced, a column each, in rows that say what they show."""
-    chosen = evenly(list(result.shown.items()), TILES)
+    chosen = evenly_spaced(list(result.shown.items()), TILES)
     kinds = [what for what in COLUMNS if any(what in pictures for _, pictures in chosen)]
     shapes = [pictures[what].shape for _, pictures in chosen for what in kinds if what in pictures]
     height, width = (min(LARGEST, max(shape[axis] for shape in shapes)) for axis in range(2))
@@ -127,8 +127,8 @@ def table(evaluation: Evaluation) -> str:
     for result in evaluation.directions:
         for name, figure in result.metrics.items():
             cells = [(f"{one.value:.4f}", interval(one)) if one else ("", "") for one in (figure, figure.identity)]
-            last = "not to be quoted" if figure.caution else verdict(figure)
-            cautions += [f"{result.name} {name}: {figure.caution}"] if figure.caution else []
+            last = "not to be quoted" if figure.warning else verdict(figure)
+            cautions += [f"{result.name} {name}: {figure.warning}"] if figure.warning else []
             rows.append((result.name, name, *cells[0], *cells[1], str(figure.n), figure.better, last))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -175,7 +175,7 @@ def missed(evaluation: Evaluation, thresholds: Sequence[Threshold]) -> list[str]
                 reason = "; ".join(evaluation.notes) or "nothing to compare"
                 lines.append(f"{threshold.text}: {result.name} has no {threshold.metric} ({reason})")
             elif not math.isfinite(figure.value):  # compares with nothing: it must not pass for good
-                reason = figure.caution or "not finite"
+                reason = figure.warning or "not finite"
                 lines.append(f"{threshold.text}: {result.name} has {threshold.metric} {reason}")
             elif OPERATORS[threshold.operator](figure.value, threshold.bound):
                 lines.append(f"{threshold.text}: {result.name} has {threshold.metric} {figure.value:.6g}")

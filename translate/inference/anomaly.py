@@ -17,10 +17,10 @@ from itertools import count
 
 from translate.inference.folder import MOST_WORKERS
 from translate.inference.manifest import NOT_REACHED, Entry, Inputs, scan
-from translate.inference.predictor import Painter
+from translate.inference.predictor import Predictor
 from translate.io import images
 from translate.io.images import UInt8
-from translate.losses.energy import Measured, Reference
+from translate.losses.energy import EnergyQuantiles, Measured
 from translate.runtime.device import usable_cores
 from translate.runtime.prefetch import ahead
 
@@ -41,7 +41,7 @@ class Score:
 
 
 def measure_folder(
-    painter: Painter, inputs: Inputs, domain: str, *, max_pixels: int = 178_000_000,
+    predictor: Predictor, inputs: Inputs, domain: str, *, max_pixels: int = 178_000_000,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Measured], list[tuple[str, str]]]:  # fmt: skip
     """Energies of a picture, all pictures below a folder, or a list, as images of `domain`, by name; and failures.
@@ -49,7 +49,7 @@ def measure_folder(
     Names are as in the manifest of a translation; links to files are followed. What a file is given does not depend on
     the others. Raises ValueError in one line for an unknown domain and for inputs that are not there.
     """
-    index = painter.domain(domain)
+    index = predictor.domain(domain)
     folder, entries = scan(inputs)
     # Not Path.is_file, which raises for a path that is too long.
     jobs = [e for e in entries if e.reason == NOT_REACHED or os.path.isfile(folder / e.source)]
@@ -59,7 +59,7 @@ def measure_folder(
 
     def decode(job: Entry) -> UInt8 | None:
         try:
-            return painter.prepare(images.read_image(folder / job.source, max_pixels))
+            return predictor.preprocess(images.read_image(folder / job.source, max_pixels))
         except Exception as error:  # no file may end the others
             job.fail(error)
             return None
@@ -68,13 +68,13 @@ def measure_folder(
     with ThreadPoolExecutor(workers) as pool:
 
         def decoded() -> Iterator[tuple[Entry, UInt8]]:
-            for job, future in ahead(pool, decode, jobs, painter.batch_size + 2 * workers):
+            for job, future in ahead(pool, decode, jobs, predictor.batch_size + 2 * workers):
                 if (pixels := future.result()) is not None:
                     yield job, pixels
                 else:
                     progress(next(numbers), len(jobs))
 
-        with closing(painter.measure(decoded(), index, painter.batch_size)) as measured:
+        with closing(predictor.measure(decoded(), index, predictor.batch_size)) as measured:
             for job, value in measured:
                 if isinstance(value, Exception):
                     job.fail(value)
@@ -87,7 +87,7 @@ def measure_folder(
     return dict(sorted(found.items())), failures
 
 
-def scores(measured: dict[str, Measured], reference: Reference, reject: float = 0.999) -> list[Score]:
+def scores(measured: dict[str, Measured], reference: EnergyQuantiles, reject: float = 0.999) -> list[Score]:
     """What is measured against what is usual; beyond the quantile `reject` it is rejected.
 
     Raises ValueError for a quantile that is not above 0 and at most 1.

@@ -44,7 +44,7 @@ from translate.inference.manifest import (
 from translate.io import images
 from translate.io.files import DiskFull, PathLike, is_full, make_folders
 from translate.io.images import UInt8
-from translate.losses.energy import Limit, Rejected
+from translate.losses.energy import RejectedImage, RejectionThreshold
 from translate.runtime.device import usable_cores
 from translate.runtime.prefetch import ahead
 
@@ -71,12 +71,12 @@ class Engine(Protocol):
     def domains(self, to: str, source: str | None, style: PathLike) -> tuple[int, int]: ...
     def styles(self, style: PathLike, to: str, seed: int, samples: int) -> Callable[[str], Tensor]: ...
     def squeezes(self, size: tuple[int, int]) -> bool: ...
-    def limit(self, domain: int, level: float, skip: bool) -> Limit: ...
-    def prepare(self, picture: images.Picture) -> UInt8: ...
-    def finish(self, pixels: UInt8, size: tuple[int, int]) -> UInt8: ...
-    def stream(
+    def limit(self, domain: int, level: float, skip: bool) -> RejectionThreshold: ...
+    def preprocess(self, picture: images.Picture) -> UInt8: ...
+    def postprocess(self, pixels: UInt8, size: tuple[int, int]) -> UInt8: ...
+    def predict_stream(
         self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int,
-        limit: Limit | None = None,
+        limit: RejectionThreshold | None = None,
     ) -> Generator[Translated[T]]: ...  # fmt: skip
 
 
@@ -182,7 +182,8 @@ def translate_folder(
 
 def _work(
     translator: Engine, folder: Path, out: Path, jobs: list[Entry], max_pixels: int, workers: int, batch_size: int,
-    domains: tuple[int, int], styles: Callable[[str], Tensor], limit: Limit | None, ended: Callable[[Entry], bool],
+    domains: tuple[int, int], styles: Callable[[str], Tensor], limit: RejectionThreshold | None,
+    ended: Callable[[Entry], bool],
 ) -> None:  # fmt: skip
     """Takes the jobs through all stages until `ended` says to stop; an exception leaves in them what was done."""
     stop, full, pool = False, False, ThreadPoolExecutor(workers)
@@ -196,9 +197,9 @@ def _work(
             job.size, job.warnings = picture.size, (*job.warnings, *picture.warnings)
             if translator.squeezes(picture.size):
                 job.warnings = (*job.warnings, "too long for the model: squeezed on its way through")
-            if picture.alpha is not None and images.kind_of(job.outputs[0]) in images.ALPHA_FORMATS:
+            if picture.alpha is not None and images.format_from_suffix(job.outputs[0]) in images.ALPHA_FORMATS:
                 job.alpha = zlib.compress(picture.alpha.tobytes(), 1)
-            return translator.prepare(picture)
+            return translator.preprocess(picture)
         except Exception as error:  # no file may end the others
             job.fail(error)
             return None
@@ -226,16 +227,16 @@ def _work(
             make_folders((out / job.outputs[0]).parent)
             for output, sample in zip(job.outputs, pixels, strict=True):
                 alphas = None if alpha is None else alpha.reshape(size[::-1])
-                images.write_image(out / output, translator.finish(sample, size), alphas)
+                images.write_image(out / output, translator.postprocess(sample, size), alphas)
             job.status, job.reason, job.alpha, job.warnings = "ok", None, None, (*job.warnings, *warnings)
-        except Rejected as error:
+        except RejectedImage as error:
             job.reason, job.alpha = str(error), None
         except Exception as error:  # encoders raise many things
             full |= is_full(error) and error is not pixels
             job.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
 
     try:
-        stream = translator.stream(decoded(), domains, lambda job: styles(job.source), batch_size, limit)
+        stream = translator.predict_stream(decoded(), domains, lambda job: styles(job.source), batch_size, limit)
         with closing(stream) as translated:
             for (job, *_), encoding in ahead(pool, encode, translated, look):
                 encoding.result()

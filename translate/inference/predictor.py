@@ -22,8 +22,8 @@ from translate.data.dataset import shorter_side, to_batch
 from translate.inference.folder import Translated
 from translate.inference.tiling import Map
 from translate.io.files import PathLike
-from translate.io.images import Picture, UInt8, flatten, resize, to_channels
-from translate.losses.energy import Energies, Limit, Measured, Reference, Rejected, energies
+from translate.io.images import Picture, UInt8, composite, resize, to_channels
+from translate.losses.energy import Energies, EnergyQuantiles, Measured, RejectedImage, RejectionThreshold, energies
 from translate.models.checkpoint import ModelFile, load_model
 from translate.models.distributions import Gaussian
 from translate.models.layers import BatchInvariantLinear, with_linear_layers
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-Painted: TypeAlias = tuple[UInt8 | Exception, tuple[str, ...]]  # (K, H, W, C) or why not, and warnings
+Prediction: TypeAlias = tuple[UInt8 | Exception, tuple[str, ...]]  # (K, H, W, C) or why not, and warnings
 
 OWN = "own"  # the style of which an image is itself the exemplar
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
@@ -44,7 +44,7 @@ ASPECT_BOUND = 16
 WAITING = 8  # batches' worth of images that may wait for others of their size
 
 
-class Painter:
+class Predictor:
     """A model file ready for work; `config`, `sha256` and `summary` are the file's.
 
     Args:
@@ -97,15 +97,15 @@ class Painter:
             raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
         return names.index(name)
 
-    def usual(self, domain: str) -> Reference:
+    def usual(self, domain: str) -> EnergyQuantiles:
         """What energies are usual in a domain. Raises ValueError for an unknown one and where the file says nothing."""
         self.domain(domain)
-        return Reference.of_training(self.summary, domain)
+        return EnergyQuantiles.of_training(self.summary, domain)
 
-    def limit(self, domain: int, level: float, skip: bool) -> Limit:
+    def limit(self, domain: int, level: float, skip: bool) -> RejectionThreshold:
         """What is too much for a domain. Raises ValueError as `usual` does, and for a level not in (0, 1]."""
         name = self.config.data.names[domain]
-        return Limit(self.usual(name).limit(level), level, name, skip)
+        return RejectionThreshold(self.usual(name).limit(level), level, name, skip)
 
     def model_size(self, width: int, height: int) -> tuple[int, int]:
         """The size that the model sees: shorter side `data.size`, both multiples of the stride, bounded in aspect."""
@@ -118,15 +118,15 @@ class Painter:
         """Whether an image changes its aspect on its way through."""
         return self.scale == "model" and max(size) > self.aspect_bound * min(size)
 
-    def prepare(self, picture: Picture) -> UInt8:
+    def preprocess(self, picture: Picture) -> UInt8:
         """Any picture as the model takes it. Shape: (H, W, C)."""
-        pixels = to_channels(flatten(picture, self.background), self.config.data.channels)
+        pixels = to_channels(composite(picture, self.background), self.config.data.channels)
         if self.scale == "model":
             return resize(pixels, self.model_size(*picture.size))
         rows, columns = (padded(side, self.config.model.stride) for side in pixels.shape[:2])
         return pixels[rows][:, columns]
 
-    def finish(self, pixels: UInt8, size: tuple[int, int]) -> UInt8:
+    def postprocess(self, pixels: UInt8, size: tuple[int, int]) -> UInt8:
         """What the model made of a prepared picture, in the picture's own size."""
         return resize(pixels, size) if self.scale == "model" else pixels[: size[1], : size[0]]
 
@@ -161,13 +161,13 @@ class Painter:
             z_s = self.model.encoder.style(x, y).mu.expand(len(z_s), -1, -1)
         return (self.model.decoder(content, z, torch.full_like(y, to), y) for z in z_s.to(self.device))
 
-    def paint(
-        self, pixels: Sequence[UInt8], domains: tuple[int, int], z_s: Tensor, limit: Limit | None = None
-    ) -> Iterator[Painted]:
+    def predict_batch(
+        self, pixels: Sequence[UInt8], domains: tuple[int, int], z_s: Tensor, limit: RejectionThreshold | None = None
+    ) -> Iterator[Prediction]:
         """Prepared pixels (H, W, C) of one size, z_s (K, B, Ds) -> for each (K, H, W, C) or why not, and warnings.
 
         What bf16 makes not finite is tried in float32. Beyond the limit of the source domain there is a warning or,
-        where it says so, Rejected.
+        where it says so, RejectedImage.
         """
         made, finite, energy = self._paint(np.stack(pixels), domains, z_s, self.dtype, limit)
         for i, image in enumerate(pixels):
@@ -181,12 +181,12 @@ class Painter:
             if not good:
                 yield ValueError("the model's output is not finite"), ()
             elif limit and limit.skip and complaint:
-                yield Rejected(complaint), ()
+                yield RejectedImage(complaint), ()
             else:
                 yield kinds, tuple(filter(None, (*warnings, complaint)))
 
     def _paint(
-        self, pixels: UInt8, domains: tuple[int, int], z_s: Tensor, dtype: torch.dtype, limit: Limit | None
+        self, pixels: UInt8, domains: tuple[int, int], z_s: Tensor, dtype: torch.dtype, limit: RejectionThreshold | None
     ) -> tuple[UInt8, NDArray[np.bool_], list[float]]:
         """Pixels (B, H, W, C), z_s (K, B, Ds) -> (K, B, H, W, C), which of B are finite and, with a limit, energies."""
         energy, content = [0.0] * len(pixels), None
@@ -224,9 +224,9 @@ class Painter:
                 yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
         yield from waiting.values()
 
-    def stream(
+    def predict_stream(
         self, items: Iterable[tuple[T, UInt8]], domains: tuple[int, int], z_s: Callable[[T], Tensor], batch_size: int,
-        limit: Limit | None = None,
+        limit: RejectionThreshold | None = None,
     ) -> Generator[Translated[T]]:  # fmt: skip
         """Prepared pixels (H, W, C) and styles (K, Ds) -> pixels (K, H, W, C), or why not, in no certain order.
 
@@ -235,10 +235,10 @@ class Painter:
         where they cut. Meanwhile torch's number of threads is changed for the process.
         """
 
-        def paint(items: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Painted]:
-            return self.paint(pixels, domains, torch.stack([z_s(item) for item in items], dim=1), limit)
+        def predict_batch(items: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Prediction]:
+            return self.predict_batch(pixels, domains, torch.stack([z_s(item) for item in items], dim=1), limit)
 
-        for item, painted in self._each(items, paint, batch_size):
+        for item, painted in self._each(items, predict_batch, batch_size):
             yield item, *((painted, ()) if isinstance(painted, Exception) else painted)
 
     def measure(

@@ -12,10 +12,10 @@ import torch
 
 from translate.config import DataConfig
 from translate.data.dataset import load_square, to_batch
-from translate.io.files import evenly
+from translate.io.files import evenly_spaced
 from translate.io.images import ImageError, UInt8, list_images, to_uint8
 from translate.models.networks import Model
-from translate.viz.grids import sheet
+from translate.viz.grids import image_grid
 
 
 @torch.inference_mode()
@@ -38,7 +38,7 @@ def swap_figure(model: Model, contents: UInt8, styles: UInt8, source: int, to: i
     made = swap(model, contents, styles, source, to)
     blank = np.full_like(contents[0], 255)
     rows = [[blank, *contents], *([style, *row] for style, row in zip(styles, made, strict=True))]
-    return sheet(rows)
+    return image_grid(rows)
 
 
 def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
@@ -50,7 +50,7 @@ def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
     if not paths:
         raise ValueError(f"{folder}: no pictures; name another folder")
     pictures = []
-    for path in (folder / path for path in evenly(paths, count)):
+    for path in (folder / path for path in evenly_spaced(paths, count)):
         try:
             pictures.append(load_square(path, config))
         except ImageError as error:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translate.io.images import UInt8, to_float
-from translate.models.alignment import displacement
+from translate.models.alignment import affine_flow
 from translate.models.layers import Warp
 
 Rows: TypeAlias = Callable[[int, int], Tensor]  # a, b -> (1, C, b - a, W)
@@ -195,10 +195,10 @@ def _move(h: Map, flow: Map, place: Tensor) -> Map:
         first, last = max(a // factor - 1, 0), min(math.ceil(b / factor) + 1, flow.shape[2])
         size = ((last - first) * factor, width)
         fine = F.interpolate(flow.read(first, last), size, mode="bilinear", align_corners=False)
-        part = fine[:, :, a - first * factor : b - first * factor] * factor + displacement(place, height, width, a, b)
+        part = fine[:, :, a - first * factor : b - first * factor] * factor + affine_flow(place, height, width, a, b)
         reach = int(part[:, 1].nan_to_num().abs().max().clamp(max=height)) + 2
         top, bottom = max(a - reach, 0), min(b + reach, height)
-        moved = Warp.move(h.read(top, bottom), F.pad(part, (0, 0, a - top, bottom - b)), identity)
+        moved = Warp.warp(h.read(top, bottom), F.pad(part, (0, 0, a - top, bottom - b)), identity)
         return moved[:, :, a - top : b - top]
 
     return Map(h.shape[1:], rows, h.strips)
@@ -211,5 +211,5 @@ STEPS: dict[Callable[..., Any], Callable[..., Map]] = {
     F.avg_pool2d: lambda x, n: _shrunk(x, n, x.shape[1], lambda part: F.avg_pool2d(part, n)),
     F.pixel_unshuffle: lambda x, n: _shrunk(x, n, x.shape[1] * n**2, lambda part: F.pixel_unshuffle(part, n)),
     F.pixel_shuffle: lambda x, n: _grown(x, n, x.shape[1] // n**2, lambda part: F.pixel_shuffle(part, n)),
-    Warp.move: _move,
+    Warp.warp: _move,
 }

@@ -21,11 +21,11 @@ from PIL import Image
 from torch import Tensor
 
 from translate.inference import folder
-from translate.inference.predictor import OWN, Painter, padded
+from translate.inference.predictor import OWN, Predictor, padded
 from translate.inference.tiling import Map
 from translate.io.files import PathLike
-from translate.io.images import ImageError, Picture, UInt8, flatten, list_images, read_image, to_channels, to_float
-from translate.models.checkpoint import usual_style
+from translate.io.images import ImageError, Picture, UInt8, composite, list_images, read_image, to_channels, to_float
+from translate.models.checkpoint import default_style
 from translate.runtime.device import usable_cores
 from translate.runtime.prefetch import ahead
 
@@ -35,8 +35,8 @@ Styles: TypeAlias = Callable[[str | int], Tensor]  # an image's relative path, o
 ImageT = TypeVar("ImageT", Image.Image, UInt8)
 
 
-class Translator(Painter):
-    """A model file ready for work on images in memory and on folders; see Painter for its options."""
+class Translator(Predictor):
+    """A model file ready for work on images in memory and on folders; see Predictor for its options."""
 
     @overload
     def translate(
@@ -83,12 +83,12 @@ class Translator(Painter):
             raise ValueError("one image was given: put it in a list")
         pictures = [_to_picture(image) for image in images]
         results: dict[int, list[Exemplar]] = {}
-        for batch in self._batches(enumerate(map(self.prepare, pictures)), self.batch_size):
+        for batch in self._batches(enumerate(map(self.preprocess, pictures)), self.batch_size):
             z_s = torch.stack([styles(i) for i, _ in batch], dim=1)
-            for (i, _), (made, _) in zip(batch, self.paint([x for _, x in batch], domains, z_s), strict=True):
+            for (i, _), (made, _) in zip(batch, self.predict_batch([x for _, x in batch], domains, z_s), strict=True):
                 if isinstance(made, Exception):
                     raise made
-                full = [self.finish(pixels, pictures[i].size) for pixels in made]
+                full = [self.postprocess(pixels, pictures[i].size) for pixels in made]
                 results[i] = [_like(images[i], pixels, pictures[i].alpha) for pixels in full]
         return [image for i in range(len(images)) for image in results[i]]
 
@@ -194,7 +194,7 @@ class Translator(Painter):
         if _is(style, OWN):
             return lambda name: torch.zeros(samples, 0)
         if _is(style, "auto"):
-            style = usual_style(self.summary, to)
+            style = default_style(self.summary, to)
         if _is(style, "mean"):
             return lambda name: torch.zeros(samples, size)
         if _is(style, "random"):
@@ -205,7 +205,7 @@ class Translator(Painter):
             prepared = self._read(Path(style))
         else:
             exemplars = [style] if isinstance(style, Image.Image | np.ndarray) else style
-            prepared = (self.prepare(_to_picture(exemplar)) for exemplar in exemplars)
+            prepared = (self.preprocess(_to_picture(exemplar)) for exemplar in exemplars)
         # One by one: in a batch the last bits would depend on its size. Most of the time goes into decoding.
         means = [self._style_mean(pixels, to) for pixels in prepared]
         if not means:
@@ -225,7 +225,7 @@ class Translator(Painter):
             )
 
         def decode(one: Path) -> UInt8:
-            return self.prepare(_to_picture(flatten(read_image(one), self.background)))
+            return self.preprocess(_to_picture(composite(read_image(one), self.background)))
 
         paths = [path / name for name in list_images(path)] if path.is_dir() else [path]
         workers = min(usable_cores(), folder.MOST_WORKERS)

@@ -81,7 +81,7 @@ def unfinished(folder: Path) -> list[Path]:
     ]
 
 
-def evenly(items: Sequence[T], count: int) -> list[T]:
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     """At most `count` of the items, evenly spaced, the first and (of more than one) the last among them."""
     count = min(count, len(items))
     return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]

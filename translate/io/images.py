@@ -180,7 +180,7 @@ def _to_srgb(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | No
     return (transform if np.abs(change).max() > 2 else None), ()
 
 
-def flatten(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> UInt8:
+def composite(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> UInt8:
     """The picture as seen on a ground of one colour. Shape: (H, W, 3)."""
     if picture.alpha is None:
         return picture.pixels
@@ -219,7 +219,7 @@ def to_uint8(x: NDArray[np.floating[Any]]) -> UInt8:
     return np.ascontiguousarray(np.moveaxis(scaled.astype(np.uint8), -3, -1))
 
 
-def kind_of(path: PathLike) -> str:
+def format_from_suffix(path: PathLike) -> str:
     """The format that a name's suffix stands for. Raises ValueError for a suffix that stands for none."""
     suffix = Path(path).suffix
     if (kind := SUFFIXES.get(suffix.lower())) is None:
@@ -230,11 +230,11 @@ def kind_of(path: PathLike) -> str:
 def write_image(path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = 95) -> None:
     """Writes (H, W, C) as the suffix says, or ValueError; alpha (H, W) is laid over white where it cannot be kept, and
     in a GIF, which knows no half transparency, it is rounded."""
-    kind = kind_of(path)
+    kind = format_from_suffix(path)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"pixels must be uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")
     if alpha is not None and kind not in ALPHA_FORMATS:
-        on_white = flatten(Picture(to_channels(pixels, 3), alpha, kind, "", ()))
+        on_white = composite(Picture(to_channels(pixels, 3), alpha, kind, "", ()))
         pixels, alpha = to_channels(on_white, pixels.shape[2]), None
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     options: dict[str, dict[str, int]] = {

@@ -47,11 +47,11 @@ class Measured(NamedTuple):
     kl_s: float
 
 
-class Rejected(ValueError):
+class RejectedImage(ValueError):
     """An image is not worked on, as its energy lies beyond the limit."""
 
 
-class Limit(NamedTuple):
+class RejectionThreshold(NamedTuple):
     """The energy at a quantile (`level`) of a domain's training images; with `skip`, what lies beyond is left out."""
 
     energy: float
@@ -75,21 +75,21 @@ def energies(model: Model, x: Tensor, y: Tensor, w: ObjectiveConfig, q_c: Gaussi
 
 
 @dataclass(frozen=True)
-class Reference:
+class EnergyQuantiles:
     """What is usual: `quantiles` of the energies of a domain's images at `levels`, which rise from 0 to 1."""
 
     quantiles: Sequence[float]
     levels: Sequence[float] = LEVELS
 
     @classmethod
-    def of(cls, values: Sequence[float] | NDArray[np.floating[Any]]) -> Reference:
+    def of(cls, values: Sequence[float] | NDArray[np.floating[Any]]) -> EnergyQuantiles:
         """The reference that energies (n,) make. Raises ValueError for none, and for some that are not finite."""
         if not len(values) or not np.isfinite(values).all():
             raise ValueError("a reference takes at least one energy, all of them finite")
         return cls([float(f"{value:.6g}") for value in np.quantile(values, LEVELS)])
 
     @classmethod
-    def of_training(cls, summary: Mapping[str, Any], domain: str) -> Reference:
+    def of_training(cls, summary: Mapping[str, Any], domain: str) -> EnergyQuantiles:
         """A model file's own, from its training images. Raises ValueError with the remedy where it has none."""
         try:
             found = summary[KEY]
@@ -123,7 +123,7 @@ def training_quantiles(
     A domain with energies that are not finite has none: a training does not fail at its end for that.
     """
     found = {name: _over(model, x, d, w) for d, (name, x) in enumerate(zip(names, images, strict=True))}
-    usual = {name: Reference.of(values).quantiles for name, values in found.items() if np.isfinite(values).all()}
+    usual = {name: EnergyQuantiles.of(values).quantiles for name, values in found.items() if np.isfinite(values).all()}
     return {"levels": LEVELS, "quantiles": usual}
 
 

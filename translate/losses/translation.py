@@ -22,9 +22,12 @@ Terms = dict[str, Tensor]
 
 
 class Losses(NamedTuple):
-    """L_E = both + encoder and L_D = both + decoder, each a scalar; `terms`: the named parts, detached, (B,) each."""
+    """L_E = shared + encoder and L_D = shared + decoder, each a scalar.
 
-    both: Tensor
+    `terms` are the named parts, detached, (B,) each.
+    """
+
+    shared: Tensor
     encoder: Tensor | None
     decoder: Tensor | None
     terms: Terms
@@ -69,8 +72,8 @@ class Objective:
         loss, terms, q_c, s = self._autoencode(model, self.augment.game(x), x, y)
 
         # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's doing.
-        wanted = w.translation or w.lambda_c > 0 or w.lambda_cyc > 0
-        t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y) if wanted else x
+        needs_translation = w.translation or w.lambda_c > 0 or w.lambda_cyc > 0
+        t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y) if needs_translation else x
         t_in = t if w.cycle_grad else t.detach()
         if w.lambda_c > 0:
             terms["consistency"] = (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)
@@ -93,14 +96,14 @@ class Objective:
             return Losses(loss.mean(), None, None, _detached(terms))
 
         # Gradients are taken for one player at a time (`backward`), so that no graph needs to be cut or run twice here.
-        judged = self._judge(model, *(torch.cat(parts) for parts in zip(*negatives.values(), strict=True)))
+        judged = self._encode_fakes(model, *(torch.cat(parts) for parts in zip(*negatives.values(), strict=True)))
         encoder = 0.5 * self._energy(judged, beta_neg, scale).mean()
-        decoder = self._pull(judged, scale)[: len(fakes) * len(x)].mean() if fakes else None
+        decoder = self._decoder_term(judged, scale)[: len(fakes) * len(x)].mean() if fakes else None
         for name, value in judged.items():
             terms |= {f"{name}_{kind}": part for kind, part in zip(negatives, value.split(len(x)), strict=True)}
         return Losses(loss.mean(), encoder, decoder, _detached(terms))
 
-    def _judge(self, model: Model, f: Tensor, y: Tensor) -> Terms:
+    def _encode_fakes(self, model: Model, f: Tensor, y: Tensor) -> Terms:
         """What the encoder says of negatives f: KL_s(f), and KL_c(f) and L_r(f) where a weight asks for them."""
         w = self.config
         q_s = model.encoder.style(self.augment.energy(f), y)
@@ -118,11 +121,11 @@ class Objective:
         kl = beta_neg * f["kl_s"] + w.beta_neg_c * f.get("kl_c", none)
         return soft_energy(f.get("rec", none), kl, w.beta_rec_neg, 1.0, scale)
 
-    def _pull(self, f: Terms, scale: float) -> Tensor:
+    def _decoder_term(self, f: Terms, scale: float) -> Tensor:
         """s (beta_fake KL_s(f) + beta_fake_c KL_c(f) + gamma_r beta_rec L_r(f))."""
         w, none = self.config, torch.zeros_like(f["kl_s"])
-        pull = w.beta_fake * f["kl_s"] + w.beta_fake_c * f.get("kl_c", none)
-        return scale * (pull + w.gamma_r * w.beta_rec * f.get("rec", none))
+        decoder_term = w.beta_fake * f["kl_s"] + w.beta_fake_c * f.get("kl_c", none)
+        return scale * (decoder_term + w.gamma_r * w.beta_rec * f.get("rec", none))
 
 
 def _detached(terms: Terms) -> Terms:
@@ -134,6 +137,6 @@ def backward(losses: Losses, model: Model) -> None:
     its player alone."""
     players = [(losses.encoder, model.encoder), (losses.decoder, model.decoder)]
     game = [(loss, list(player.parameters())) for loss, player in players if loss is not None]
-    losses.both.backward(retain_graph=bool(game))
+    losses.shared.backward(retain_graph=bool(game))
     for i, (loss, parameters) in enumerate(game):
         loss.backward(inputs=parameters, retain_graph=i + 1 < len(game))

@@ -16,7 +16,7 @@ BATCH = 32  # images that are floats at a time: a thousand of 256 px would take 
 PLAIN = ((1 / math.sqrt(12), 0.0, 0.5), (0.0, 1 / math.sqrt(12), 0.5))  # of an image that is the same everywhere
 
 
-def frame(images: Tensor) -> Tensor:
+def domain_affine(images: Tensor) -> Tensor:
     """The frame of a domain's images (n, C, H, W), of any range; blank ones have the plain frame. Shape: (2, 3)."""
     weight = torch.zeros(images.shape[-2:], dtype=torch.float64, device=images.device)
     for batch in torch.split(images, BATCH):
@@ -39,7 +39,7 @@ def _difference(x: Tensor) -> Tensor:
     return (x - border.median(dim=2).values[:, :, None, None]).abs().mean((0, 1)).double()
 
 
-def between(source: Tensor, target: Tensor) -> Tensor:
+def relative_affine(source: Tensor, target: Tensor) -> Tensor:
     """Where an image of the target's frame finds its contents in one of the source's: frames (B, 2, 3) -> (B, 2, 3)."""
     turn = _product(source[..., :2], _inverse(target[..., :2]))
     return torch.cat([turn, source[..., 2:] - _product(turn, target[..., 2:])], dim=-1)
@@ -57,13 +57,13 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
 
 
-def displacement(place: Tensor, height: int, width: int, first: int = 0, last: int | None = None) -> Tensor:
-    """How far from each pixel `place` (B, 2, 3) finds its contents, for rows [first, last) of an image.
+def affine_flow(theta: Tensor, height: int, width: int, first: int = 0, last: int | None = None) -> Tensor:
+    """How far from each pixel `theta` (B, 2, 3) finds its contents, for rows [first, last) of an image.
 
     -> (B, 2, last - first, width), x before y, in pixels.
     """
-    columns, rows = ((torch.arange(n, device=place.device) + 0.5) / n for n in (width, height))
+    columns, rows = ((torch.arange(n, device=theta.device) + 0.5) / n for n in (width, height))
     shares = torch.stack(torch.meshgrid(columns, rows[first:last], indexing="xy"))  # (2, h, W)
-    found = (place[:, :, :2, None, None] * shares).sum(2) + place[:, :, 2:, None]
+    found = (theta[:, :, :2, None, None] * shares).sum(2) + theta[:, :, 2:, None]
     x, y = (found - shares).unbind(1)
     return torch.stack([x * width, y * height], dim=1)

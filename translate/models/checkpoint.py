@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,16 @@ __all__ = [
     "load_tensors",
     "save_model",
     "save_tensors",
-    "usual_style",
+    "default_style",
 ]
+
+
+# Tensors that earlier versions wrote under other names.
+OLD_TENSOR_NAMES = (
+    (re.compile(r"\bbeside\b"), "encoder_blocks"),
+    (re.compile(r"\bbottom\b"), "middle"),
+    (re.compile(r"\bdecoder\.frames\b"), "decoder.domain_affine"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class SkipInitialization(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def usual_style(summary: dict[str, Any], domain: str) -> str:
+def default_style(summary: dict[str, Any], domain: str) -> str:
     """What a model's training (selection.py) says for translations to a domain, "mean" or "random"; else "mean"."""
     styles = summary.get("styles")
     return "random" if isinstance(styles, dict) and styles.get(domain) == "random" else "mean"
@@ -89,6 +98,23 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from None
 
 
+def rename_old_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under today's names.
+
+    Args:
+        tensors: Weights by name, as a model file or a training state of any version has them.
+
+    Returns:
+        The same tensors, in the same order.
+    """
+    renamed = {}
+    for name, tensor in tensors.items():
+        for old, new in OLD_TENSOR_NAMES:
+            name = old.sub(new, name)
+        renamed[name] = tensor
+    return renamed
+
+
 def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, Any]) -> None:
     """Writes the model file: weights of `model` (the average), config and summary as JSON metadata.
 
@@ -101,6 +127,7 @@ def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, 
 def load_model(path: Path) -> ModelFile:
     """Rebuilds a model from its file alone. Raises ValueError in one line for a corrupted or foreign file."""
     tensors, metadata = load_tensors(path)
+    tensors = rename_old_tensors(tensors)
     config, summary = parse_metadata(path, metadata)
     # No memory for a stranger's sizes before the tensors have been seen to fit them, and no random numbers.
     with torch.device("meta"), SkipInitialization():

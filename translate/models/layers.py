@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
-from translate.models.alignment import displacement
+from translate.models.alignment import affine_flow
 
 # Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real and fake batches.
 GROUP_CHANNELS = 8
@@ -129,35 +129,35 @@ class Warp(nn.Module):
     flow is in pixels, so that it means the same in images of any size, and counts from where the domains' frames say.
     """
 
-    def __init__(self, channels: int, condition: int, reach: float) -> None:
+    def __init__(self, channels: int, condition: int, max_displacement: float) -> None:
         super().__init__()
-        self.reach = reach  # pixels of the flow's own map
+        self.max_displacement = max_displacement  # pixels of the flow's own map
         self.norm = AdaGroupNorm(channels, condition)
         self.flow = nn.Conv2d(channels, 2, 3, padding=1)
         nn.init.zeros_(self.flow.weight)  # starts as the identity
         nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of this map, at most `reach`."""
-        return self.reach * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
+        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of this map, at most `max_displacement`."""
+        return self.max_displacement * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
 
     @staticmethod
-    def unfolded(h: Tensor, flow: Tensor, place: Tensor) -> Tensor:
-        """`move` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by half a place, a pixel is
+    def warp_subpixel(h: Tensor, flow: Tensor, theta: Tensor) -> Tensor:
+        """`warp` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by half a theta, a pixel is
         another one of the four, which a mean of neighbouring places does not say. -> like h."""
-        moved = F.pixel_unshuffle(Warp.move(F.pixel_shuffle(h, 2), flow, place), 2)
+        moved = F.pixel_unshuffle(Warp.warp(F.pixel_shuffle(h, 2), flow, theta), 2)
         return moved.contiguous(memory_format=torch.channels_last)  # forgotten on the way, convolutions want it
 
     @staticmethod
-    def move(h: Tensor, flow: Tensor, place: Tensor) -> Tensor:
-        """Samples features h (B, W, H', W') where `place` (B, 2, 3), see frames.py, says and the flow (B, 2, h, w) from
+    def warp(h: Tensor, flow: Tensor, theta: Tensor) -> Tensor:
+        """Samples features h (B, W, H', W') where `theta` (B, 2, 3), see frames.py, says and the flow (B, 2, h, w) from
         there, in float32. -> like h."""
         if has_torch_function((h, flow)):  # maps that are read in strips (tiles.py)
-            return handle_torch_function(Warp.move, (h, flow), h, flow, place)
+            return handle_torch_function(Warp.warp, (h, flow), h, flow, theta)
         height, width = h.shape[-2:]
         factor = height / flow.shape[-2]  # a pixel of the flow's map in pixels of h
         flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False) * factor
-        flow = flow + displacement(place, height, width)
+        flow = flow + affine_flow(theta, height, width)
         columns, rows = (torch.arange(n, device=h.device) + 0.5 for n in (width, height))
         x = (columns + flow[:, 0]) * (2 / width) - 1
         y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1

@@ -28,7 +28,7 @@ class ModelInfo:
     @property
     def parameters(self) -> int:
         """The learned numbers; the domains' frames, set from the data, are none of them."""
-        return sum(math.prod(shape) for name, shape in self.shapes.items() if name != "decoder.frames")
+        return sum(math.prod(shape) for name, shape in self.shapes.items() if name != "decoder.domain_affine")
 
 
 def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[str, Any]]:

@@ -13,44 +13,47 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.config import Config, ModelConfig
-from translate.models.alignment import PLAIN, between
+from translate.models.alignment import PLAIN, relative_affine
 from translate.models.distributions import Gaussian
 from translate.models.layers import AdaGroupNorm, Block, Warp, icnr_
 
 CANVAS = 16  # channels of the map that stands for content where there is one latent
 
 
-class Trunk(nn.Module):
-    """Blocks down `levels` halvings and, with `climb`, up again with skips (U-Net, Ronneberger et al. 2015; the skips
-    are added): context comes from below, detail from beside. With a `reach` all of them are moved at the turn."""
+class UNet(nn.Module):
+    """Blocks down `levels` halvings and, with `decode`, up again with skips (U-Net, Ronneberger et al. 2015; the skips
+    are added): context comes from below, detail from beside. With a `max_displacement` all of
+    them are moved at the turn."""
 
-    def __init__(self, inputs: int, model: ModelConfig, bottom: int, climb: bool, reach: float = 0.0) -> None:
+    def __init__(
+        self, inputs: int, model: ModelConfig, middle: int, decode: bool, max_displacement: float = 0.0
+    ) -> None:
         super().__init__()
         width, condition = model.width, model.condition
         widths = [width << level for level in range(model.levels + 1)]
         self.first = nn.Conv2d(inputs, width, 3, padding=1)
-        self.beside = nn.ModuleList(
+        self.encoder_blocks = nn.ModuleList(
             nn.ModuleList(Block(w, w, condition) for _ in range(model.blocks - 1)) for w in widths[:-1]
         )
         self.down = nn.ModuleList(Block(w, 2 * w, condition, 0.5) for w in widths[:-1])
-        self.bottom = nn.ModuleList(Block(widths[-1], widths[-1], condition) for _ in range(bottom))
-        self.warp = Warp(widths[-1], condition, reach) if reach > 0 else None
-        self.up = nn.ModuleList(Block(2 * w, w, condition, 2.0) for w in reversed(widths[:-1]) if climb)
+        self.middle = nn.ModuleList(Block(widths[-1], widths[-1], condition) for _ in range(middle))
+        self.warp = Warp(widths[-1], condition, max_displacement) if max_displacement > 0 else None
+        self.up = nn.ModuleList(Block(2 * w, w, condition, 2.0) for w in reversed(widths[:-1]) if decode)
 
-    def forward(self, x: Tensor, condition: Tensor, place: Tensor | None = None) -> Tensor:
-        """x (B, inputs, h, w), place (B, 2, 3) -> features (B, W, h, w) or, without `climb`, the lowest,
+    def forward(self, x: Tensor, condition: Tensor, theta: Tensor | None = None) -> Tensor:
+        """x (B, inputs, h, w), theta (B, 2, 3) -> features (B, W, h, w) or, without `decode`, the lowest,
         (B, W * 2^levels, h / 2^levels, w / 2^levels)."""
         h, skips = self.first(x), []
-        for beside, down in zip(self.beside, self.down, strict=True):
-            for block in cast(nn.ModuleList, beside):
+        for blocks, down in zip(self.encoder_blocks, self.down, strict=True):
+            for block in cast(nn.ModuleList, blocks):
                 h = block(h, condition)
             skips.append(h)
             h = down(h, condition)
-        for block in self.bottom:
+        for block in self.middle:
             h = block(h, condition)
-        if self.warp is not None and place is not None:
+        if self.warp is not None and theta is not None:
             flow = self.warp(h, condition)
-            h, skips = Warp.unfolded(h, flow, place), [Warp.unfolded(skip, flow, place) for skip in skips]
+            h, skips = Warp.warp_subpixel(h, flow, theta), [Warp.warp_subpixel(skip, flow, theta) for skip in skips]
         for up in self.up:
             h = up(h, condition) + skips.pop()
         return cast(Tensor, h)
@@ -68,14 +71,14 @@ class Encoder(nn.Module):
         self.domain = nn.Embedding(domains, model.condition)
         self.one_latent = model.one_latent
         if not self.one_latent:
-            self.content_trunk = Trunk(inputs, model, model.blocks, climb=True)
+            self.content_trunk = UNet(inputs, model, model.blocks, decode=True)
             self.content_norm = AdaGroupNorm(width, model.condition)
             self.content_head = nn.Conv2d(width, 2 * model.content_channels, 1)
-        self.style_trunk = Trunk(inputs, model, model.blocks, climb=False)
+        self.style_trunk = UNet(inputs, model, model.blocks, decode=False)
         self.style_norm = AdaGroupNorm(deep, model.condition)
         self.dropout = nn.Dropout(model.style_dropout)
         # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
-        # One latent says where things are, too: its head sees every place, and is tied to the training size.
+        # One latent says where things are, too: its head sees every theta, and is tied to the training size.
         seen = deep * (config.data.size // model.stride) ** 2 if self.one_latent else 2 * deep
         self.style_head = nn.Linear(seen, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)
@@ -108,17 +111,19 @@ class Decoder(nn.Module):
         self.fold = model.fold
         domains = len(config.data.names)
         self.domain = nn.Embedding(domains, condition)
-        self.frames: Tensor
-        self.register_buffer("frames", torch.tensor([PLAIN] * domains))  # (domains, 2, 3), set from the data
+        self.domain_affine: Tensor
+        self.register_buffer("domain_affine", torch.tensor([PLAIN] * domains))  # (domains, 2, 3), set from the data
         self.style = nn.Sequential(
             nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
-        reach = model.warp * config.data.size / (2 * model.stride)
+        max_displacement = model.warp * config.data.size / (2 * model.stride)
         # One latent brings its own content map along, of the training size.
         self.side, self.canvas = config.data.size // model.fold, None
         if model.one_latent:
             self.canvas = nn.Linear(model.style_dim, CANVAS * self.side**2)
-        self.trunk = Trunk(model.content_channels or CANVAS, model, model.bottleneck, climb=True, reach=reach)
+        self.trunk = UNet(
+            model.content_channels or CANVAS, model, model.bottleneck, decode=True, max_displacement=max_displacement
+        )
         self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
         self.norm = AdaGroupNorm(width, condition)
         self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
@@ -129,10 +134,10 @@ class Decoder(nn.Module):
         """z_c (B, Cc, h, w) from an image of domain `source` (B,), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1],
         float32."""
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
-        place = between(self.frames[source], self.frames[y])
+        theta = relative_affine(self.domain_affine[source], self.domain_affine[y])
         if self.canvas is not None:
             z_c = self.canvas(z_s).unflatten(1, (CANVAS, self.side, self.side))
-        h = self.trunk(z_c, condition, place)
+        h = self.trunk(z_c, condition, theta)
         for block in self.top:
             h = block(h, condition)
         h = self.last(F.silu(self.norm(h, condition)))

@@ -11,13 +11,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from translate.models.checkpoint import load_tensors, save_tensors
+from translate.models.checkpoint import load_tensors, rename_old_tensors, save_tensors
 
 NAME = re.compile(r"step_(\d+)\.safetensors")
 KEPT = 2  # states of a run: the newest, and one to go back to should it be damaged
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # Adam's values for each parameter
 
 
+# Fields of TrainState that earlier versions wrote under other names.
+OLD_FIELDS = {"game_step": "introspective_start", "recoveries": "rollbacks"}
 # Is given a state's path, clock and fingerprint, and returns lines for the user.
 StateCheck: TypeAlias = Callable[[Path, dict[str, Any], dict[str, Any] | None], list[str]]
 
@@ -42,7 +44,7 @@ def list_states(folder: Path) -> list[Path]:
 def save_state(
     folder: Path,
     model: nn.Module,
-    average: nn.Module,
+    ema: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     clock: dict[str, Any],
     fingerprint: Mapping[str, Any] | None = None,
@@ -52,13 +54,13 @@ def save_state(
     Args:
         folder: The `state` folder of a run; it is made if it does not exist.
         model: The weights that are trained.
-        average: Their running average.
+        average: Their running ema.
         optimizers: Adam, one for each player.
-        clock: `Clock.values()`.
+        clock: `TrainState.values()`.
         fingerprint: The config and data of the run, see fingerprint.py.
     """
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in ema.state_dict().items()}
     for i, optimizer in enumerate(optimizers):
         for number, values in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{number}.{k}": v for k, v in values.items()}
@@ -74,7 +76,7 @@ def save_state(
 def load_state(
     folder: Path,
     model: nn.Module,
-    average: nn.Module,
+    ema: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     check: StateCheck | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
@@ -85,7 +87,7 @@ def load_state(
     Args:
         folder: The `state` folder of a run.
         model: Takes the weights.
-        average: Takes their running average.
+        average: Takes their running ema.
         optimizers: Take their moments.
         check: Called with a state's path, clock and fingerprint (None in older states); returns
             lines for the user, and raises ValueError where training must not go on from it.
@@ -106,8 +108,8 @@ def load_state(
             continue
         if check is not None:
             lines += check(path, clock, fingerprint)
-        _check_sizes(path, tensors, model, average, optimizers)
-        for name, module in (("model.", model), ("average.", average)):
+        _check_sizes(path, tensors, model, ema, optimizers)
+        for name, module in (("model.", model), ("average.", ema)):
             module.load_state_dict(_below(name, tensors))
         for i, optimizer in enumerate(optimizers):
             groups = optimizer.state_dict()["param_groups"]
@@ -123,12 +125,13 @@ def _read(
 ) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any] | None]:
     """Read a state's tensors, clock and fingerprint. Raises ValueError where it is damaged."""
     tensors, metadata = load_tensors(path)
+    tensors = rename_old_tensors(tensors)
     try:
-        clock = json.loads(metadata["clock"])
+        clock = {OLD_FIELDS.get(key, key): value for key, value in json.loads(metadata["clock"]).items()}
         fingerprint = json.loads(metadata.get("fingerprint", "null"))
         count = int(metadata.get("tensors", len(tensors)))  # older states do not say
         steps = clock["step"]
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise ValueError(f"{path}: its metadata cannot be read") from None
     if type(steps) is not int or steps < 0 or not isinstance(fingerprint, dict | None):
         raise ValueError(f"{path}: its metadata cannot be read")
@@ -153,12 +156,12 @@ def _check_sizes(
     path: Path,
     tensors: dict[str, Tensor],
     model: nn.Module,
-    average: nn.Module,
+    ema: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> None:
     """Raise ValueError where a state's tensors are not those of the model, by name and shape."""
     wanted = {f"model.{name}": value.shape for name, value in model.state_dict().items()}
-    wanted |= {f"average.{name}": value.shape for name, value in average.state_dict().items()}
+    wanted |= {f"average.{name}": value.shape for name, value in ema.state_dict().items()}
     optional: dict[str, torch.Size] = {}
     for i, optimizer in enumerate(optimizers):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]

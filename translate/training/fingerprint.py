@@ -11,7 +11,7 @@ import numpy as np
 
 from translate.config import Config
 from translate.data.dataset import Domain
-from translate.io.files import evenly
+from translate.io.files import evenly_spaced
 
 # Settings that change no weight: where things are, what is written and how often. The same pictures in another folder
 # are the same data, which has its own entries.
@@ -85,7 +85,7 @@ def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list
 def _hash(images: Sequence[np.ndarray]) -> str:
     """Some hexadecimal digits that follow from the images' sizes and pixels."""
     digest = hashlib.sha256()
-    for image in evenly(images, HASHED):
+    for image in evenly_spaced(images, HASHED):
         digest.update(repr(image.shape).encode())
         digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()[:12]

@@ -14,7 +14,7 @@ from translate.models.networks import Model
 GRID_IMAGES = 8
 
 
-class Gallery:
+class PreviewGrid:
     """`images`: of each domain the same number, (n, C, S, S) uint8."""
 
     def __init__(self, names: Sequence[str], images: list[Tensor]) -> None:

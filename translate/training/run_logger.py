@@ -20,7 +20,7 @@ GRID_PIXELS = 96  # a grid's cells are at least about so large
 LOGS = ("stats", "scores")
 
 
-class RunFolder:
+class RunLogger:
     """The files of a run in the folder `path`; `board` writes what TensorBoard reads."""
 
     def __init__(self, path: Path) -> None:
@@ -85,7 +85,7 @@ class RunFolder:
                     self.board.add_scalar(f"{name}/{key}", value, line["step"])
             self.board.flush()
 
-    def rewind(self, step: int) -> None:
+    def truncate_after(self, step: int) -> None:
         """Drops what was logged after `step`, and lines that were cut off: a resumed run writes them again.
 
         Bytes that are no text are replaced: a log is no reason to refuse to go on.
@@ -97,7 +97,7 @@ class RunFolder:
         if self.board is not None:
             self._open_board(step)
 
-    def sheet(self, step: int, columns: Sequence[Sequence[UInt8]], labels: Sequence[str]) -> None:
+    def log_grid(self, step: int, columns: Sequence[Sequence[UInt8]], labels: Sequence[str]) -> None:
         """Writes samples/step_N.png, a labelled grid of images (H, W, C) of one size."""
         scale = max(1, GRID_PIXELS // columns[0][0].shape[0])
         rows = [list(row) for row in zip(*columns, strict=True)]

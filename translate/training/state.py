@@ -14,7 +14,7 @@ LEARNING_RATE_RAMP = 100
 
 
 @dataclass
-class Clock:
+class TrainState:
     """What a run knows besides its tensors; all but the config is in the training state."""
 
     train: TrainConfig
@@ -22,8 +22,8 @@ class Clock:
     seconds: float = 0.0
     kl_s: float = 0.0  # running mean of KL_s(x), nats: what beta_neg "auto" is made from
     beta_neg: float | None = None  # set once, when warm-up ends
-    game_step: int = 0  # the step at which that was
-    recoveries: int = 0  # times the run has diverged; each halves the learning rate
+    introspective_start: int = 0  # the step at which that was
+    rollbacks: int = 0  # times the run has diverged; each halves the learning rate
     best_value: float | None = None  # the best score so far, lower is better (selection.py)
     best_step: int = 0  # when the last model was scored that was as good
 
@@ -52,7 +52,7 @@ class Clock:
             )
 
     @property
-    def fraction(self) -> float:
+    def progress(self) -> float:
         """Share of the run that is done, in [0, 1]: by steps, or by minutes where those end first."""
         minutes = self.seconds / 60 / self.train.max_minutes if self.train.max_minutes else 0.0
         return min(1.0, max(self.step / self.train.steps, minutes))
@@ -60,12 +60,12 @@ class Clock:
     @property
     def warming_up(self) -> bool:
         """Whether the model still trains as a plain VAE."""
-        return self.fraction < self.train.warmup
+        return self.progress < self.train.warmup
 
     @property
     def learning_rate(self) -> float:
         """Rises over the first steps and those of the game, and falls linearly to 0 over the last `cooldown` share of
         the run."""
-        since = self.step if self.beta_neg is None else self.step - self.game_step
-        ramp = min(1.0, (since + 1) / LEARNING_RATE_RAMP) * 0.5**self.recoveries
-        return self.train.learning_rate * ramp * min(1.0, (1 - self.fraction) / max(self.train.cooldown, 1e-9))
+        since = self.step if self.beta_neg is None else self.step - self.introspective_start
+        ramp = min(1.0, (since + 1) / LEARNING_RATE_RAMP) * 0.5**self.rollbacks
+        return self.train.learning_rate * ramp * min(1.0, (1 - self.progress) / max(self.train.cooldown, 1e-9))

@@ -23,7 +23,7 @@ from translate.runtime.distributed import Processes
 from translate.training.compiling import compile_networks, uncompile, while_compiled
 
 
-class Learner:
+class TrainStep:
     """The networks, their optimizers and their average; it knows of no files and of no clock.
 
     frames (n, 2, 3): see frames.py; without them translations start where their inputs are. Weights and noise follow
@@ -43,8 +43,8 @@ class Learner:
         torch.manual_seed(config.train.seed)
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if frames is not None:
-            self.model.decoder.frames.copy_(frames)
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+            self.model.decoder.domain_affine.copy_(frames)
+        self.ema = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.players: tuple[nn.Module, nn.Module] = (self.model.encoder, self.model.decoder)
         train = config.train
         self.optimizers = [
@@ -54,7 +54,7 @@ class Learner:
             for player in self.players
         ]
         self.objective = Objective(config.objective, augmentations(config.augment))
-        self.bad = torch.zeros((), dtype=torch.bool, device=self.device)  # whether a step was not finite
+        self.found_nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)  # whether a step was not finite
         self.compiled = False
 
     def compile(self, x: Tensor, say: Callable[[str], None]) -> None:
@@ -63,7 +63,7 @@ class Learner:
         compile_networks(self.model)
         try:
             self.gradients(x, 0, None)
-        except Exception as error:  # compilers fail in many ways
+        except Exception as error:  # compilers fail in many direction_scores
             uncompile(self.model)
             self.compiled = False
             reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -98,11 +98,11 @@ class Learner:
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
             parameters = list(player.parameters())
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            self.bad |= ~norm.isfinite()
+            self.found_nonfinite |= ~norm.isfinite()
             if self.config.train.clip > 0:
                 nn.utils.clip_grads_with_norm_(parameters, self.config.train.clip, norm)
             optimizer.param_groups[0]["lr"] = learning_rate
             optimizer.step()
         with torch.no_grad():
             decay = min(self.config.train.ema_decay, (step + 1) / (step + 10))
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+            torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)

@@ -23,18 +23,18 @@ from translate.data.dataset import Domain, UnpairedBatches
 from translate.io.files import DiskFull, is_full
 from translate.losses.energy import KEY, training_quantiles
 from translate.losses.soft_introvae import auto_beta_neg
-from translate.models.alignment import frame
+from translate.models.alignment import domain_affine
 from translate.models.checkpoint import load_model, save_model
 from translate.runtime.device import choose_device
 from translate.runtime.distributed import Processes
 from translate.runtime.signals import interruption
 from translate.training.checkpoint import NoState, StateCheck, load_state, save_state
 from translate.training.fingerprint import differences, fingerprint
-from translate.training.preview import GRID_IMAGES, Gallery
-from translate.training.run_logger import RunFolder
-from translate.training.state import Clock
-from translate.training.step import Learner
-from translate.training.validation import AS_GOOD, Judge, usual_styles, value
+from translate.training.preview import GRID_IMAGES, PreviewGrid
+from translate.training.run_logger import RunLogger
+from translate.training.state import TrainState
+from translate.training.step import TrainStep
+from translate.training.validation import AS_GOOD, ModelSelector, default_styles, value
 
 BEST, LAST = "model.safetensors", "last.safetensors"  # model files of a run: by its score, and as it stands
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
@@ -55,11 +55,11 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Tick:
+class TrainProgress:
     """What a progress bar shows. `fraction` of the whole run in [0, 1]; `terms` are means since the last line."""
 
     step: int
-    fraction: float
+    progress: float
     images_per_second: float
     seconds_left: float
     terms: dict[str, float]
@@ -75,28 +75,28 @@ class Trainer:
         out: Path,
         device: str = "auto",
         say: Callable[[str], None] = print,
-        tick: Callable[[Tick], None] = lambda tick: None,
+        tick: Callable[[TrainProgress], None] = lambda tick: None,
     ) -> None:
         self.config, self.domains, self.say, self.tick = config, domains, say, tick
-        self.out, self.files = Path(out), RunFolder(out)
+        self.out, self.files = Path(out), RunLogger(out)
         self.processes = Processes(choose_device(device))
         self.device = self.processes.device
         self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
         domain_indices = range(len(domains))
-        frames = [frame(self.batches.fixed(d, FRAMED)) for d in domain_indices] if config.model.align else None
-        self.learner = Learner(config, self.processes, torch.stack(frames) if frames else None)
-        self.judge = Judge(
+        frames = [domain_affine(self.batches.fixed(d, FRAMED)) for d in domain_indices] if config.model.align else None
+        self.train_step = TrainStep(config, self.processes, torch.stack(frames) if frames else None)
+        self.selector = ModelSelector(
             config.data.names,
             [self.batches.held_out(d) for d in domain_indices],
             [self.batches.fixed(d, JUDGED) for d in domain_indices],
         )
         shown = min(GRID_IMAGES, *(len(domain.images) for domain in domains))
-        self.gallery = Gallery(config.data.names, [self.batches.fixed(d, shown) for d in domain_indices])
+        self.gallery = PreviewGrid(config.data.names, [self.batches.fixed(d, shown) for d in domain_indices])
         self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}
-        self.styles: dict[str, str] = {}  # usual_styles of the last score
-        self.usual: dict[str, Any] = {}  # energies of the average, once trained
-        self.clock = Clock(config.train)
+        self.styles: dict[str, str] = {}  # default_styles of the last score
+        self.reference: dict[str, Any] = {}  # energies of the average, once trained
+        self.state = TrainState(config.train)
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
@@ -130,22 +130,22 @@ class Trainer:
     def _run(self, resume: bool, force: bool) -> dict[str, Any]:
         if resume:
             self._restore(lambda path, clock, stored: self._check(path, clock, stored, force))
-            self.say(f"resumed at step {self.clock.step}")
+            self.say(f"resumed at step {self.state.step}")
         if self.writes:
             if not resume:
                 self.files.clear()
-            self.files.open(self.config, self.clock.step)
+            self.files.open(self.config, self.state.step)
             if not resume:
                 self._save_state()  # where a run that diverges at once goes back to
         if self.config.train.compile:
-            self.learner.compile(self.batches.batch(self.clock.step), self.say)
+            self.train_step.compile(self.batches.batch(self.state.step), self.say)
         with interruption() as interrupted:
             while not self._run_until(interrupted):
                 self._recover()
             if self.writes:
                 self._finish(interrupted)
         if interrupted.is_set():
-            raise Interrupted(f"interrupted at step {self.clock.step}; --resume continues from {self.out}")
+            raise Interrupted(f"interrupted at step {self.state.step}; --resume continues from {self.out}")
         return self.summary()
 
     def _finish(self, interrupted: threading.Event) -> None:
@@ -154,19 +154,19 @@ class Trainer:
             self._save_state()  # before the score, which takes long: who interrupts may soon kill
             self.score()
         if not interrupted.is_set():
-            self._measure_what_is_usual()
+            self._measure_reference()
         self.sample()
         self.save()
 
     def _run_until(self, interrupted: threading.Event) -> bool:
         """Steps to the end or an interruption, or, returning False, to a step that is not finite."""
-        train, clock = self.config.train, self.clock
+        train, clock = self.config.train, self.state
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}  # a term that begins within the interval has fewer steps than it
         since, stop = (clock.step, clock.seconds), 0.0
         with ThreadPoolExecutor(1) as loader:
             batch, start = loader.submit(self.batches.batch, clock.step), time.perf_counter()
-            while clock.fraction < 1 and not stop:  # what all processes agree on
+            while clock.progress < 1 and not stop:  # what all processes agree on
                 x, batch = batch.result(), loader.submit(self.batches.batch, clock.step + 1)
                 for name, value in self.step(x).items():
                     sums[name] = sums[name] + value.mean() if name in sums else value.mean()
@@ -178,25 +178,25 @@ class Trainer:
                     interrupted.set()
                 due = {every for every in INTERVALS if clock.step % getattr(train, every) == 0}
                 looked_at = due or self.device.type == "cpu"  # a GPU is not waited for at each step
-                if looked_at and self.learner.bad.item():
+                if looked_at and self.train_step.found_nonfinite.item():
                     return False
                 if "log_every" in due:
                     self._log(sums, counts, since)
                     sums, counts, since = {}, {}, (clock.step, clock.seconds)
                 if not self.writes:
                     continue
-                if "sample_every" in due and clock.fraction < 1:
+                if "sample_every" in due and clock.progress < 1:
                     self.sample()
-                if "score_every" in due and clock.fraction < 1:
+                if "score_every" in due and clock.progress < 1:
                     self.score()
                 if "checkpoint_every" in due:
                     self.save()
-        return not self.learner.bad.item()
+        return not self.train_step.found_nonfinite.item()
 
     def _recover(self) -> None:
         """Goes back to the last good state with half the learning rate. Raises Diverged after the third time."""
-        step, recoveries = self.clock.step, self.clock.recoveries + 1
-        if recoveries > MOST_RECOVERIES:
+        step, rollbacks = self.state.step, self.state.rollbacks + 1
+        if rollbacks > MOST_RECOVERIES:
             raise Diverged(
                 f"step {step}: loss or gradient not finite, also after {MOST_RECOVERIES} times half the learning rate; "
                 f"lower train.learning_rate or set train.clip=1 and train anew"
@@ -208,29 +208,29 @@ class Trainer:
                 f"step {step}: loss or gradient not finite, and no whole training state to go back "
                 "to; lower train.learning_rate or set train.clip=1 and train anew"
             ) from None
-        self.clock.recoveries = recoveries
-        self.learner.bad.zero_()
+        self.state.rollbacks = rollbacks
+        self.train_step.found_nonfinite.zero_()
         self.say(
-            f"step {step}: loss or gradient not finite; back to step {self.clock.step} with half the learning rate "
-            f"({recoveries} of {MOST_RECOVERIES} times)"
+            f"step {step}: loss or gradient not finite; back to step {self.state.step} with half the learning rate "
+            f"({rollbacks} of {MOST_RECOVERIES} times)"
         )
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
-        """One update of both players from a batch, see `Learner.gradients`; returns the terms, on the device."""
-        clock = self.clock
+        """One update of both players from a batch, see `TrainStep.gradients`; returns the terms, on the device."""
+        clock = self.state
         if clock.beta_neg is None and not clock.warming_up:
             self._begin_game(n=x[0].numel())
-        terms = self.learner.gradients(x, clock.step, clock.beta_neg)
+        terms = self.train_step.gradients(x, clock.step, clock.beta_neg)
         if clock.beta_neg is None and clock.step % KL_EVERY == 0:  # the one read from the device outside logging, rare
             kl = self.processes.mean(terms["kl_s"].mean()).item()
             clock.kl_s = kl if clock.kl_s == 0 else 0.9 * clock.kl_s + 0.1 * kl
-        self.learner.update(clock.step, clock.learning_rate)
+        self.train_step.update(clock.step, clock.learning_rate)
         return terms
 
     def _begin_game(self, n: int) -> None:
-        clock, given, weights = self.clock, self.config.objective.beta_neg, self.config.objective
+        clock, given, weights = self.state, self.config.objective.beta_neg, self.config.objective
         style_dim = self.config.model.style_dim
-        clock.game_step = clock.step
+        clock.introspective_start = clock.step
         clock.beta_neg = auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
         self.say(f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)")
 
@@ -242,37 +242,40 @@ class Trainer:
         counts: dict[str, int],
         since: tuple[int, float],
     ) -> None:
-        clock, steps = self.clock, self.clock.step - since[0]
+        clock, steps = self.state, self.state.step - since[0]
         divisors = torch.tensor([counts[name] for name in sums], device=self.device)
         means = self.processes.mean(torch.stack(list(sums.values()))) / divisors
         if not self.writes:
             return
         values = means.tolist()  # the log interval's one read from the device
         terms = dict(zip(sums, values, strict=True))
-        rate = steps * len(self.learner.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
+        rate = steps * len(self.train_step.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
         line = {
             "step": clock.step, "seconds": round(clock.seconds, 2), "images_per_second": round(rate, 2),
-            "learning_rate": self.clock.learning_rate, "beta_neg": clock.beta_neg, **terms,
+            "learning_rate": self.state.learning_rate, "beta_neg": clock.beta_neg, **terms,
         }  # fmt: skip
         self.files.log("stats", line)
-        left = clock.seconds * (1 / max(self.clock.fraction, 1e-9) - 1)
-        self.tick(Tick(clock.step, self.clock.fraction, rate, left, terms))
+        left = clock.seconds * (1 / max(self.state.progress, 1e-9) - 1)
+        self.tick(TrainProgress(clock.step, self.state.progress, rate, left, terms))
 
     def sample(self) -> None:
         """Draws a grid a person can read."""
-        self.files.sheet(self.clock.step, *self.gallery.columns(self.learner.average))
+        self.files.log_grid(self.state.step, *self.gallery.columns(self.train_step.ema))
 
     def score(self) -> None:
         """Judges the average on held-out images, keeps it if none was clearly better, and says what is wrong."""
-        clock = self.clock
-        ways = self.judge.score(self.learner.average)
-        score = value(ways)
-        self.files.log("scores", {"step": clock.step, "value": score, "ways": [asdict(way) for way in ways]})
-        played = clock.beta_neg is not None and self.clock.fraction >= WARN_FROM
-        warnings = {kind: text for way in ways for kind, text in way.warnings(played).items()}
+        clock = self.state
+        scores = self.selector.score(self.train_step.ema)
+        score = value(scores)
+        self.files.log(
+            "scores",
+            {"step": clock.step, "value": score, "direction_scores": [asdict(score) for score in scores]},
+        )
+        played = clock.beta_neg is not None and self.state.progress >= WARN_FROM
+        warnings = {kind: text for one in scores for kind, text in one.warnings(played).items()}
         for kind in warnings.keys() - self.warned.keys():
             self.say(f"step {clock.step}: warning: {warnings[kind]}")
-        self.warned, self.styles = warnings, usual_styles(ways)
+        self.warned, self.styles = warnings, default_styles(scores)
         clock.best_value = score if clock.best_value is None else min(score, clock.best_value)
         if score <= AS_GOOD * clock.best_value:
             clock.best_step = clock.step
@@ -281,31 +284,31 @@ class Trainer:
     def summary(self) -> dict[str, Any]:
         """What the model file says of its training."""
         return {
-            **self.clock.values(),
+            **self.state.values(),
             "warnings": list(self.warned.values()),
             "styles": self.styles,
             "images": {domain.name: len(domain.images) for domain in self.domains},
             "seed": self.config.train.seed,
-            **({KEY: self.usual} if self.usual else {}),
+            **({KEY: self.reference} if self.reference else {}),
             "versions": {"introshift": __version__, "torch": torch.__version__},
         }
 
     def save(self) -> None:
         """Writes the last model and the training state, of which the last two are kept."""
         self._save_average(LAST)
-        if self.clock.best_value is None:
+        if self.state.best_value is None:
             self._save_average(BEST)
         self._save_state()
 
     def _save_average(self, name: str) -> None:
-        save_model(self.out / name, self.learner.average, self.config, self.summary())
+        save_model(self.out / name, self.train_step.ema, self.config, self.summary())
 
-    def _measure_what_is_usual(self) -> None:
+    def _measure_reference(self) -> None:
         """Takes the usual energies (energy.py) for the model files; each takes as long as some twenty steps."""
         images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
         names, weights, path = self.config.data.names, self.config.objective, self.out / BEST
-        self.usual = training_quantiles(self.learner.average, names, images, weights)
-        if self.clock.best_step == self.clock.step:
+        self.reference = training_quantiles(self.train_step.ema, names, images, weights)
+        if self.state.best_step == self.state.step:
             self._save_average(BEST)
         else:
             best = load_model(path)
@@ -313,13 +316,13 @@ class Trainer:
             save_model(path, best.model, self.config, {**best.summary, KEY: usual})
 
     def _save_state(self) -> None:
-        learner = self.learner
+        train_step = self.train_step
         save_state(
             self.out / "state",
-            learner.model,
-            learner.average,
-            learner.optimizers,
-            self.clock.values(),
+            train_step.model,
+            train_step.ema,
+            train_step.optimizers,
+            self.state.values(),
             self._fingerprint,
         )
 
@@ -335,7 +338,7 @@ class Trainer:
         force: bool,
     ) -> list[str]:
         """Check that a state is of this version, config and data; returns lines to say."""
-        Clock.check(clock, path)
+        TrainState.check(clock, path)
         if stored is None:
             return [f"{path}: does not say its config and data (older version); they are not checked"]
         other, length = differences(stored, self._fingerprint)
@@ -348,10 +351,10 @@ class Trainer:
         return [f"resumed with a change: {line}" for line in other + length]
 
     def _restore(self, check: StateCheck | None = None) -> None:
-        learner = self.learner
-        values, lines = load_state(self.out / "state", learner.model, learner.average, learner.optimizers, check)
+        train_step = self.train_step
+        values, lines = load_state(self.out / "state", train_step.model, train_step.ema, train_step.optimizers, check)
         for line in lines:
             self.say(line)
-        self.clock = Clock(self.config.train, **values)
+        self.state = TrainState(self.config.train, **values)
         if self.writes:
-            self.files.rewind(self.clock.step)
+            self.files.truncate_after(self.state.step)

@@ -50,7 +50,7 @@ class RandomFeatures(nn.Module):
 
 
 @dataclass(frozen=True)
-class Way:
+class DirectionScore:
     """Translation from `source` to `to` in random styles, measured on held-out images of `source`.
 
     Where there is one domain alone both are it, samples of the prior stand for translations and the way to a
@@ -62,11 +62,13 @@ class Way:
     distance: float  # kernel distance of the translations to training images of `to`, on `RandomFeatures`
     identity: float  # the same for the images as they are: what doing nothing costs
     cycle: float  # mean absolute error of a pixel, range [0, 1], there and back: what was lost of the content
-    spread: float  # how much translations in the prior's mean style vary, as a share of how much images of `to` do
+    feature_std_ratio: (
+        float  # how much translations in the prior's mean style vary, as a share of how much images of `to` do
+    )
     diversity: float  # mean absolute change of a pixel, range [0, 1], between two random styles
-    gap: float  # KL_s of translations less that of held-out images of `to`, nats; below 0 the game is lost
-    memorised: float  # KL_s of held-out images of `to` less that of trained ones, nats
-    muddle: float  # KL_s of translations in the style of the prior's mean, times that in random styles
+    energy_gap: float  # KL_s of translations less that of held-out images of `to`, nats; below 0 the game is lost
+    kl_generalization_gap: float  # KL_s of held-out images of `to` less that of trained ones, nats
+    mean_style_energy_ratio: float  # KL_s of translations in the style of the prior's mean, times that in random styles
 
     @property
     def value(self) -> float:
@@ -79,9 +81,9 @@ class Way:
         for a while."""
         alone, found = self.source == self.to, dict[str, str]()
         way, made = (self.to, "samples") if alone else (f"{self.source} to {self.to}", "translations")
-        if self.spread < COLLAPSED:
+        if self.feature_std_ratio < COLLAPSED:
             found[f"{way}, content"] = (
-                f"{way}: {made} vary only {self.spread:.2f} times as much as images of {self.to}: "
+                f"{way}: {made} vary only {self.feature_std_ratio:.2f} times as much as images of {self.to}: "
                 + ("" if alone else "content is lost; raise objective.lambda_cyc or ")
                 + "lower objective.beta_fake"
             )
@@ -92,25 +94,26 @@ class Way:
                 f"{way}: translations of held-out images are no nearer to {self.to} (kernel distance "
                 f"{self.distance:.3f}) than the images themselves ({self.identity:.3f}); train longer, look at samples/"
             )
-        if self.gap < 0:
+        if self.energy_gap < 0:
             found[f"{way}, gap"] = (
                 f"{way}: the encoder takes {made} for {self.to} rather than images of {self.to} (energy gap "
-                f"{self.gap:.1f} nats, should be above 0); lower objective.beta_fake"
+                f"{self.energy_gap:.1f} nats, should be above 0); lower objective.beta_fake"
             )
         if self.diversity < UNSEEN:
             found[f"{way}, style"] = (
                 f"{way}: another random style changes a pixel by {255 * self.diversity:.2f} of 255 levels: style "
                 f"carries nothing, as it should where {self.to} has one look; else lower objective.beta_kl_s"
             )
-        if self.memorised > MEMORISED:
+        if self.kl_generalization_gap > MEMORISED:
             found[f"{self.to}, memorised"] = (
-                f"{self.to}: the encoder knows the training images by heart (KL_s of held-out ones is "
-                f"{self.memorised:.1f} nats higher); model.safetensors keeps the best; take more images or less time"
+                f"{self.to}: the encoder memorizes the training images (KL_s of held-out ones is "
+                f"{self.kl_generalization_gap:.1f} nats higher); model.safetensors keeps the best; "
+                "take more images or less time"
             )
         return found
 
 
-class Judge:
+class ModelSelector:
     """Scores the models of one run, always on the same images and random styles."""
 
     def __init__(self, names: Sequence[str], held_out: Sequence[Tensor], trained: Sequence[Tensor]) -> None:
@@ -125,33 +128,33 @@ class Judge:
         return held_out, trained
 
     @torch.no_grad()
-    def score(self, model: Model) -> list[Way]:
-        """One `Way` for every ordered pair of domains. `model` computes in float32, on its own device."""
+    def score(self, model: Model) -> list[DirectionScore]:
+        """One `DirectionScore` for every ordered pair of domains. `model` computes in float32, on its own device."""
         self.features.to(next(model.parameters()).device)
         sources, real = self._fixed
         seen = [self._kl(model, x, d) for d, x in enumerate(self.trained)]
         unseen = [self._kl(model, x, d) for d, x in enumerate(self.held_out)]
-        ways = []
+        direction_scores = []
         for a, b in permutations(range(len(self.names)), 2) if len(self.names) > 1 else [(0, 0)]:
             features, one_style, (cycle, diversity, energy, at_mean) = self._translations(model, a, b)
             mean, std = real[b].mean(0), real[b].std(0)
             std = std.clamp_min(max(RARE * std.mean().item(), ALIKE))
             moved, target, source = ((f - mean) / std for f in (features, real[b], sources[a]))
-            ways.append(
-                Way(
+            direction_scores.append(
+                DirectionScore(
                     source=self.names[a],
                     to=self.names[b],
                     distance=kernel_distance(moved, target),
                     identity=kernel_distance(source, target),
                     cycle=cycle,
-                    spread=((features if a == b else one_style).std(0) / std).mean().item(),
+                    feature_std_ratio=((features if a == b else one_style).std(0) / std).mean().item(),
                     diversity=diversity,
-                    gap=energy - unseen[b],
-                    memorised=unseen[b] - seen[b],
-                    muddle=(at_mean + ALIKE) / (energy + ALIKE),
+                    energy_gap=energy - unseen[b],
+                    kl_generalization_gap=unseen[b] - seen[b],
+                    mean_style_energy_ratio=(at_mean + ALIKE) / (energy + ALIKE),
                 )
             )
-        return ways
+        return direction_scores
 
     def _translations(self, model: Model, a: int, b: int) -> tuple[Tensor, Tensor, list[float]]:
         """Features of the held-out images of `a` in `b`, in random styles and in the prior's mean (n, D); the means of
@@ -184,13 +187,13 @@ class Judge:
         return over_batches(measure, images, device)
 
 
-def value(ways: Sequence[Way]) -> float:
-    """The score of a model: the mean over all ways, lower is better."""
-    return sum(way.value for way in ways) / len(ways)
+def value(direction_scores: Sequence[DirectionScore]) -> float:
+    """The score of a model: the mean over all direction_scores, lower is better."""
+    return sum(way.value for way in direction_scores) / len(direction_scores)
 
 
-def usual_styles(ways: Sequence[Way]) -> dict[str, str]:
+def default_styles(direction_scores: Sequence[DirectionScore]) -> dict[str, str]:
     """The style that translations to each domain take where none is asked for: "mean", or "random" where the domain has
     many looks and the prior's mean, in the middle of them, is none."""
-    varied = {way.to for way in ways if way.muddle > MUDDLED}
-    return {way.to: "random" if way.to in varied else "mean" for way in ways}
+    varied = {way.to for way in direction_scores if way.mean_style_energy_ratio > MUDDLED}
+    return {way.to: "random" if way.to in varied else "mean" for way in direction_scores}

@@ -46,6 +46,6 @@ def grid(
     return np.array(sheet)
 
 
-def sheet(rows: Sequence[Sequence[UInt8]] | UInt8, labels: Labels = ()) -> UInt8:
+def image_grid(rows: Sequence[Sequence[UInt8]] | UInt8, labels: Labels = ()) -> UInt8:
     """Rows of pictures (H, W, C) of one size as a picture (H', W', 3), its tiles large enough to look at."""
     return grid(list(map(list, rows)), row_labels=labels, scale=-(-TILE // rows[0][0].shape[0]))
