@@ -29,7 +29,7 @@ def diverging(out: Path, times: int, **train: object) -> tuple[Trainer, list[str
         visits += trainer.state.step == 5
         bad = trainer.state.step == 5 and visits <= times
         made = plain(x, beta_neg)
-        return made._replace(both=made.shared * float("nan")) if bad else made
+        return made._replace(shared=made.shared * float("nan")) if bad else made
 
     trainer.train_step._losses = losses  # type: ignore[method-assign]
     return trainer, said

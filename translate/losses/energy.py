@@ -106,7 +106,9 @@ class EnergyQuantiles:
 
     def percentile(self, energy: float) -> float:
         """The percentage of the images whose energy is lower, 0 to 100, linear between the levels; 100 for NaN."""
-        return float(np.nan_to_num(100 * np.interp(energy, self.quantiles, self.levels), nan=100.0))
+        # Between quantiles that differ by less than a normal number, the slope overflows.
+        share = np.nan_to_num(np.interp(energy, self.quantiles, self.levels), nan=1.0)
+        return 100 * float(np.clip(share, 0, 1))
 
     def limit(self, level: float) -> float:
         """The quantile at a level in (0, 1]. Raises ValueError for others."""
