@@ -145,7 +145,7 @@ def test_an_energy_gap_of_the_wrong_sign_has_a_number() -> None:
 
 def test_training_images_known_by_heart_have_a_number() -> None:
     assert (
-        "by heart"
+        "memorizes"
         in DirectionScore(**{**vars(scores(styled)[0]), "kl_generalization_gap": MEMORISED + 1}).warnings(True)[
             "B, memorised"
         ]

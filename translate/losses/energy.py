@@ -106,9 +106,12 @@ class EnergyQuantiles:
 
     def percentile(self, energy: float) -> float:
         """The percentage of the images whose energy is lower, 0 to 100, linear between the levels; 100 for NaN."""
+        share = np.interp(energy, self.quantiles, self.levels)
         # Between quantiles that differ by less than a normal number, the slope overflows.
-        share = np.nan_to_num(np.interp(energy, self.quantiles, self.levels), nan=1.0)
-        return 100 * float(np.clip(share, 0, 1))
+        below = max(int(np.searchsorted(self.quantiles, energy, side="left")) - 1, 0)
+        above = min(int(np.searchsorted(self.quantiles, energy, side="right")), len(self.levels) - 1)
+        share = np.clip(np.nan_to_num(share, nan=1.0), self.levels[below], self.levels[above])
+        return 100 * float(share)
 
     def limit(self, level: float) -> float:
         """The quantile at a level in (0, 1]. Raises ValueError for others."""

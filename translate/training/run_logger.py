@@ -33,6 +33,8 @@ class RunLogger:
         Raises:
             ValueError: Where they cannot be removed.
         """
+        if not self.path.is_dir():
+            return
         stale = [self.path / f"{name}.jsonl" for name in LOGS]
         stale += (self.path / "samples").glob("step_*.png")
         # The newest state by number is the one to go back to, which must not be another run's.
