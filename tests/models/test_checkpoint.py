@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from translate.config import Config, from_dict
-from translate.models.checkpoint import FORMAT, KEY, load_model, save_model
+from translate.models.checkpoint import load_model, save_model
+from translate.models.metadata import FORMAT, KEY
 from translate.models.networks import Model
 from translate.training.checkpoint import load_state, save_state
 

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
 from tests._helpers.folders import shorten
-from translate.models.checkpoint import KEY, load_tensors, save_tensors
+from translate.models.checkpoint import load_tensors, save_tensors
+from translate.models.metadata import KEY
 
 pytestmark = pytest.mark.usefixtures("no_lpips_weights")
 

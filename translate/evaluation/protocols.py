@@ -1,4 +1,4 @@
-"""How good a model, or a folder of results, is on test images: files in, plain data out; see `measuring`, `pairs`."""
+"""How good a model, or a folder of results, is on test images: files in, plain data out."""
 
 from __future__ import annotations
 

@@ -24,18 +24,6 @@ from translate.io.files import atomic, sha256
 from translate.models.metadata import FORMAT, KEY, parse_metadata
 from translate.models.networks import Model
 
-__all__ = [
-    "FORMAT",
-    "KEY",
-    "ModelFile",
-    "load_model",
-    "load_tensors",
-    "save_model",
-    "save_tensors",
-    "default_style",
-]
-
-
 # Tensors that earlier versions wrote under other names.
 OLD_TENSOR_NAMES = (
     (re.compile(r"\bbeside\b"), "encoder_blocks"),
@@ -75,7 +63,7 @@ class SkipInitialization(TorchFunctionMode):
 
 
 def default_style(summary: dict[str, Any], domain: str) -> str:
-    """What a model's training (selection.py) says for translations to a domain, "mean" or "random"; else "mean"."""
+    """What a model's training (validation.py) says for translations to a domain, "mean" or "random"; else "mean"."""
     styles = summary.get("styles")
     return "random" if isinstance(styles, dict) and styles.get(domain) == "random" else "mean"
 

@@ -143,16 +143,16 @@ class Warp(nn.Module):
 
     @staticmethod
     def warp_subpixel(h: Tensor, flow: Tensor, theta: Tensor) -> Tensor:
-        """`warp` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by half a theta, a pixel is
+        """`warp` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by half a place, a pixel is
         another one of the four, which a mean of neighbouring places does not say. -> like h."""
         moved = F.pixel_unshuffle(Warp.warp(F.pixel_shuffle(h, 2), flow, theta), 2)
         return moved.contiguous(memory_format=torch.channels_last)  # forgotten on the way, convolutions want it
 
     @staticmethod
     def warp(h: Tensor, flow: Tensor, theta: Tensor) -> Tensor:
-        """Samples features h (B, W, H', W') where `theta` (B, 2, 3), see frames.py, says and the flow (B, 2, h, w) from
-        there, in float32. -> like h."""
-        if has_torch_function((h, flow)):  # maps that are read in strips (tiles.py)
+        """Samples features h (B, W, H', W') where `theta` (B, 2, 3), see alignment.py, says and the flow (B, 2, h, w)
+        from there, in float32. -> like h."""
+        if has_torch_function((h, flow)):  # maps that are read in strips (tiling.py)
             return handle_torch_function(Warp.warp, (h, flow), h, flow, theta)
         height, width = h.shape[-2:]
         factor = height / flow.shape[-2]  # a pixel of the flow's map in pixels of h

@@ -78,7 +78,7 @@ class Encoder(nn.Module):
         self.style_norm = AdaGroupNorm(deep, model.condition)
         self.dropout = nn.Dropout(model.style_dropout)
         # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
-        # One latent says where things are, too: its head sees every theta, and is tied to the training size.
+        # One latent says where things are, too: its head sees every place, and is tied to the training size.
         seen = deep * (config.data.size // model.stride) ** 2 if self.one_latent else 2 * deep
         self.style_head = nn.Linear(seen, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)

@@ -24,7 +24,7 @@ class TrainState:
     beta_neg: float | None = None  # set once, when warm-up ends
     introspective_start: int = 0  # the step at which that was
     rollbacks: int = 0  # times the run has diverged; each halves the learning rate
-    best_value: float | None = None  # the best score so far, lower is better (selection.py)
+    best_value: float | None = None  # the best score so far, lower is better (validation.py)
     best_step: int = 0  # when the last model was scored that was as good
 
     def values(self) -> dict[str, Any]:

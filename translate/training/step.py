@@ -26,7 +26,7 @@ from translate.training.compiling import compile_networks, uncompile, while_comp
 class TrainStep:
     """The networks, their optimizers and their average; it knows of no files and of no clock.
 
-    frames (n, 2, 3): see frames.py; without them translations start where their inputs are. Weights and noise follow
+    frames (n, 2, 3): see alignment.py; without them translations start where their inputs are. Weights and noise follow
     from config.train.seed.
     """
 
@@ -63,7 +63,7 @@ class TrainStep:
         compile_networks(self.model)
         try:
             self.gradients(x, 0, None)
-        except Exception as error:  # compilers fail in many direction_scores
+        except Exception as error:  # compilers fail in many ways
             uncompile(self.model)
             self.compiled = False
             reason = str(error).strip().splitlines() or [type(error).__name__]

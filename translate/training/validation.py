@@ -188,7 +188,7 @@ class ModelSelector:
 
 
 def value(direction_scores: Sequence[DirectionScore]) -> float:
-    """The score of a model: the mean over all direction_scores, lower is better."""
+    """The score of a model: the mean over all directions, lower is better."""
     return sum(way.value for way in direction_scores) / len(direction_scores)
 
 
