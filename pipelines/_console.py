@@ -1,4 +1,6 @@
-"""What the commands share at the terminal: results on stdout, words and progress on stderr, errors in one line."""
+"""What the commands share at the terminal: results on stdout, words and progress on stderr, errors
+in one line.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 LpipsName = Literal["alex", "vgg", "squeeze"]
 LpipsNet = Annotated[LpipsName, typer.Option("--lpips-net", help="LPIPS network.")]
 LpipsWeights = Annotated[
-    Path | None, typer.Option("--lpips-weights", help="Its weights: safetensors with torchvision's features.* tensors.")
+    Path | None,
+    typer.Option(
+        "--lpips-weights", help="Its weights: safetensors with torchvision's features.* tensors."
+    ),
 ]
 
 
@@ -38,7 +43,9 @@ def result(data: dict[str, Any], text: str, as_json: bool) -> None:
 
 
 def failed(lines: Sequence[str], whole_list: object) -> None:
-    """Names what failed, the first of it at least, on stderr; `whole_list` is where all of it can be read."""
+    """Names what failed, the first of it at least, on stderr; `whole_list` is where all of it can
+    be read.
+    """
     for line in lines[:MOST_LISTED]:
         say(f"failed {line}")
     if len(lines) > MOST_LISTED:
@@ -55,7 +62,11 @@ def training_progress() -> Iterator[Callable[[TrainProgress], None]]:
     if not console.is_terminal:
         yield lambda tick: say(_tick_line(tick))
         return
-    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.percentage:3.0f} %  {task.description}"))
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %  {task.description}"),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda tick: bar.update(task, completed=tick.progress, description=_tick_line(tick))
@@ -72,7 +83,13 @@ def _tick_line(tick: TrainProgress) -> str:
 def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
     """A bar with a rate and time left on a terminal; elsewhere a line at the end."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     if not console.is_terminal:

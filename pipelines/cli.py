@@ -1,4 +1,6 @@
-"""The `introshift` command. Heavy imports stay inside the commands, so that --help answers at once."""
+"""The `introshift` command. Heavy imports stay inside the commands, so that --help answers at
+once.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from pipelines import (
 
 
 class OneLineErrors(TyperGroup):
-    """Ends every user's mistake with one line on stderr and exit code 2; a traceback only with --debug.
+    """Ends every user's mistake with one line on stderr and exit code 2; a traceback only with
+    --debug.
 
     --debug is an option of this group and of every command below it, so that the parser tells it
     from the same word as another option's value or after --.

@@ -16,12 +16,19 @@ def command(
     truth: Annotated[
         Path,
         typer.Argument(
-            metavar="TRUTH_DIR", help="Folder of what they should be; names pair them, or sets are compared."
+            metavar="TRUTH_DIR",
+            help="Folder of what they should be; names pair them, or sets are compared.",
         ),
     ],
-    source: Annotated[Path | None, typer.Option(help="Folder of the inputs, for the identity baseline.")] = None,
-    size: Annotated[int | None, typer.Option(min=11, help="Bring everything to this size first.")] = None,
-    resize: Annotated[bool, typer.Option("--resize", help="Bring results to the size of their truth.")] = False,
+    source: Annotated[
+        Path | None, typer.Option(help="Folder of the inputs, for the identity baseline.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=11, help="Bring everything to this size first.")
+    ] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Bring results to the size of their truth.")
+    ] = False,
     out: Out = None,
     lpips_net: LpipsNet = "alex",
     lpips_weights: LpipsWeights = None,
@@ -38,6 +45,16 @@ def command(
     thresholds = [parse_threshold(text) for text in fail_if or []]
     with count_progress("measuring") as progress:
         evaluation = compare(
-            results, truth, source, size, resize, lpips_net, lpips_weights, device, seed, allow_missing, progress
+            results,
+            truth,
+            source,
+            size,
+            resize,
+            lpips_net,
+            lpips_weights,
+            device,
+            seed,
+            allow_missing,
+            progress,
         )
     report_results(evaluation, out, thresholds, as_json)

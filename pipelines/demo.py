@@ -12,7 +12,10 @@ from pipelines._console import Device, Json, count_progress, result, say
 
 
 def command(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for data, run, translations and report.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="New folder for data, run, translations and report."),
+    ],
     minutes: Annotated[float, typer.Option(min=0.01, help="Training time.")] = 8.0,
     device: Device = "auto",
     as_json: Json = False,
@@ -61,9 +64,15 @@ def command(
     }
     minutes_in_all = (time.perf_counter() - start) / 60
     took = f"{summary['step']} steps in {summary['seconds'] / 60:.1f} minutes, {minutes_in_all:.1f} in all"
-    text = "\n".join([table(evaluation), "", took, *(f"{name}: {path}" for name, path in paths.items())])
+    text = "\n".join(
+        [table(evaluation), "", took, *(f"{name}: {path}" for name, path in paths.items())]
+    )
     result(
-        {**asdict(evaluation), "paths": {name: str(path) for name, path in paths.items()}, "training": summary},
+        {
+            **asdict(evaluation),
+            "paths": {name: str(path) for name, path in paths.items()},
+            "training": summary,
+        },
         text,
         as_json,
     )

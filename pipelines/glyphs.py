@@ -11,12 +11,19 @@ from pipelines._console import Json, Seed, result
 
 
 def command(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write trainA, trainB, testA, testB into.")],
-    size: Annotated[int, typer.Option(min=16, max=512, help="Side of the pictures in pixels.")] = 32,
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="Folder to write trainA, trainB, testA, testB into."),
+    ],
+    size: Annotated[
+        int, typer.Option(min=16, max=512, help="Side of the pictures in pixels.")
+    ] = 32,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write the embedded data set: characters of two typefaces, unpaired for training, paired for testing."""
+    """Write the embedded data set: characters of two typefaces, unpaired for training, paired for
+    testing.
+    """
     from translate.data.glyphs import write_glyphs
 
     counts = write_glyphs(out, size, seed)

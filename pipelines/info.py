@@ -12,7 +12,9 @@ from pipelines._console import Json, result
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
-    config: Annotated[bool, typer.Option("--config", help="Print the whole config as YAML instead.")] = False,
+    config: Annotated[
+        bool, typer.Option("--config", help="Print the whole config as YAML instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say what a model file holds: domains, size, training, parameters, SHA-256."""

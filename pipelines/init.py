@@ -18,9 +18,12 @@ def command(
             help="A folder of pictures for each domain: A, B and so on; one alone can be drawn from, not translated.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Config file to write.")] = Path("introshift.yaml"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Config file to write.")] = Path(
+        "introshift.yaml"
+    ),
     size: Annotated[
-        int | None, typer.Option(min=8, max=2048, help="Training size in pixels; default: from the pictures.")
+        int | None,
+        typer.Option(min=8, max=2048, help="Training size in pixels; default: from the pictures."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing config.")] = False,
     as_json: Json = False,
@@ -37,7 +40,9 @@ def command(
     if out.exists() and not force:
         raise ValueError(f"{out}: exists already; give another -o or --force")
     if len(folders) > len(ascii_uppercase):
-        raise ValueError(f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} by hand")
+        raise ValueError(
+            f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} by hand"
+        )
     make_way(out)
     values = suggest_config(dict(zip(ascii_uppercase, folders, strict=False)), size)
     from_dict(values, str(out))

@@ -20,11 +20,17 @@ def command(
     out: Annotated[Path, typer.Argument(metavar="OUT.png", help="Picture to write.")],
     domain: Annotated[str, typer.Option("--domain", help="Domain of the pictures.")],
     to: Annotated[
-        str | None, typer.Option("--to", help="Domain to draw in, between two random styles; default: their own.")
+        str | None,
+        typer.Option(
+            "--to", help="Domain to draw in, between two random styles; default: their own."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(min=2, help="Columns, the ends included.")] = 8,
     gif: Annotated[
-        Path | None, typer.Option(metavar="FILE.gif", help="Animation to write: the three side by side, to and fro.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.gif", help="Animation to write: the three side by side, to and fro."
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -42,13 +48,21 @@ def command(
         if path is not None:
             make_way(path)
     predictor = Predictor.load(model, device)
-    a, b = read_square(first, predictor), read_square(second, predictor)
+    a = read_square(first, predictor)
+    b = read_square(second, predictor)
     rows = interpolate(predictor, a, b, domain, to, steps, seed)
     if gif is not None:
         there = [image_grid([row]) for row in rows.swapaxes(0, 1)]
         write_gif(gif, [*there, *there[-2:0:-1]])
     names = ROWS if len(rows) == len(ROWS) else ONE_LATENT
     write_image(out, image_grid(rows, names))
-    text = f"{out}: {steps} steps in {', '.join(names)}" + ("" if gif is None else f"; animation: {gif}")
-    data = {"out": str(out), "gif": None if gif is None else str(gif), "rows": names, "steps": steps}
+    text = f"{out}: {steps} steps in {', '.join(names)}" + (
+        "" if gif is None else f"; animation: {gif}"
+    )
+    data = {
+        "out": str(out),
+        "gif": None if gif is None else str(gif),
+        "rows": names,
+        "steps": steps,
+    }
     result(data | {"domain": domain, "to": to or domain}, text, as_json)

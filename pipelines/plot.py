@@ -11,8 +11,12 @@ from pipelines._console import Json, result
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, with its stats.jsonl.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help=".png, .svg or .pdf; default RUN/curves.png.")] = None,
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a run, with its stats.jsonl.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help=".png, .svg or .pdf; default RUN/curves.png.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw what a run logged over its steps; it may still be running."""

@@ -20,11 +20,16 @@ SHOWN = 12  # columns of the grid at most
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
-    inputs: Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")],
+    inputs: Annotated[
+        Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")
+    ],
     domain: Annotated[str, typer.Option("--domain", help="Domain of IN.")],
     grid: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Picture to write: originals above reconstructions.")
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Picture to write: originals above reconstructions."),
     ] = None,
     scale: Scale = "model",
     format: Format = "keep",
@@ -33,8 +38,9 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw every picture of a folder again from its own content and style; `translate` with --style own has more
-    options."""
+    """Draw every picture of a folder again from its own content and style; `translate` with
+    --style own has more options.
+    """
     from translate.inference.translator import Translator
     from translate.io.files import make_way
     from translate.io.images import format_from_suffix, write_image
@@ -45,12 +51,20 @@ def command(
         make_way(grid)
     translator = Translator.load(model, device, scale=scale)
     data, text, failures = run(
-        translator, inputs, out, domain, "reconstruct", style="own", format=format, suffix=suffix,
+        translator,
+        inputs,
+        out,
+        domain,
+        "reconstruct",
+        style="own",
+        format=format,
+        suffix=suffix,
         skip_existing=skip_existing,
-    )  # fmt: skip
+    )
     if grid is not None and (shown := _shown(inputs, out, translator.config.data)):
         write_image(grid, image_grid(list(zip(*shown, strict=True))))
-        data, text = {**data, "grid": str(grid)}, f"{text}; grid: {grid}"
+        data = {**data, "grid": str(grid)}
+        text = f"{text}; grid: {grid}"
     result(data, text, as_json)
     if failures:
         raise typer.Exit(1)
@@ -61,9 +75,13 @@ def _shown(inputs: Path, out: Path, config: DataConfig) -> list[tuple[UInt8, UIn
     from translate.data.dataset import load_square
     from translate.io.files import evenly_spaced
 
-    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     done = [(line["source"], line["output"]) for line in lines if line["output"]]
-    root, config = inputs if inputs.is_dir() else inputs.parent, config.model_copy(update={"load_size": None})
+    root = inputs if inputs.is_dir() else inputs.parent
+    config = config.model_copy(update={"load_size": None})
     return [
         (load_square(root / source, config), load_square(out / output, config))
         for source, output in evenly_spaced(done, SHOWN)

@@ -19,17 +19,30 @@ WHOLE_LIST = "the result of --json"
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
-    inputs: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures, or one picture.")],
+    inputs: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of pictures, or one picture.")
+    ],
     domain: Annotated[str, typer.Option("--domain", help="Domain that they are taken for.")],
     reject: Annotated[
-        float, typer.Option(metavar="QUANTILE", help="Flag what lies beyond this quantile of the training images.")
+        float,
+        typer.Option(
+            metavar="QUANTILE", help="Flag what lies beyond this quantile of the training images."
+        ),
     ] = 0.999,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="Instead of a table.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="Instead of a table.")
+    ] = None,
     reference: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Pictures that say what is usual instead of the training's.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Pictures that say what is usual instead of the training's."
+        ),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Foreign pictures: how well are they told from those in DIR?")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Foreign pictures: how well are they told from those in DIR?"
+        ),
     ] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -70,12 +83,20 @@ def command(
     beyond = sum(row.rejected for row in rows)
     text = f"{len(rows)} measured, {beyond} beyond the {reject:g} quantile of {domain}, {len(failures)} failed"
     if told:
-        text += f"\nAUROC against {against}: " + ", ".join(f"{part} {value:.3f}" for part, value in told.items())
+        text += f"\nAUROC against {against}: " + ", ".join(
+            f"{part} {value:.3f}" for part, value in told.items()
+        )
     data = {
-        "domain": domain, "reject": reject, "limit": usual.limit(reject), "measured": len(rows), "rejected": beyond,
-        "failures": failures, "auroc": told, "out": None if out is None else str(out),
+        "domain": domain,
+        "reject": reject,
+        "limit": usual.limit(reject),
+        "measured": len(rows),
+        "rejected": beyond,
+        "failures": failures,
+        "auroc": told,
+        "out": None if out is None else str(out),
         "scores": [asdict(row) for row in rows],
-    }  # fmt: skip
+    }
     result(data, f"{_table(rows)}\n{text}" if out is None else f"{out}: {text}", as_json)
     if failures:
         raise typer.Exit(1)
@@ -86,7 +107,8 @@ def _table(rows: list[Score]) -> str:
 
     lines = ["    energy      L_r     KL_c     KL_s percentile"]
     for row in rows:
-        name, flag = readable(row.source), "beyond" if row.rejected else ""
+        name = readable(row.source)
+        flag = "beyond" if row.rejected else ""
         numbers = f"{row.energy:10.5f} {row.rec:8.1f} {row.kl_c:8.1f} {row.kl_s:8.2f} {row.percentile:10.2f}"
         lines.append(f"{numbers} {flag:6} {name}")
     return "\n".join(lines)

@@ -12,12 +12,19 @@ from pipelines._console import Device, Json, result
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
-    contents: Annotated[Path, typer.Argument(metavar="CONTENT_DIR", help="Pictures of one domain: the first row.")],
-    styles: Annotated[Path, typer.Argument(metavar="STYLE_DIR", help="Pictures of the other: the first column.")],
+    contents: Annotated[
+        Path, typer.Argument(metavar="CONTENT_DIR", help="Pictures of one domain: the first row.")
+    ],
+    styles: Annotated[
+        Path, typer.Argument(metavar="STYLE_DIR", help="Pictures of the other: the first column.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT.png", help="Picture to write.")],
-    to: Annotated[str | None, typer.Option("--to", help="Domain of STYLE_DIR; default: the model's last.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Domain of STYLE_DIR; default: the model's last.")
+    ] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="Domain of CONTENT_DIR, where the model has more than two.")
+        str | None,
+        typer.Option("--from", help="Domain of CONTENT_DIR, where the model has more than two."),
     ] = None,
     columns: Annotated[int, typer.Option(min=1, help="Contents at most, evenly spaced.")] = 8,
     rows: Annotated[int, typer.Option(min=1, help="Styles at most, evenly spaced.")] = 8,
@@ -36,9 +43,12 @@ def command(
     names = translator.config.data.names
     domains = translator.domains(to or names[-1], source)
     first_row, first_column = (
-        spread_of(folder, count, translator.config.data) for folder, count in ((contents, columns), (styles, rows))
+        spread_of(folder, count, translator.config.data)
+        for folder, count in ((contents, columns), (styles, rows))
     )
     write_image(out, swap_figure(translator.model, first_row, first_column, *domains))
     source, to = (names[domain] for domain in domains)
     text = f"{out}: {len(first_row)} contents of {source} in {len(first_column)} styles of {to}"
-    result({"out": str(out), "contents": len(first_row), "styles": len(first_column)}, text, as_json)
+    result(
+        {"out": str(out), "contents": len(first_row), "styles": len(first_column)}, text, as_json
+    )

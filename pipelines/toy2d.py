@@ -17,13 +17,19 @@ def command(
         Literal["8gaussians", "2spirals", "checkerboard", "rings"],
         typer.Argument(metavar="NAME", help="Set of points."),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for toy2d.png and metrics.json.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for toy2d.png and metrics.json.")
+    ],
     seed: Seed = 0,
-    steps: Annotated[int, typer.Option(min=15, help="Steps of each model; schedules follow.")] = 30_000,
+    steps: Annotated[
+        int, typer.Option(min=15, help="Steps of each model; schedules follow.")
+    ] = 30_000,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train both models on points in the plane; draw samples and density, measure KL and JSD to the data."""
+    """Train both models on points in the plane; draw samples and density, measure KL and JSD to
+    the data.
+    """
     import time
     from dataclasses import asdict
 
@@ -35,9 +41,11 @@ def command(
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file; name a folder")
-    toy, chosen = TOYS[name], choose_device(device)
+    toy = TOYS[name]
+    chosen = choose_device(device)
     keep_freed_memory()
-    models, seconds = {}, {}
+    models = {}
+    seconds = {}
     for title, introspective in (("Soft-IntroVAE", True), ("VAE", False)):
         start = time.process_time()
         with count_progress(f"training the {title}", "steps") as progress:
@@ -61,5 +69,9 @@ def command(
     for title, m in matches.items():
         row = f"{title:14}{m.kl:8.3f}{m.jsd:8.3f}{m.kl_5000:10.3f}{m.jsd_5000:10.3f}"
         rows.append(row + (f"{m.elbo:8.4f}" if m.elbo is not None else ""))
-    values = {**facts, "out": str(out), "matches": {title: asdict(value) for title, value in matches.items()}}
+    values = {
+        **facts,
+        "out": str(out),
+        "matches": {title: asdict(value) for title, value in matches.items()},
+    }
     result(values, "\n".join([*rows, str(out / "toy2d.png")]), as_json)

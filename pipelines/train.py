@@ -10,26 +10,40 @@ import typer
 
 from pipelines._console import Device, Json, result, say, training_progress
 
-DIVERGED, INTERRUPTED = 4, 130  # exit codes
+# exit codes
+DIVERGED = 4
+INTERRUPTED = 130
 
 
 def command(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config; introshift init writes one.")],
-    data: Annotated[Path | None, typer.Option(help="Folder with trainA and trainB; replaces data.root.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME of the config.")] = None,
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="YAML config; introshift init writes one.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with trainA and trainB; replaces data.root.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; default runs/NAME of the config.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a setting.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the run folder.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="With --resume: go on although settings or data differ.")
     ] = False,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes; schedules follow.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop after so many minutes; schedules follow.")
+    ] = None,
     device: Device = "auto",
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model; the result is RUN/model.safetensors, the best by its score on held-out images."""
+    """Train a model; the result is RUN/model.safetensors, the best by its score on held-out
+    images.
+    """
     given = {
         "train.max_minutes": max_minutes,
         "train.precision": precision,
@@ -76,9 +90,13 @@ def train(
         raise ValueError("--force goes with --resume; to start anew, give another --out")
     states = list((run / "state").glob("step_*.safetensors"))
     if not resume and (states or (run / "model.safetensors").exists()):
-        raise ValueError(f"{run}: holds a run already; --resume continues it, another --out starts anew")
+        raise ValueError(
+            f"{run}: holds a run already; --resume continues it, another --out starts anew"
+        )
     if resume and not states:
-        raise ValueError(f"{run}: no training state to resume from; leave out --resume to start anew")
+        raise ValueError(
+            f"{run}: no training state to resume from; leave out --resume to start anew"
+        )
 
     from translate.data.dataset import load_domains
     from translate.runtime.device import keep_freed_memory

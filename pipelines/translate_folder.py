@@ -17,19 +17,29 @@ if TYPE_CHECKING:
     from translate.inference.translator import Translator
 
 Scale = Annotated[
-    str, typer.Option(help="model: through the training size and back; native: at the picture's own resolution.")
+    str,
+    typer.Option(
+        help="model: through the training size and back; native: at the picture's own resolution."
+    ),
 ]
 Format = Annotated[str, typer.Option(help="keep, png, jpg or webp.")]
 Suffix = Annotated[str, typer.Option(help="Text appended to output names.")]
-SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")
+]
 
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
     inputs: Annotated[
-        Path, typer.Argument(metavar="IN", help="Folder of pictures, one picture, or - for a list on standard input.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="Folder of pictures, one picture, or - for a list on standard input."
+        ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")
+    ],
     to: Annotated[str, typer.Option("--to", help="Domain to translate to.")],
     source: Annotated[
         str | None, typer.Option("--from", help="Domain of IN, where the model has more than two.")
@@ -44,29 +54,46 @@ def command(
     ] = "auto",
     samples: Annotated[int, typer.Option(min=1, help="Translations of each picture.")] = 1,
     seed: Seed = 0,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")
+    ] = None,
     scale: Scale = "model",
     tile: Annotated[
-        int, typer.Option(min=1, metavar="PX", help="With --scale native: in strips beyond so many pixels squared.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="PX",
+            help="With --scale native: in strips beyond so many pixels squared.",
+        ),
     ] = 512,
     background: Annotated[
         str | None,
-        typer.Option(metavar="COLOUR", help="Behind transparency: R,G,B, a name or #hex; default: as trained."),
+        typer.Option(
+            metavar="COLOUR",
+            help="Behind transparency: R,G,B, a name or #hex; default: as trained.",
+        ),
     ] = None,
     format: Format = "keep",
     suffix: Suffix = "",
     on_error: Annotated[str, typer.Option(help="continue or stop.")] = "continue",
     skip_existing: SkipExisting = False,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares; default: by torchrun's RANK, else all.")
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Do the I-th of N shares; default: by torchrun's RANK, else all."
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that read and write pictures; default: by cores.")
+        int | None,
+        typer.Option(min=1, help="Threads that read and write pictures; default: by cores."),
     ] = None,
     max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger pictures.")] = 178_000_000,
     reject: Annotated[
         float | None,
-        typer.Option(metavar="QUANTILE", help="Warn, in the manifest, of pictures unlike the training's; try 0.999."),
+        typer.Option(
+            metavar="QUANTILE",
+            help="Warn, in the manifest, of pictures unlike the training's; try 0.999.",
+        ),
     ] = None,
     reject_skip: Annotated[
         bool, typer.Option("--reject-skip", help="Do not translate those that --reject finds.")
@@ -76,21 +103,40 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Translate every picture of a folder; OUT/manifest.jsonl has a line for each file."""
-    share, colour = _share(shard), None if background is None else _colour(background)
+    share = _share(shard)
+    colour = None if background is None else _colour(background)
 
     import torch
 
     from translate.inference.translator import Translator
 
-    if shard is None and share[1] > 1 and torch.cuda.is_available():  # under torchrun: a device each
+    # under torchrun: a device each
+    if shard is None and share[1] > 1 and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-    translator = Translator.load(model, device, precision, background=colour, scale=scale, tile=tile)
+    translator = Translator.load(
+        model, device, precision, background=colour, scale=scale, tile=tile
+    )
     data, text, failures = run(
-        translator, _listed() if str(inputs) == "-" else inputs, out, to, "translat", source=source, style=style,
-        seed=seed, samples=samples, batch_size=batch_size, format=format, suffix=suffix, on_error=on_error,
-        skip_existing=skip_existing, workers=workers, max_pixels=max_pixels, shard=share, reject=reject,
+        translator,
+        _listed() if str(inputs) == "-" else inputs,
+        out,
+        to,
+        "translat",
+        source=source,
+        style=style,
+        seed=seed,
+        samples=samples,
+        batch_size=batch_size,
+        format=format,
+        suffix=suffix,
+        on_error=on_error,
+        skip_existing=skip_existing,
+        workers=workers,
+        max_pixels=max_pixels,
+        shard=share,
+        reject=reject,
         reject_skip=reject_skip,
-    )  # fmt: skip
+    )
     result(data, text, as_json)
     if failures:
         raise typer.Exit(1)
@@ -99,7 +145,8 @@ def command(
 def run(
     translator: Translator, inputs: Inputs, out: Path, to: str, verb: str, **options: Any
 ) -> tuple[dict[str, Any], str, int]:
-    """Translates a folder with a bar and names failures. Returns the result for programs, for people, and failures.
+    """Translates a folder with a bar and names failures. Returns the result for programs, for
+    people, and failures.
 
     `verb` is what is done, less the ending: translat, reconstruct.
     """
@@ -109,7 +156,9 @@ def run(
         with terminable(), count_progress(f"{verb}ing") as progress:
             done = translator.translate_folder(inputs, out, to, progress=progress, **options)
     except KeyboardInterrupt:
-        say(f"introshift: interrupted; the same command with --skip-existing does the rest of {out}")
+        say(
+            f"introshift: interrupted; the same command with --skip-existing does the rest of {out}"
+        )
         raise
     failed([f"{name}: {reason}" for name, reason in done.failures], out / "manifest.jsonl")
     text = f"{out}: {done.ok} {verb}ed, {done.skipped} skipped, {done.failed} failed in {done.seconds:.1f} s"
@@ -134,7 +183,8 @@ def _share(text: str | None) -> tuple[int, int]:
 
 def _share_of_environment() -> tuple[int, int]:
     """The share that RANK and WORLD_SIZE name, all without them: half of the pair names none."""
-    rank, size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+    rank = os.environ.get("RANK")
+    size = os.environ.get("WORLD_SIZE")
     if rank is None and size is None:
         return 1, 1
     numbers = rank is not None and size is not None and rank.isdecimal() and size.isdecimal()
@@ -158,5 +208,7 @@ def _colour(text: str) -> tuple[int, int, int]:
         if max(red, green, blue) > 255:
             raise ValueError
     except ValueError:
-        raise ValueError(f"--background {text}: no colour; use R,G,B from 0 to 255, a name or #rrggbb") from None
+        raise ValueError(
+            f"--background {text}: no colour; use R,G,B from 0 to 255, a name or #rrggbb"
+        ) from None
     return red, green, blue

@@ -1,10 +1,13 @@
-"""Fixtures that several test files share: LPIPS weights or their absence, a tiny model file, folders of pictures."""
+"""Fixtures that several test files share: LPIPS weights or their absence, a tiny model file,
+folders of pictures.
+"""
 
 from __future__ import annotations
 
 import os
 
-# Before torch comes in, and for programs that tests start: with tensors so small, threads only wait for each other.
+# Before torch comes in, and for programs that tests start: with tensors so small, threads only wait
+# for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable, Iterable
@@ -27,7 +30,9 @@ from translate.models.checkpoint import save_model
 from translate.models.networks import Model
 
 # A busy machine is no failure; the same examples each time, so that a failure is the change's.
-settings.register_profile("any machine", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any machine")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -38,7 +43,9 @@ def lpips_weights() -> Path:
     """AlexNet's weights: the environment's, else the shared ones, else the test is skipped."""
     path = Path(os.environ.get(ENVIRONMENT) or SHARED / "weights" / "alexnet_features.safetensors")
     if not path.exists():
-        pytest.skip(f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with torchvision's AlexNet features.*")
+        pytest.skip(
+            f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with torchvision's AlexNet features.*"
+        )
     return path
 
 
@@ -79,7 +86,9 @@ def model_file(tmp_path: Path) -> Callable[..., Path]:
 def pictures() -> Callable[..., Path]:
     """Fills a folder with random pictures of the given names (with suffix); returns the folder."""
 
-    def write(folder: Path, names: Iterable[str], size: tuple[int, int] = (16, 16), seed: int = 0) -> Path:
+    def write(
+        folder: Path, names: Iterable[str], size: tuple[int, int] = (16, 16), seed: int = 0
+    ) -> Path:
         rng = np.random.default_rng(seed)
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +116,9 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Translator:
 def inputs(tmp_path: Path) -> Path:
     """Good and bad files of many kinds, 14 good."""
     root = tmp_path / "in"
-    for i, size in enumerate([(1, 1), (200, 50), (50, 200), (16, 16), (17, 16), (16, 16), (33, 20)]):
+    for i, size in enumerate(
+        [(1, 1), (200, 50), (50, 200), (16, 16), (17, 16), (16, 16), (33, 20)]
+    ):
         draw(root / f"{i}.png", *size, seed=i)
     draw(root / "sub" / "deep er" / "ünï 図.png", 20, 20)
     draw(root / "sub" / "photo.JPG", 30, 20)
@@ -124,5 +135,7 @@ def inputs(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples of a property: hypothesis wants no fixture that is made anew for each test."""
+    """One folder for all examples of a property: hypothesis wants no fixture that is made anew for
+    each test.
+    """
     return tmp_path_factory.mktemp("images")

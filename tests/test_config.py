@@ -27,7 +27,9 @@ def test_defaults_survive_yaml() -> None:
     rate=st.floats(1e-8, 1.0),
     beta_neg=st.one_of(st.just("auto"), st.floats(0.01, 1e4)),
     preset=st.sampled_from(sorted(PRESETS)),
-    names=st.lists(st.text("abcXYZ 09-_é", min_size=1, max_size=8), min_size=2, max_size=4, unique=True),
+    names=st.lists(
+        st.text("abcXYZ 09-_é", min_size=1, max_size=8), min_size=2, max_size=4, unique=True
+    ),
 )
 def test_any_valid_config_survives_yaml(
     steps: int, rate: float, beta_neg: object, preset: str, names: list[str]
@@ -55,7 +57,10 @@ def test_any_valid_config_survives_yaml(
         ({"data": {"size": 32, "load_size": 16}}, "data.load_size: 16 is below data.size 32"),
         ({"data": {"background": [1, 2, 300]}}, "data.background: 300 is not allowed"),
         ({"model": {"preset": "huge"}}, "model.preset: 'huge' is not allowed"),
-        ({"objective": {"beta_neg": "sometimes"}}, "objective.beta_neg: 'sometimes' is not allowed"),
+        (
+            {"objective": {"beta_neg": "sometimes"}},
+            "objective.beta_neg: 'sometimes' is not allowed",
+        ),
         ({"objective": {"lambda_cyc": -1}}, "objective.lambda_cyc: -1 is not allowed"),
         ({"train": {"steps": 1.5}}, "train.steps: 1.5 is not allowed"),
         ({"train": {"steps": True}}, "train.steps: True is not allowed"),
@@ -64,7 +69,10 @@ def test_any_valid_config_survives_yaml(
             {"data": {"domains": {}}},
             "data.domains: {} is not allowed; dictionary should have at least 1 item",
         ),
-        ({"model": {"content_channels": 0}}, "model.content_channels: 0 leaves nothing to translate"),
+        (
+            {"model": {"content_channels": 0}},
+            "model.content_channels: 0 leaves nothing to translate",
+        ),
         ([1], "a mapping of sections"),
     ],
 )
@@ -81,7 +89,9 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_numbers_without_a_dot_are_numbers() -> None:
-    config = from_dict(override({}, ["train.learning_rate=1e-4", "data.domains={A: x, B: y, C: z}"]))
+    config = from_dict(
+        override({}, ["train.learning_rate=1e-4", "data.domains={A: x, B: y, C: z}"])
+    )
     assert config.train.learning_rate == 1e-4
     assert config.data.names == ("A", "B", "C")
 
@@ -89,8 +99,15 @@ def test_numbers_without_a_dot_are_numbers() -> None:
 @pytest.mark.parametrize("values", [{}, {"data": {"domains": None}}])
 def test_one_of_the_two_domains_can_be_named_alone(values: dict[str, Any]) -> None:
     data = from_dict(override(values, ["data.domains.A=photos"])).data
-    assert (data.names, data.folder("A"), data.folder("B")) == (("A", "B"), Path("photos"), Path("trainB"))
-    assert from_dict(override(values, ["data.domains.a=x", "data.domains.b=y"])).data.names == ("a", "b")
+    assert (data.names, data.folder("A"), data.folder("B")) == (
+        ("A", "B"),
+        Path("photos"),
+        Path("trainB"),
+    )
+    assert from_dict(override(values, ["data.domains.a=x", "data.domains.b=y"])).data.names == (
+        "a",
+        "b",
+    )
     assert from_dict(override(values, ["data.domains={A: x}"])).data.names == ("A",)
 
 
@@ -173,20 +190,28 @@ def test_aliases_are_refused_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train: {steps: 5}\ndata: {size: 32}\ntrain: {seed: 1}\n", "line 3: the key train is given twice"),
+        (
+            "train: {steps: 5}\ndata: {size: 32}\ntrain: {seed: 1}\n",
+            "line 3: the key train is given twice",
+        ),
         ("train:\n  steps: 5\n  steps: 6\n", "line 3: the key steps is given twice"),
         ("[" * 100_000, "line 1: nested more than 20 levels deep"),
         ("{a: " * 1000, "line 1: nested more than 20 levels deep"),
         ("train: {steps: " + "9" * 5000 + "}", "cannot be read"),
         ("train: {steps: 2026-13-01}", "cannot be read"),
-        ("train: {steps: 0x" + "f" * 5000 + "}", "train.steps: a number of thousands of digits is not allowed"),
+        (
+            "train: {steps: 0x" + "f" * 5000 + "}",
+            "train.steps: a number of thousands of digits is not allowed",
+        ),
         ("train: {learning_rate: 0x" + "f" * 5000 + "}", "train.learning_rate: "),
         ("? [a, b]\n: 1\n", "is not valid YAML"),
         ("1: 2\n", "1: "),
         ("train: {1: 2}\n", "train.1: "),
     ],
 )
-def test_yaml_beyond_what_a_config_needs_is_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_yaml_beyond_what_a_config_needs_is_refused(
+    text: str, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "my.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:

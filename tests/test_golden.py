@@ -1,4 +1,6 @@
-"""What version 0.1.0 wrote, before its code was moved into rooms, is still read and still gives the same pictures."""
+"""What version 0.1.0 wrote, before its code was moved into rooms, is still read and still gives
+the same pictures.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from translate.models.checkpoint import load_tensors, rename_old_tensors
 from translate.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent / "golden"
-OTHER_PROCESSOR = 1e-3  # share of values that may be off by one level of 255: sums are rounded in another order there
+# share of values that may be off by one level of 255: sums are rounded in another order there
+OTHER_PROCESSOR = 1e-3
 
 
 def assert_same(found: np.ndarray, golden: Path) -> None:
@@ -32,7 +35,9 @@ def test_two_domains_translate_as_before(style: str, tmp_path: Path) -> None:
     translator = Translator.load(GOLDEN / "two_domains.safetensors", "cpu")
     translator.translate_folder(GOLDEN / "inputs", tmp_path, "B", style=style, seed=5)
     for i in range(3):
-        assert_same(read_image(tmp_path / f"{i}.png").pixels, GOLDEN / "two_domains" / style / f"{i}.png")
+        assert_same(
+            read_image(tmp_path / f"{i}.png").pixels, GOLDEN / "two_domains" / style / f"{i}.png"
+        )
 
 
 def test_one_domain_samples_and_reconstructs_as_before(tmp_path: Path) -> None:
@@ -40,7 +45,10 @@ def test_one_domain_samples_and_reconstructs_as_before(tmp_path: Path) -> None:
     translator.translate_folder(GOLDEN / "inputs", tmp_path, "A", style="own")
     for i, pixels in enumerate(sample(translator, "A", 3, seed=5)):
         assert_same(pixels, GOLDEN / "one_domain" / "samples" / f"{i}.png")
-        assert_same(read_image(tmp_path / f"{i}.png").pixels, GOLDEN / "one_domain" / "reconstructions" / f"{i}.png")
+        assert_same(
+            read_image(tmp_path / f"{i}.png").pixels,
+            GOLDEN / "one_domain" / "reconstructions" / f"{i}.png",
+        )
 
 
 def test_a_training_state_goes_on_to_the_same_weights(tmp_path: Path) -> None:

@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[1]
 def test_imports_only_go_down() -> None:
     """The contract in pyproject.toml: rooms in layers, none imports one beside or above it."""
     found = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert found.returncode == 0, found.stdout
 

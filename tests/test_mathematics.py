@@ -30,9 +30,14 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_the_snippet_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [{"step": i, "beta_neg": 64.0, "kl_s": 3.0 * i, "kl_s_translation": 5.0 * i} for i in range(5)]
+    lines = [
+        {"step": i, "beta_neg": 64.0, "kl_s": 3.0 * i, "kl_s_translation": 5.0 * i}
+        for i in range(5)
+    ]
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "run" / "stats.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
     monkeypatch.chdir(tmp_path)
     (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     exec(snippet, {})
@@ -41,8 +46,12 @@ def test_the_snippet_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("kinds", [1, 2, 3])
 def test_the_balance_with_several_kinds_of_fakes_is_a_minimum(kinds: int) -> None:
-    """kinds - 1 of them have lost their reward: s beta_kl k + 1 / (2 kinds) exp(-2 s beta_neg k) is least there."""
-    beta_neg, beta_kl, n = 60.0, 1.5, 1024
+    """kinds - 1 of them have lost their reward: s beta_kl k + 1 / (2 kinds) exp(-2 s beta_neg k)
+    is least there.
+    """
+    beta_neg = 60.0
+    beta_kl = 1.5
+    n = 1024
     balance = equilibrium_kl(beta_neg, beta_kl, n) - n / (2 * beta_neg) * math.log(kinds)
     assert balance == pytest.approx(n / (2 * beta_neg) * math.log(beta_neg / (kinds * beta_kl)))
 

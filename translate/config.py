@@ -1,7 +1,8 @@
-"""Every setting with its default, range and meaning: with presets.py the only home of defaults. Imports no torch.
+"""Every setting with its default, range and meaning: with presets.py the only home of defaults.
+Imports no torch.
 
-A config is YAML, read with a safe loader; unknown keys and wrong types are refused together, each with its path and the
-nearest valid name.
+A config is YAML, read with a safe loader; unknown keys and wrong types are refused together,
+each with its path and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -54,23 +55,35 @@ class DataConfig(_Section):
 
     root: str | None = _f(None, "folder with trainA, trainB and, for evaluation, testA, testB")
     domains: dict[str, str] | None = _f(
-        None, "domain name -> training folder (relative to root); default A, B; one: see presets.py", min_length=1
+        None,
+        "domain name -> training folder (relative to root); default A, B; one: see presets.py",
+        min_length=1,
     )
-    tests: dict[str, str] | None = _f(None, "domain name -> test folder (relative to root); default testA, testB")
+    tests: dict[str, str] | None = _f(
+        None, "domain name -> test folder (relative to root); default testA, testB"
+    )
     size: int = _f(32, "training size in pixels, a multiple of the model's stride", ge=8, le=2048)
     channels: Literal[1, 3] = _f(3, "1 for grayscale, 3 for colour")
     load_size: int | None = _f(None, "shorter side before cropping; default: size", ge=8, le=4096)
-    crop: Literal["center", "random", "resized"] = _f("center", "how a square is cut: centre, anywhere, or resized")
+    crop: Literal["center", "random", "resized"] = _f(
+        "center", "how a square is cut: centre, anywhere, or resized"
+    )
     flip: float = _f(0.0, "probability of a left-right flip", ge=0, le=1)
     held_out: float = _f(
-        0.05, "share of each domain that is not trained on but scores the model (at most 128 images)", ge=0, le=0.5
+        0.05,
+        "share of each domain that is not trained on but scores the model (at most 128 images)",
+        ge=0,
+        le=0.5,
     )
     memory_gb: float = _f(
-        8.0, "decoded images beyond so many gigabytes wait in a temporary file (TMPDIR)", ge=0, le=1e6
+        8.0,
+        "decoded images beyond so many gigabytes wait in a temporary file (TMPDIR)",
+        ge=0,
+        le=1e6,
     )
-    background: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)] = _f(
-        [255, 255, 255], "sRGB colour behind transparent pixels"
-    )
+    background: Annotated[
+        list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)
+    ] = _f([255, 255, 255], "sRGB colour behind transparent pixels")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,10 +99,19 @@ class DataConfig(_Section):
 class ModelConfig(_Section):
     """Network sizes; what is not given comes from the preset."""
 
-    preset: Literal["tiny", "small", "base", "large"] = _f("tiny", "tiny 32 px CPU, small 64, base 128, large 256 px")
+    preset: Literal["tiny", "small", "base", "large"] = _f(
+        "tiny", "tiny 32 px CPU, small 64, base 128, large 256 px"
+    )
     fold: Literal[1, 2, 4, 8] = Field(description="pixel-unshuffle factor of the first layer")
-    levels: int = Field(description="halvings after the fold, on the way down and up again", ge=0, le=5)
-    width: int = Field(description="channels of the first level; doubles at each level", ge=8, le=1024, multiple_of=8)
+    levels: int = Field(
+        description="halvings after the fold, on the way down and up again", ge=0, le=5
+    )
+    width: int = Field(
+        description="channels of the first level; doubles at each level",
+        ge=8,
+        le=1024,
+        multiple_of=8,
+    )
     blocks: int = Field(description="residual blocks a level", ge=1, le=16)
     bottleneck: int = Field(description="decoder blocks on the lowest level", ge=0, le=32)
     content_channels: int = Field(
@@ -97,9 +119,15 @@ class ModelConfig(_Section):
     )
     style_dim: int = Field(description="Ds", ge=1, le=1024)
     warp: float = _f(
-        0.3, "how far the decoder may move features, as a share of half the training size; 0: not at all", ge=0, le=1
+        0.3,
+        "how far the decoder may move features, as a share of half the training size; 0: not at all",
+        ge=0,
+        le=1,
     )
-    align: bool = _f(True, "start translations at the target domain's mean place, size and slant (needs warp > 0)")
+    align: bool = _f(
+        True,
+        "start translations at the target domain's mean place, size and slant (needs warp > 0)",
+    )
     style_dropout: float = _f(
         0.4,
         "share of the style features dropped in training, so that the encoder cannot learn images by heart",
@@ -113,7 +141,10 @@ class ModelConfig(_Section):
     def _fill_from_preset(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
             preset = values.get("preset", "tiny")
-            return {**PRESETS.get(preset if isinstance(preset, str) else "", PRESETS["tiny"]), **values}
+            return {
+                **PRESETS.get(preset if isinstance(preset, str) else "", PRESETS["tiny"]),
+                **values,
+            }
         return values
 
     @property
@@ -144,7 +175,9 @@ class ObjectiveConfig(_Section):
     gamma_r: float = _f(0.0, "decoder's pull on L_r(f), times beta_rec", ge=0, le=MAX_WEIGHT)
     lambda_c: float = _f(0.0, "content consistency |mu_c(t) - mu_c|", ge=0, le=MAX_WEIGHT)
     lambda_cyc: float = _f(2.0, "image cycle L_r(x, D(c(T(t)), s(x), y))", ge=0, le=MAX_WEIGHT)
-    cycle_grad: bool = _f(False, "let the cycle change the translation it starts from (invites ghosts)")
+    cycle_grad: bool = _f(
+        False, "let the cycle change the translation it starts from (invites ghosts)"
+    )
     translation: bool = _f(True, "negatives: translations")
     wrong_domain: bool = _f(True, "negatives: real images presented as another domain")
     reconstruction: bool = _f(False, "negatives: reconstructions")
@@ -154,14 +187,22 @@ class ObjectiveConfig(_Section):
 class AugmentConfig(_Section):
     """Random changes on the device, in [0, 1] and float32."""
 
-    content_share: float = _f(0.5, "share of the images whose content comes from a changed copy in warm-up", ge=0, le=1)
+    content_share: float = _f(
+        0.5, "share of the images whose content comes from a changed copy in warm-up", ge=0, le=1
+    )
     game_share: float = _f(0.25, "the same once the game has begun: keeps layout free", ge=0, le=1)
-    cycle_share: float = _f(0.0, "share of the translations changed before the way back", ge=0, le=1)
+    cycle_share: float = _f(
+        0.0, "share of the translations changed before the way back", ge=0, le=1
+    )
     content_affine: float = _f(0.5, "strength of affine changes before c is taken", ge=0, le=1)
     content_warp: float = _f(0.5, "strength of smooth warps before c is taken", ge=0, le=3)
     content_colour: float = _f(0.0, "strength of colour changes before c is taken", ge=0, le=1)
-    energy_shift: float = _f(0.125, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5)
-    energy_cutout: float = _f(0.5, "probability of a cutout on real and fake before the energy", ge=0, le=1)
+    energy_shift: float = _f(
+        0.125, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5
+    )
+    energy_cutout: float = _f(
+        0.5, "probability of a cutout on real and fake before the energy", ge=0, le=1
+    )
 
 
 class TrainConfig(_Section):
@@ -170,22 +211,37 @@ class TrainConfig(_Section):
     steps: int = _f(20_000, "training steps", ge=1, le=MAX_COUNT)
     warmup: float = _f(0.3, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
     batch_size: int = _f(16, "images per domain and step", ge=1, le=65536)
-    learning_rate: float = _f(1e-3, "Adam's learning rate, falling to 0 over the last part (cooldown)", gt=0, le=1)
-    cooldown: float = _f(0.3, "share of the steps over which the learning rate falls to 0", ge=0, le=1)
+    learning_rate: float = _f(
+        1e-3, "Adam's learning rate, falling to 0 over the last part (cooldown)", gt=0, le=1
+    )
+    cooldown: float = _f(
+        0.3, "share of the steps over which the learning rate falls to 0", ge=0, le=1
+    )
     beta1: float = _f(0.5, "Adam's beta1", ge=0, lt=1)
     beta2: float = _f(0.99, "Adam's beta2", ge=0, lt=1)
     clip: float = _f(0.0, "gradient norm bound for each player, 0: none", ge=0, le=MAX_WEIGHT)
-    ema_decay: float = _f(0.998, "decay of the averaged weights that the model file holds", ge=0, lt=1)
+    ema_decay: float = _f(
+        0.998, "decay of the averaged weights that the model file holds", ge=0, lt=1
+    )
     seed: int = _f(0, "seed of every random stream", ge=0, le=2**63 - 1)
     precision: Annotated[Literal["auto", "fp32", "bf16"], BeforeValidator(_precision_name)] = _f(
         "auto", "auto: bf16 where the GPU or the CPU computes it, else fp32"
     )
-    compile: bool = _f(False, "torch.compile the networks; a word, and no more, where that cannot be done")
-    tensorboard: bool = _f(False, "logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])")
-    max_minutes: float | None = _f(None, "stop after so many minutes; schedules then follow the clock", gt=0, le=1e7)
+    compile: bool = _f(
+        False, "torch.compile the networks; a word, and no more, where that cannot be done"
+    )
+    tensorboard: bool = _f(
+        False, "logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])"
+    )
+    max_minutes: float | None = _f(
+        None, "stop after so many minutes; schedules then follow the clock", gt=0, le=1e7
+    )
     log_every: int = _f(50, "steps between lines of stats.jsonl", ge=1, le=MAX_COUNT)
     score_every: int = _f(
-        1000, "steps between scores of the held-out images (scores.jsonl, model.safetensors)", ge=1, le=MAX_COUNT
+        1000,
+        "steps between scores of the held-out images (scores.jsonl, model.safetensors)",
+        ge=1,
+        le=MAX_COUNT,
     )
     sample_every: int = _f(500, "steps between sample grids", ge=1, le=MAX_COUNT)
     checkpoint_every: int = _f(500, "steps between training states", ge=1, le=MAX_COUNT)
@@ -215,19 +271,29 @@ class Config(_Section):
         if not isinstance(domains, Mapping) or len(domains) != 1:
             return values
         given = {section: values.get(section) or {} for section in ONE_DOMAIN}
-        fitting = {k: v for k, v in given.items() if isinstance(v, Mapping)}  # what is no section is refused later
-        return {**values, **{section: {**ONE_DOMAIN[section], **own} for section, own in fitting.items()}}
+        # what is no section is refused later
+        fitting = {k: v for k, v in given.items() if isinstance(v, Mapping)}
+        return {
+            **values,
+            **{section: {**ONE_DOMAIN[section], **own} for section, own in fitting.items()},
+        }
 
     @model_validator(mode="after")
     def _fits_together(self) -> Config:
         if self.model.one_latent and len(self.data.names) > 1:
-            raise ValueError("model.content_channels: 0 leaves nothing to translate; use 1 or more, such as 8")
+            raise ValueError(
+                "model.content_channels: 0 leaves nothing to translate; use 1 or more, such as 8"
+            )
         stride = self.model.stride
         if self.data.size % stride:
             near = max(stride, round(self.data.size / stride) * stride)
-            raise ValueError(f"data.size: {self.data.size} is no multiple of the model's stride {stride}; use {near}")
+            raise ValueError(
+                f"data.size: {self.data.size} is no multiple of the model's stride {stride}; use {near}"
+            )
         if self.data.load_size is not None and self.data.load_size < self.data.size:
-            raise ValueError(f"data.load_size: {self.data.load_size} is below data.size {self.data.size}; raise it")
+            raise ValueError(
+                f"data.load_size: {self.data.load_size} is below data.size {self.data.size}; raise it"
+            )
         return self
 
     def to_yaml(self) -> str:
@@ -282,9 +348,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.yaml_implicit_resolvers = {
+    k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
 )
 
 
@@ -354,7 +424,9 @@ def _describe(error: Mapping[str, Any]) -> str:
         valid = _names_at(loc[:-1])
         near = difflib.get_close_matches(loc[-1], valid, 1)
         return f"{'.'.join(loc)}: unknown key; " + (
-            f"did you mean {'.'.join([*loc[:-1], near[0]])}?" if near else f"valid keys are {', '.join(valid)}"
+            f"did you mean {'.'.join([*loc[:-1], near[0]])}?"
+            if near
+            else f"valid keys are {', '.join(valid)}"
         )
     if error["type"] == "invalid_key":
         valid = _names_at(loc[:-1])
@@ -375,7 +447,9 @@ def _describe(error: Mapping[str, Any]) -> str:
 def from_dict(values: Any, source: str = "config") -> Config:
     """Validates a nested mapping. Raises ConfigError with every problem, a line each."""
     if values is not None and not isinstance(values, Mapping):
-        raise ConfigError(f"{source}: a mapping of sections ({', '.join(Config.model_fields)}) is expected")
+        raise ConfigError(
+            f"{source}: a mapping of sections ({', '.join(Config.model_fields)}) is expected"
+        )
     try:
         return Config.model_validate(values or {})
     except ValidationError as error:
@@ -407,7 +481,9 @@ def load_config(
     try:
         values = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a config ({error}); give a YAML file") from None
+        raise ConfigError(
+            f"{path}: cannot be read as a config ({error}); give a YAML file"
+        ) from None
     if values is not None and not isinstance(values, dict):
         return from_dict(values, str(path))  # raises, saying what is expected
     return from_dict(override(values or {}, overrides, options), str(path))

@@ -1,11 +1,21 @@
-"""Defaults that go together: sizes of the networks, and what differs where there is one domain alone."""
+"""Defaults that go together: sizes of the networks, and what differs where there is one domain
+alone.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 PRESETS: dict[str, dict[str, int]] = {
-    "tiny": {"fold": 2, "levels": 1, "width": 32, "blocks": 1, "bottleneck": 1, "content_channels": 8, "style_dim": 16},
+    "tiny": {
+        "fold": 2,
+        "levels": 1,
+        "width": 32,
+        "blocks": 1,
+        "bottleneck": 1,
+        "content_channels": 8,
+        "style_dim": 16,
+    },
     "small": {
         "fold": 2,
         "levels": 2,
@@ -35,10 +45,17 @@ PRESETS: dict[str, dict[str, int]] = {
     },
 }
 
-# A plain image Soft-IntroVAE with the objective of the paper: style is the one latent z. Fakes are reconstructions and
-# prior samples, judged as they are and by all of the energy; gamma_r is 0 for the paper's 1e-8, lost in float32.
+# A plain image Soft-IntroVAE with the objective of the paper: style is the one latent z. Fakes are
+# reconstructions and prior samples, judged as they are and by all of the energy; gamma_r is 0 for
+# the paper's 1e-8, lost in float32.
 ONE_DOMAIN: dict[str, dict[str, Any]] = {
-    "model": {"content_channels": 0, "style_dim": 128, "style_dropout": 0.0, "align": False, "warp": 0.0},
+    "model": {
+        "content_channels": 0,
+        "style_dim": 128,
+        "style_dropout": 0.0,
+        "align": False,
+        "warp": 0.0,
+    },
     "objective": {
         "rec": "mse",
         "beta_kl_s": 1.0,

@@ -41,15 +41,21 @@ def translate(
 
     translator = Translator.load(model, device, precision)
     with TemporaryDirectory() as folder, count_progress("drawing") as progress:
-        made: dict[str, Any] = {"model": str(model), "device": str(translator.device), "cores": usable_cores()}
-        total, root = images + photos, Path(folder)
+        made: dict[str, Any] = {
+            "model": str(model),
+            "device": str(translator.device),
+            "cores": usable_cores(),
+        }
+        total = images + photos
+        root = Path(folder)
         for i in range(total):
             small = i < images
             _draw(root / ("png" if small else "jpg"), i, (size, size) if small else PHOTO)
             progress(i + 1, total)
         made["png"] = _against_the_model(translator, root / "png", size)
         made["jpeg"] = _against_its_parts(translator, root / "jpg")
-    png, jpeg = made["png"], made["jpeg"]
+    png = made["png"]
+    jpeg = made["jpeg"]
     text = (
         f"{images} PNGs of {size} px: {png['images_per_second']:.0f} images/s, the bare model "
         f"{png['model_images_per_second']:.0f} (batch {png['model_batch']}): share {png['share']:.2f}\n"
@@ -66,11 +72,17 @@ def _draw(folder: Path, seed: int, size: tuple[int, int]) -> None:
     from PIL import Image
 
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    noisy = np.asarray(coarse, np.int16) + rng.integers(-8, 9, (size[1], size[0], 1), dtype=np.int16)
+    coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
+    noisy = np.asarray(coarse, np.int16) + rng.integers(
+        -8, 9, (size[1], size[0], 1), dtype=np.int16
+    )
     folder.mkdir(exist_ok=True)
     kind = folder.name
-    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{seed:05}.{kind}", quality=90)
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(
+        folder / f"{seed:05}.{kind}", quality=90
+    )
 
 
 def _translated(translator: Translator, folder: Path) -> float:
@@ -140,4 +152,8 @@ def _against_its_parts(translator: Translator, folder: Path) -> dict[str, float]
             full = timed("resize", partial(translator.postprocess, pixels[0], PHOTO))
             timed("encode", partial(write_image, folder.parent / file.name, full))
     torch.set_num_threads(threads)
-    return {"seconds": seconds, **spent, "times_its_parts": seconds * usable_cores() / sum(spent.values())}
+    return {
+        "seconds": seconds,
+        **spent,
+        "times_its_parts": seconds * usable_cores() / sum(spent.values()),
+    }

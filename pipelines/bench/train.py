@@ -1,4 +1,6 @@
-"""`introshift bench train`: what a training step costs, where it goes, how near it is to the machine's matrix rate."""
+"""`introshift bench train`: what a training step costs, where it goes, how near it is to the
+machine's matrix rate.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,16 @@ WARM = 3  # steps that are not timed
 
 
 def command(
-    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A config; default: all defaults.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="A config; default: all defaults.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a setting.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps to time of each kind.")] = 20,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")
+    ] = None,
     device: Device = "auto",
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     as_json: Json = False,
@@ -61,7 +67,10 @@ def command(
         timed = loaded.model_copy(update={"train": train})
         with TemporaryDirectory() as folder:
             trainer = Trainer(timed, _noise(timed), Path(folder), device, say=lambda text: None)
-            made |= {"device": str(trainer.device), "dtype": str(trainer.train_step.dtype).removeprefix("torch.")}
+            made |= {
+                "device": str(trainer.device),
+                "dtype": str(trainer.train_step.dtype).removeprefix("torch."),
+            }
             made[phase] = _measure(trainer, steps)
     made["matrix_gflops"] = _matrix_rate(trainer.device, trainer.train_step.dtype)
     result(made, _table(made), as_json)
@@ -72,10 +81,13 @@ def _noise(config: Config) -> list[Any]:
 
     from translate.data.dataset import Domain
 
-    rng, data = np.random.default_rng(0), config.data
+    rng = np.random.default_rng(0)
+    data = config.data
     side = data.load_size or data.size
     shape = (4 * config.train.batch_size, side, side, data.channels)
-    return [Domain(name, list(rng.integers(0, 256, shape, dtype=np.uint8)), {}) for name in data.names]
+    return [
+        Domain(name, list(rng.integers(0, 256, shape, dtype=np.uint8)), {}) for name in data.names
+    ]
 
 
 def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
@@ -84,14 +96,18 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
 
     for _ in range(WARM):
         trainer.step(trainer.batches.batch(0))
-    encoder, decoder = trainer.train_step.model.encoder, trainer.train_step.model.decoder
+    encoder = trainer.train_step.model.encoder
+    decoder = trainer.train_step.model.decoder
     networks: dict[str, nn.Module] = {"style": encoder.style_trunk, "decoder": decoder}
     if not encoder.one_latent:
         networks["content"] = encoder.content_trunk
-    passes: Counter[str] = Counter()  # of a batch's images; what is judged in one go counts as often as it is larger
+    # of a batch's images; what is judged in one go counts as often as it is larger
+    passes: Counter[str] = Counter()
 
     def count(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
-        return lambda net, inputs, made: passes.update({name: len(inputs[0]) // len(trainer.train_step.y)})
+        return lambda net, inputs, made: passes.update(
+            {name: len(inputs[0]) // len(trainer.train_step.y)}
+        )
 
     hooks = [net.register_forward_hook(count(name)) for name, net in networks.items()]
     with FlopCounterMode(display=False) as counter:
@@ -103,7 +119,8 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
         batch = loader.submit(trainer.batches.batch, 0)
         for i in range(steps):
             times = [time.perf_counter()]
-            x, batch = batch.result(), loader.submit(trainer.batches.batch, i + 1)
+            x = batch.result()
+            batch = loader.submit(trainer.batches.batch, i + 1)
             times.append(time.perf_counter())
             trainer.train_step.gradients(x, i, trainer.state.beta_neg)
             _wait(trainer.device)
@@ -138,13 +155,18 @@ def _flops(trainer: Trainer) -> dict[str, int]:
 
     from translate.data.dataset import to_floats
 
-    model, x, y = trainer.train_step.ema, to_floats(trainer.batches.batch(0), trainer.device), trainer.train_step.y
+    model = trainer.train_step.ema
+    x = to_floats(trainer.batches.batch(0), trainer.device)
+    y = trainer.train_step.y
     with torch.no_grad():
-        z_c, z_s = model.encoder.content(x, y).mu, model.encoder.style(x, y).mu
+        z_c = model.encoder.content(x, y).mu
+        z_s = model.encoder.style(x, y).mu
         flops = {}
         for name in ("content", "style", "decoder"):
             with FlopCounterMode(display=False) as counter:
-                model.decoder(z_c, z_s, y, y) if name == "decoder" else getattr(model.encoder, name)(x, y)
+                model.decoder(z_c, z_s, y, y) if name == "decoder" else getattr(
+                    model.encoder, name
+                )(x, y)
             flops[name] = counter.get_total_flops()
     return flops
 
@@ -180,7 +202,10 @@ def _table(made: dict[str, Any]) -> str:
     for phase in PHASES:
         m = made[phase]
         passes = m["passes"]
-        shares = ", ".join(f"{100 * m['share'][name]:.1f} %" for name in ("data", "encoder", "decoder", "optimizer"))
+        shares = ", ".join(
+            f"{100 * m['share'][name]:.1f} %"
+            for name in ("data", "encoder", "decoder", "optimizer")
+        )
         lines.append(
             f"{phase:8} {m['ms']:7.1f} {m['images_per_second']:9.0f} {passes['content']:8} {passes['style']:6} "
             f"{passes['decoder']:8} {m['gflops']:8.0f} {m['gflops'] / made['matrix_gflops']:12.2f}   {shares}"

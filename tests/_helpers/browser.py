@@ -28,11 +28,15 @@ class Page:
     """One tab; `requests`, `messages`: what it asked for and what it complained of."""
 
     def __init__(self, socket: ClientConnection) -> None:
-        self.socket, self.count, self.session = socket, 0, ""
+        self.socket = socket
+        self.count = 0
+        self.session = ""
         self.requests: list[str] = []
         self.messages: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -40,7 +44,9 @@ class Page:
         """The answer to a command; what happens meanwhile is kept."""
         self.count += 1
         message = {"id": self.count, "method": method, "params": params}
-        self.socket.send(json.dumps(message | ({"sessionId": self.session} if self.session else {})))
+        self.socket.send(
+            json.dumps(message | ({"sessionId": self.session} if self.session else {}))
+        )
         while True:
             answer = json.loads(self.socket.recv(timeout=PATIENCE))
             if answer.get("id") == self.count:
@@ -51,7 +57,9 @@ class Page:
 
     def note(self, event: str, params: dict[str, Any]) -> None:
         if event == "Network.requestWillBeSent":
-            self.requests += [url for url in [params["request"]["url"]] if not url.startswith("data:")]
+            self.requests += [
+                url for url in [params["request"]["url"]] if not url.startswith("data:")
+            ]
         elif event in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"):
             self.messages.append(json.dumps(params))
 
@@ -66,7 +74,9 @@ class Page:
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        found = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -80,29 +90,49 @@ class Page:
     def press(self, key: str) -> None:
         """A key, pressed where the focus is."""
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=KEYS[key],
+            )
 
     def screenshot(self, path: Path) -> None:
         """What the window shows, as PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+        path.write_bytes(
+            base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+        )
 
 
 @contextmanager
 def browser(folder: Path) -> Iterator[Page]:
-    """A tab of a fresh browser that keeps its things in `folder`; ended afterwards, whatever happened."""
+    """A tab of a fresh browser that keeps its things in `folder`; ended afterwards, whatever
+    happened.
+    """
     program = chromium()
     assert program
-    switches = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+    switches = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--no-first-run",
+    )
     command = [program, *switches, "--remote-debugging-port=0", f"--user-data-dir={folder}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             port = folder / "DevToolsActivePort"
             deadline = time.monotonic() + PATIENCE
             while not (port.exists() and len(port.read_text().split()) == 2):
-                assert process.poll() is None and time.monotonic() < deadline, "Chromium does not start"
+                assert process.poll() is None and time.monotonic() < deadline, (
+                    "Chromium does not start"
+                )
                 time.sleep(0.05)
             number, path = port.read_text().split()
-            with connect(f"ws://127.0.0.1:{number}{path}", max_size=None, proxy=None, compression=None) as socket:
+            with connect(
+                f"ws://127.0.0.1:{number}{path}", max_size=None, proxy=None, compression=None
+            ) as socket:
                 yield Page(socket)
         finally:
             process.terminate()

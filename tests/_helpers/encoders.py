@@ -42,11 +42,15 @@ def reason(path: Path, **options: Any) -> str:
     return str(caught.value)
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, transparent: bytes = b"") -> bytes:
+def png(
+    width: int, height: int, depth: int, colour: int, rows: bytes, transparent: bytes = b""
+) -> bytes:
     """A PNG byte by byte, for what Pillow cannot write."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     key = chunk(b"tRNS", transparent) if transparent else b""
@@ -54,12 +58,26 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, transpare
     return start + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def tiff(order: str, width: int, bits: int, photometric: int, sample_format: int, data: bytes) -> bytes:
+def tiff(
+    order: str, width: int, bits: int, photometric: int, sample_format: int, data: bytes
+) -> bytes:
     """A TIFF of one gray row, in the byte order "<" or ">"."""
-    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: 1, 279: len(data)}
+    tags = {
+        256: width,
+        257: 1,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 0,
+        277: 1,
+        278: 1,
+        279: len(data),
+    }
     tags |= {339: sample_format}
     tags[273] = 8 + 2 + 12 * len(tags) + 4
-    entries = b"".join(struct.pack(order + "HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    entries = b"".join(
+        struct.pack(order + "HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items()
+    )
     start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     return start + struct.pack(order + "H", len(tags)) + entries + bytes(4) + data
 
@@ -69,19 +87,26 @@ def profile(space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
     white = struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249)))
     tags = {b"wtpt": b"XYZ \0\0\0\0" + white, b"desc": b"desc" + bytes(8) + bytes(79), **tags}
     offset = 128 + 4 + 12 * len(tags)
-    table, body = struct.pack(">I", len(tags)), b""
+    table = struct.pack(">I", len(tags))
+    body = b""
     for name, data in tags.items():
         data += bytes(-len(data) % 4)
         table += name + struct.pack(">II", offset + len(body), len(data))
         body += data
-    head = struct.pack(">I4xI", offset + len(body), 0x02400000) + (b"prtr" if space == b"CMYK" else b"mntr")
+    head = struct.pack(">I4xI", offset + len(body), 0x02400000) + (
+        b"prtr" if space == b"CMYK" else b"mntr"
+    )
     head += space + pcs + bytes(12) + b"acsp" + bytes(28) + white
     return head.ljust(128, b"\0") + table + body
 
 
 def matrix_profile(gamma: float, order: str = "rgb") -> bytes:
     """sRGB's primaries in the order given, with a pure power for a curve."""
-    primaries = {"r": (0.43607, 0.22249, 0.01392), "g": (0.38515, 0.71687, 0.09708), "b": (0.14307, 0.06061, 0.7141)}
+    primaries = {
+        "r": (0.43607, 0.22249, 0.01392),
+        "g": (0.38515, 0.71687, 0.09708),
+        "b": (0.14307, 0.06061, 0.7141),
+    }
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
     tags = {f"{channel}TRC".encode(): curve for channel in "rgb"}
     for channel, primary in zip("rgb", order, strict=True):
@@ -91,11 +116,24 @@ def matrix_profile(gamma: float, order: str = "rgb") -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """A table of 2**4 colours: white without ink, black with K, one middle gray (L* = 50) for any other ink."""
-    nodes = [(0, 128, 128) if n & 1 else (255, 128, 128) if n == 0 else (128, 128, 128) for n in range(16)]
+    """A table of 2**4 colours: white without ink, black with K, one middle gray (L* = 50) for any
+    other ink.
+    """
+    nodes = [
+        (0, 128, 128) if n & 1 else (255, 128, 128) if n == 0 else (128, 128, 128)
+        for n in range(16)
+    ]
     identity = bytes(range(256))
     matrix = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
-    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + identity * 4 + bytes(sum(nodes, ())) + identity * 3
+    table = (
+        b"mft1"
+        + bytes(4)
+        + bytes([4, 3, 2, 0])
+        + matrix
+        + identity * 4
+        + bytes(sum(nodes, ()))
+        + identity * 3
+    )
     return profile(b"CMYK", b"Lab ", {b"A2B0": table})
 
 

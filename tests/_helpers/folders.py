@@ -26,22 +26,37 @@ def noise(n: int, side: int = 32, channels: int = 3, seed: int = 0) -> Tensor:
 
 
 def build(
-    where: Path, channels: int = 3, seed: int = 3, background: tuple[int, ...] = (255, 255, 255), **options: Any
+    where: Path,
+    channels: int = 3,
+    seed: int = 3,
+    background: tuple[int, ...] = (255, 255, 255),
+    **options: Any,
 ) -> Translator:
-    """A small model with random weights, its output depends on image, domain and style; options are load's."""
-    return Translator.load(save(where, channels, seed=seed, background=background), "cpu", **options)
+    """A small model with random weights, its output depends on image, domain and style; options
+    are load's.
+    """
+    return Translator.load(
+        save(where, channels, seed=seed, background=background), "cpu", **options
+    )
 
 
 def draw(path: Path, width: int = 16, height: int = 16, mode: str = "RGB", seed: int = 0) -> Path:
     """A file of noise, the same for the same arguments."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng([seed, width, height]).integers(0, 256, (height, width, 4), dtype=np.uint8)
-    Image.fromarray(pixels).convert(mode).save(path, images.SUFFIXES.get(path.suffix.lower(), "PNG"))
+    pixels = np.random.default_rng([seed, width, height]).integers(
+        0, 256, (height, width, 4), dtype=np.uint8
+    )
+    Image.fromarray(pixels).convert(mode).save(
+        path, images.SUFFIXES.get(path.suffix.lower(), "PNG")
+    )
     return path
 
 
 def manifest(out: Path) -> dict[str, dict[str, Any]]:
-    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+    lines = [
+        json.loads(line)
+        for line in (out / "manifest.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    ]
     sources = [line["source"] for line in lines]
     assert sources == sorted(set(sources))
     return dict(zip(sources, lines, strict=True))
@@ -65,7 +80,9 @@ def pixels(path: Path) -> UInt8:
 
 def stack(folder: Path, size: int | None = None) -> torch.Tensor:
     files = [Image.open(path).convert("RGB") for path in sorted(folder.rglob("*.*"))]
-    files = [file.resize((size, size), Image.Resampling.LANCZOS) if size else file for file in files]
+    files = [
+        file.resize((size, size), Image.Resampling.LANCZOS) if size else file for file in files
+    ]
     return torch.from_numpy(np.stack([np.array(file) for file in files]))
 
 

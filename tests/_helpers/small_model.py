@@ -17,9 +17,14 @@ SIDE = 16
 
 
 def save(
-    folder: Path, channels: int = 3, domains: tuple[str, ...] = ("A", "B"), size: int = SIDE, seed: int = 3,
-    background: tuple[int, ...] = (255, 255, 255), **model_options: int,
-) -> Path:  # fmt: skip
+    folder: Path,
+    channels: int = 3,
+    domains: tuple[str, ...] = ("A", "B"),
+    size: int = SIDE,
+    seed: int = 3,
+    background: tuple[int, ...] = (255, 255, 255),
+    **model_options: int,
+) -> Path:
     """A model file with random weights, whose output depends on image, domain and style."""
     data = {
         "size": size,
@@ -27,10 +32,13 @@ def save(
         "domains": {name: name for name in domains},
         "background": list(background),
     }
-    config = from_dict({"data": data, "model": {"width": 8, "style_dim": 4, "condition": 8, **model_options}})
+    config = from_dict(
+        {"data": data, "model": {"width": 8, "style_dim": 4, "condition": 8, **model_options}}
+    )
     torch.manual_seed(seed)
     model = Model(config)
-    for module in model.modules():  # zero or tiny at the start of training, which would hide domain and style
+    # zero or tiny at the start of training, which would hide domain and style
+    for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.5)
     path = folder / "model.safetensors"
@@ -39,4 +47,6 @@ def save(
 
 
 def noise(height: int, width: int, *channels: int, seed: int = 0) -> UInt8:
-    return np.random.default_rng([seed, height, width]).integers(0, 256, (height, width, *channels), dtype=np.uint8)
+    return np.random.default_rng([seed, height, width]).integers(
+        0, 256, (height, width, *channels), dtype=np.uint8
+    )

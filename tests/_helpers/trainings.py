@@ -26,12 +26,15 @@ def settings(**sections: dict[str, object]) -> Config:
             "precision": "32",
         },
     }
-    return from_dict({name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}})
+    return from_dict(
+        {name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}}
+    )
 
 
 def bars(config: Config, domains: int = 2) -> list[Domain]:
     """Domain d: bars whose direction is content and whose thickness, d + 1, is the domain's."""
-    size, channels = config.data.size, config.data.channels
+    size = config.data.size
+    channels = config.data.channels
     made = []
     for d in range(domains):
         images = []

@@ -1,4 +1,5 @@
-"""An independent transcription of docs/mathematics.md, equation by equation: nothing is shared, nothing saved.
+"""An independent transcription of docs/mathematics.md, equation by equation: nothing is shared,
+nothing saved.
 
 The reference of values and gradients (test_objective.py) and of the cost of a step (test_speed.py).
 """
@@ -45,19 +46,32 @@ def prior(p: Plain, x: Tensor) -> Tensor:
 
 def shared(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
     """The terms that both players minimise."""
-    w, T, (E, D), S = p.w, p.T, (p.model.encoder, p.model.decoder), 1 / x[0].numel()
-    q_c, q_s = E.content(T.game(x), y), E.style(T.energy(x), y)
-    loss = S * (w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y, y)) + w.beta_kl_c * kl(q_c) + w.beta_kl_s * kl(q_s))
+    w = p.w
+    T = p.T
+    (E, D) = (p.model.encoder, p.model.decoder)
+    S = 1 / x[0].numel()
+    q_c = E.content(T.game(x), y)
+    q_s = E.style(T.energy(x), y)
+    loss = S * (
+        w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y, y))
+        + w.beta_kl_c * kl(q_c)
+        + w.beta_kl_s * kl(q_s)
+    )
     t = D(q_c.mu.detach(), prior(p, x), other, y)
     t = t if w.cycle_grad else t.detach()
     loss = loss + w.lambda_c * (E.content(t, other).mu - q_c.mu.detach()).abs().mean((1, 2, 3))
-    loss = loss + S * w.lambda_cyc * error(w, x, D(draw(E.content(T.cycle(t), other)), draw(q_s), y, other))
+    loss = loss + S * w.lambda_cyc * error(
+        w, x, D(draw(E.content(T.cycle(t), other)), draw(q_s), y, other)
+    )
     return loss.mean()
 
 
 def fakes(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> list[tuple[Tensor, Tensor]]:
-    w, T, (E, D) = p.w, p.T, (p.model.encoder, p.model.decoder)
-    c, s = E.content(T.game(x), y).mu.detach(), draw(E.style(T.energy(x), y)).detach()
+    w = p.w
+    T = p.T
+    (E, D) = (p.model.encoder, p.model.decoder)
+    c = E.content(T.game(x), y).mu.detach()
+    s = draw(E.style(T.energy(x), y)).detach()
     made = []
     if w.translation:
         made.append((D(c, prior(p, x), other, y), other))
@@ -69,23 +83,37 @@ def fakes(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> list[tuple[Tensor, T
 
 
 def encoder_loss(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    w, T, (E, D), S = p.w, p.T, (p.model.encoder, p.model.decoder), 1 / x[0].numel()
+    w = p.w
+    T = p.T
+    (E, D) = (p.model.encoder, p.model.decoder)
+    S = 1 / x[0].numel()
     negatives = [(f.detach(), to) for f, to in fakes(p, x, y, other)]
     if w.wrong_domain:
         negatives.append((x, other))
     energies = []
     for f, to in negatives:
-        q_c, q_s = E.content(f, to), E.style(T.energy(f), to)
+        q_c = E.content(f, to)
+        q_s = E.style(T.energy(f), to)
         rec = error(w, f, D(draw(q_c), draw(q_s), to, to))
-        energies.append(torch.exp(-2 * S * (w.beta_rec_neg * rec + p.beta_neg * kl(q_s) + w.beta_neg_c * kl(q_c))))
+        energies.append(
+            torch.exp(
+                -2 * S * (w.beta_rec_neg * rec + p.beta_neg * kl(q_s) + w.beta_neg_c * kl(q_c))
+            )
+        )
     return shared(p, x, y, other) + 0.5 * torch.stack(energies).mean()
 
 
 def decoder_loss(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    w, T, (E, D), S = p.w, p.T, (p.model.encoder, p.model.decoder), 1 / x[0].numel()
+    w = p.w
+    T = p.T
+    (E, D) = (p.model.encoder, p.model.decoder)
+    S = 1 / x[0].numel()
     pulls = [torch.zeros(len(x))]
     for f, to in (made := fakes(p, x, y, other)):
-        q_c, q_s = E.content(f, to), E.style(T.energy(f), to)
+        q_c = E.content(f, to)
+        q_s = E.style(T.energy(f), to)
         rec = error(w, f, D(draw(q_c), draw(q_s), to, to))
-        pulls.append(S * (w.beta_fake * kl(q_s) + w.beta_fake_c * kl(q_c) + w.gamma_r * w.beta_rec * rec))
+        pulls.append(
+            S * (w.beta_fake * kl(q_s) + w.beta_fake_c * kl(q_c) + w.gamma_r * w.beta_rec * rec)
+        )
     return shared(p, x, y, other) + torch.stack(pulls).sum(0).mean() / max(1, len(made))

@@ -20,12 +20,15 @@ def apply(settings: dict[str, float], x: torch.Tensor, share: float = 1.0) -> to
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("settings", EACH, ids=STRENGTHS)
-def test_each_changes_images_repeatably_within_range(settings: dict[str, float], channels: int) -> None:
+def test_each_changes_images_repeatably_within_range(
+    settings: dict[str, float], channels: int
+) -> None:
     x = torch.rand(16, channels, 24, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.manual_seed(1)
     first = apply(settings, x)
     torch.manual_seed(1)
-    second, third = apply(settings, x), apply(settings, x)
+    second = apply(settings, x)
+    third = apply(settings, x)
     assert torch.equal(first, second)
     assert first.shape == x.shape
     assert first.dtype == torch.float32
@@ -49,7 +52,9 @@ def test_switched_off_is_the_identity() -> None:
 
 
 def test_white_ground_stays_white() -> None:
-    """What moves in from outside continues the image, so that no frame gives the changed ones away."""
+    """What moves in from outside continues the image, so that no frame gives the changed ones
+    away.
+    """
     white = torch.ones(8, 1, 16, 16)
     settings = {**OFF, "content_affine": 1.0, "content_warp": 1.0, "energy_shift": 0.2}
     torch.testing.assert_close(apply(settings, white), white)
@@ -57,7 +62,9 @@ def test_white_ground_stays_white() -> None:
 
 def test_gradients_pass_to_fakes_before_the_energy() -> None:
     x = (torch.rand(4, 3, 16, 16) * 1.8 - 0.9).requires_grad_()
-    augment = energy_augmentation(AugmentConfig.model_validate({**OFF, "energy_shift": 0.1, "energy_cutout": 1.0}))
+    augment = energy_augmentation(
+        AugmentConfig.model_validate({**OFF, "energy_shift": 0.1, "energy_cutout": 1.0})
+    )
     augment(x).sum().backward()
     assert x.grad is not None
     assert (x.grad != 0).any()

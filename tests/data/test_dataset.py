@@ -12,11 +12,22 @@ from PIL import Image
 
 from translate.config import Config, from_dict
 from translate.data import dataset as data
-from translate.data.dataset import Domain, UnpairedBatches, load_domain, load_domains, spill_to_memmap
+from translate.data.dataset import (
+    Domain,
+    UnpairedBatches,
+    load_domain,
+    load_domains,
+    spill_to_memmap,
+)
 
 
 def settings(root: Path | None = None, batch: int = 2, **data: object) -> Config:
-    return from_dict({"data": {"root": str(root), "size": 16, "channels": 1, **data}, "train": {"batch_size": batch}})
+    return from_dict(
+        {
+            "data": {"root": str(root), "size": 16, "channels": 1, **data},
+            "train": {"batch_size": batch},
+        }
+    )
 
 
 def picture(path: Path, size: tuple[int, int] = (16, 16), value: int = 200) -> None:
@@ -27,7 +38,8 @@ def picture(path: Path, size: tuple[int, int] = (16, 16), value: int = 200) -> N
 def domains(counts: tuple[int, ...], shape: tuple[int, int, int] = (16, 16, 1)) -> list[Domain]:
     """Domain d's image i is constant 100 d + i, so that a batch says where it came from."""
     return [
-        Domain("ABC"[d], [np.full(shape, 100 * d + i, np.uint8) for i in range(n)], {}) for d, n in enumerate(counts)
+        Domain("ABC"[d], [np.full(shape, 100 * d + i, np.uint8) for i in range(n)], {})
+        for d, n in enumerate(counts)
     ]
 
 
@@ -42,8 +54,12 @@ def test_folders_become_arrays_and_broken_files_are_reported(tmp_path: Path) -> 
     assert not b.failed
 
 
-@pytest.mark.parametrize(("files", "share", "held"), [(40, 0.25, 10), (40, 0.05, 0), (20, 0.5, 10), (300, 0.5, 128)])
-def test_a_share_is_held_out_and_not_trained_on(tmp_path: Path, files: int, share: float, held: int) -> None:
+@pytest.mark.parametrize(
+    ("files", "share", "held"), [(40, 0.25, 10), (40, 0.05, 0), (20, 0.5, 10), (300, 0.5, 128)]
+)
+def test_a_share_is_held_out_and_not_trained_on(
+    tmp_path: Path, files: int, share: float, held: int
+) -> None:
     for i in range(files):
         picture(tmp_path / "trainA" / f"{i:03d}.png", value=i % 256)
     domain = load_domain("A", tmp_path / "trainA", settings(tmp_path, held_out=share).data)
@@ -85,14 +101,20 @@ def test_domains_of_other_sizes_go_round_by_themselves() -> None:
 
 
 def test_a_batch_depends_on_nothing_but_seed_and_step() -> None:
-    first, second = (UnpairedBatches(domains((9, 7), (20, 24, 1)), settings(crop="random", flip=0.5)) for _ in range(2))
+    first, second = (
+        UnpairedBatches(domains((9, 7), (20, 24, 1)), settings(crop="random", flip=0.5))
+        for _ in range(2)
+    )
     for step in range(5):
         first.batch(step)
     assert first.batch(7).equal(second.batch(7))
 
 
 def test_crops_and_flips_move_pixels_and_keep_sizes() -> None:
-    ramp = [Domain(n, [np.tile(np.arange(24, dtype=np.uint8), (20, 1))[:, :, None]] * 2, {}) for n in "AB"]
+    ramp = [
+        Domain(n, [np.tile(np.arange(24, dtype=np.uint8), (20, 1))[:, :, None]] * 2, {})
+        for n in "AB"
+    ]
     batches = UnpairedBatches(ramp, settings(crop="random", flip=0.5))
     rows = [batches.batch(step)[i, 0, 0] for step in range(10) for i in range(4)]
     starts = {int(row[0]) for row in rows}
@@ -114,7 +136,10 @@ def test_images_beyond_the_budget_wait_in_a_file_and_are_the_same(tmp_path: Path
         assert sum(any(image is a for a in images) for image in kept) == in_memory
     for i in range(5):
         picture(tmp_path / "trainA" / f"{i}.png", value=i)
-    folders = [load_domain("A", tmp_path / "trainA", settings(tmp_path, memory_gb=gb).data) for gb in (8.0, 0.0)]
+    folders = [
+        load_domain("A", tmp_path / "trainA", settings(tmp_path, memory_gb=gb).data)
+        for gb in (8.0, 0.0)
+    ]
     whole, spilled = (UnpairedBatches([domain], settings()).batch(3) for domain in folders)
     assert torch.equal(whole, spilled)
 
@@ -126,7 +151,9 @@ def test_data_on_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPat
     assert resident.resident and not plain.resident
     assert all(torch.equal(resident.batch(step), plain.batch(step)) for step in range(7))
     assert not UnpairedBatches(domains((5, 3)), settings(flip=0.5), torch.device("cpu")).resident
-    assert not UnpairedBatches(domains((5, 3), (16, 17, 1)), settings(), torch.device("cpu")).resident
+    assert not UnpairedBatches(
+        domains((5, 3), (16, 17, 1)), settings(), torch.device("cpu")
+    ).resident
     monkeypatch.setattr(data, "free_memory", lambda device: 2 * 8 * 256)
     assert not UnpairedBatches(domains((5, 3)), settings(), torch.device("cpu")).resident
 

@@ -14,7 +14,9 @@ from translate.data.inspection import suggest_config
 def fill(folder: Path, mode: str, size: tuple[int, int], count: int = 3) -> Path:
     folder.mkdir(parents=True)
     for i in range(count):
-        Image.new(mode, size, 40 * i if mode == "L" else (40 * i, 90, 200)).save(folder / f"{i}.png")
+        Image.new(mode, size, 40 * i if mode == "L" else (40 * i, 90, 200)).save(
+            folder / f"{i}.png"
+        )
     return folder
 
 
@@ -32,11 +34,19 @@ def test_size_channels_preset_and_crop_follow_the_pictures(
     tmp_path: Path, mode: str, size: tuple[int, int], expected: tuple[int, int, str, str]
 ) -> None:
     config = from_dict(suggest_config({n: fill(tmp_path / n, mode, size) for n in "AB"}))
-    assert (config.data.size, config.data.channels, config.model.preset, config.data.crop) == expected
+    assert (
+        config.data.size,
+        config.data.channels,
+        config.model.preset,
+        config.data.crop,
+    ) == expected
 
 
 def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_path: Path) -> None:
-    folders = {"A": fill(tmp_path / "trainA", "L", (32, 32)), "B": fill(tmp_path / "trainB", "RGB", (32, 32))}
+    folders = {
+        "A": fill(tmp_path / "trainA", "L", (32, 32)),
+        "B": fill(tmp_path / "trainB", "RGB", (32, 32)),
+    }
     fill(tmp_path / "testA", "L", (32, 32))
     fill(tmp_path / "testB", "L", (32, 32))
     config = from_dict(suggest_config(folders, size=48))

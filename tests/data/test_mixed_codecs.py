@@ -1,4 +1,6 @@
-"""Folder translation against the world: mixed and broken files, flipped bytes, kills, shards that run at once."""
+"""Folder translation against the world: mixed and broken files, flipped bytes, kills, shards that
+run at once.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +52,21 @@ def flip(data: bytes, source: random.Random) -> bytes:
 
 
 def start(model: Path, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipelines.cli", "translate", model, *arguments, "--to", "B", "--device", "cpu"]
-    return subprocess.Popen([str(word) for word in command], cwd=ROOT, text=True, stderr=subprocess.PIPE)
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        "translate",
+        model,
+        *arguments,
+        "--to",
+        "B",
+        "--device",
+        "cpu",
+    ]
+    return subprocess.Popen(
+        [str(word) for word in command], cwd=ROOT, text=True, stderr=subprocess.PIPE
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +74,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("examples")
 
 
-# -- in the suite ------------------------------------------------------------------------------------------------------
+# -- in the suite
+# ------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90), st.sampled_from(KINDS)), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 90), st.integers(1, 90), st.sampled_from(KINDS)),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_any_sizes_and_modes(translator: Translator, shared: Path, cases: list[Any]) -> None:
     folder = shared / f"{len(list(shared.iterdir()))}"
     out = folder / "out"
@@ -86,7 +108,9 @@ def test_flipped_bytes_never_lose_a_line(translator: Translator, tmp_path: Path)
     done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", max_pixels=10**6)
     lines = manifest(tmp_path / "out")
     assert len(lines) == done.ok + done.failed == 120 and done.ok > 20 < done.failed
-    assert files(tmp_path / "out").keys() == {line["output"] for line in lines.values() if line["status"] == "ok"}
+    assert files(tmp_path / "out").keys() == {
+        line["output"] for line in lines.values() if line["status"] == "ok"
+    }
     assert all(line["reason"] for line in lines.values() if line["status"] == "failed")
 
 
@@ -94,16 +118,21 @@ def test_batches_of_1_7_and_64_agree(translator: Translator, tmp_path: Path) -> 
     for i in range(20):
         draw(tmp_path / "in" / f"{i}.png", 16 + 16 * (i % 3), 16, seed=i)
     for size in (1, 7, 64):
-        translator.translate_folder(tmp_path / "in", tmp_path / f"{size}", "B", style="random", batch_size=size)
+        translator.translate_folder(
+            tmp_path / "in", tmp_path / f"{size}", "B", style="random", batch_size=size
+        )
     for i in range(20):
-        one, *others = (pixels(tmp_path / size / f"{i}.png").astype(int) for size in ("1", "7", "64"))
+        one, *others = (
+            pixels(tmp_path / size / f"{i}.png").astype(int) for size in ("1", "7", "64")
+        )
         assert all(np.abs(one - other).max() <= 1 for other in others)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_can_be_finished(tmp_path: Path, end: signal.Signals) -> None:
     translator = build(tmp_path)
-    model, out = tmp_path / "model.safetensors", tmp_path / "out"
+    model = tmp_path / "model.safetensors"
+    out = tmp_path / "out"
     for i in range(600):
         draw(tmp_path / "in" / f"{i % 5}" / f"{i}.png", 16, 16, seed=i)
     process = start(model, tmp_path / "in", out, "--style", "random", "--batch-size", 4)
@@ -114,39 +143,73 @@ def test_a_run_that_is_ended_can_be_finished(tmp_path: Path, end: signal.Signals
     done = {name for name, line in manifest(out).items() if line["status"] == "ok"}
     assert len(manifest(out)) == 600
     if end == signal.SIGTERM:
-        assert process.returncode == 130 and "introshift: interrupted" in words and "Traceback" not in words
+        assert (
+            process.returncode == 130
+            and "introshift: interrupted" in words
+            and "Traceback" not in words
+        )
         assert 0 < len(done) < 600 and files(out).keys() == done
-    again = translator.translate_folder(tmp_path / "in", out, "B", style="random", batch_size=4, skip_existing=True)
+    again = translator.translate_folder(
+        tmp_path / "in", out, "B", style="random", batch_size=4, skip_existing=True
+    )
     assert again.ok == 600 - len(done)
-    translator.translate_folder(tmp_path / "in", tmp_path / "whole", "B", style="random", batch_size=4)
+    translator.translate_folder(
+        tmp_path / "in", tmp_path / "whole", "B", style="random", batch_size=4
+    )
     assert files(out) == files(tmp_path / "whole")
 
 
-# -- slow --------------------------------------------------------------------------------------------------------------
+# -- slow
+# --------------------------------------------------------------------------------------------------------------
 
 
 def mixed(root: Path, count: int = 2000) -> dict[str, bool]:
-    """`count` files and links of every kind, 5 % broken; what becomes of each: True for an output, else False."""
-    source, expected = random.Random(7), {}
+    """`count` files and links of every kind, 5 % broken; what becomes of each: True for an output,
+    else False.
+    """
+    source = random.Random(7)
+    expected = {}
     outside = draw(root.parent / "elsewhere" / "secret.png")
     (root / "empty").mkdir(parents=True)
-    for name, target in {"link.png": outside, "folder": outside.parent, "up": "..", "nowhere.png": "none"}.items():
+    for name, target in {
+        "link.png": outside,
+        "folder": outside.parent,
+        "up": "..",
+        "nowhere.png": "none",
+    }.items():
         (root / name).symlink_to(target)
         expected[name] = False
-    names = ["with space.png", "ünï 図.png", ".hidden.png", "-rf.png", "--to.png", "new\nline.png", "a.jpg", "a.png"]
+    names = [
+        "with space.png",
+        "ünï 図.png",
+        ".hidden.png",
+        "-rf.png",
+        "--to.png",
+        "new\nline.png",
+        "a.jpg",
+        "a.png",
+    ]
     names += [letter * 236 + ".png" for letter in "xy"] + [f"deep/{'d/' * 20}x.png"]
     names += [f"{i % 17}/{i}" for i in range(count - len(names) - len(expected))]
     for i, name in enumerate(names):
         suffix, mode = KINDS[i % len(KINDS)] if "." not in name else (Path(name).suffix, "RGB")
         path = root / (name if "." in name else name + suffix)
-        size = (1, 1) if i % 50 == 0 else (3000, 2000) if i % 400 == 1 else tuple(source.choices(range(1, 130), k=2))
+        size = (
+            (1, 1)
+            if i % 50 == 0
+            else (3000, 2000)
+            if i % 400 == 1
+            else tuple(source.choices(range(1, 130), k=2))
+        )
         put(path, *size, mode, i)
         broken = i % 20 == 3
         expected[path.relative_to(root).as_posix()] = not broken
         data = path.read_bytes()
         if broken:
             cut = data[: len(data) // 3]
-            path.write_bytes(source.choice([b"", b"hello, world\n", cut, b"\x89PNG\r\n\x1a\n" + bytes(90)]))
+            path.write_bytes(
+                source.choice([b"", b"hello, world\n", cut, b"\x89PNG\r\n\x1a\n" + bytes(90)])
+            )
         elif i == 4:  # nobody may read it, but root may
             path.chmod(0)
             expected[path.relative_to(root).as_posix()] = os.access(path, os.R_OK)
@@ -156,14 +219,17 @@ def mixed(root: Path, count: int = 2000) -> dict[str, bool]:
 def snapshot(root: Path, without: Path) -> dict[str, tuple[bytes, int]]:
     found = (path for path in root.rglob("*") if path.is_file() and without not in path.parents)
     return {
-        str(path): (path.read_bytes() if os.access(path, os.R_OK) else b"", path.stat().st_mtime_ns) for path in found
+        str(path): (path.read_bytes() if os.access(path, os.R_OK) else b"", path.stat().st_mtime_ns)
+        for path in found
     }
 
 
 @pytest.mark.slow
 def test_two_thousand_mixed_files_and_ten_kills(tmp_path: Path) -> None:
     build(tmp_path)
-    model, root, whole = tmp_path / "model.safetensors", tmp_path / "all" / "in", tmp_path / "all" / "whole"
+    model = tmp_path / "model.safetensors"
+    root = tmp_path / "all" / "in"
+    whole = tmp_path / "all" / "whole"
     expected = mixed(root)
     before = snapshot(tmp_path, whole)
     process = start(model, root, whole, "--style", "random")
@@ -174,13 +240,19 @@ def test_two_thousand_mixed_files_and_ten_kills(tmp_path: Path) -> None:
     assert {name for name, line in lines.items() if line["status"] == "ok"} == {
         n for n, good in expected.items() if good
     }
-    assert {lines[name]["status"] for name in ("link.png", "folder", "up", "nowhere.png")} == {"skipped"}
-    assert files(whole).keys() == {line["output"] for line in lines.values() if line["status"] == "ok"}
+    assert {lines[name]["status"] for name in ("link.png", "folder", "up", "nowhere.png")} == {
+        "skipped"
+    }
+    assert files(whole).keys() == {
+        line["output"] for line in lines.values() if line["status"] == "ok"
+    }
     for name, line in lines.items():
         if line["status"] == "ok":
             assert opened(whole / line["output"]).size == (line["width"], line["height"]), name
     assert snapshot(tmp_path, whole) == before
-    seconds, source, out = 8.0, random.Random(), tmp_path / "all" / "out"
+    seconds = 8.0
+    source = random.Random()
+    out = tmp_path / "all" / "out"
     for _ in range(10):
         process = start(model, root, out, "--style", "random", "--skip-existing")
         time.sleep(2 + source.random() * seconds)
@@ -191,15 +263,20 @@ def test_two_thousand_mixed_files_and_ten_kills(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert files(out) == files(whole), "no temporary files either"
     shards = [
-        start(model, root, tmp_path / "all" / "three", "--style", "random", "--shard", f"{i}/3") for i in (1, 2, 3)
+        start(model, root, tmp_path / "all" / "three", "--style", "random", "--shard", f"{i}/3")
+        for i in (1, 2, 3)
     ]
     for shard in shards:
         shard.communicate()
     assert [shard.returncode for shard in shards] == [1, 1, 1]
     assert files(tmp_path / "all" / "three") == files(whole)
-    assert (tmp_path / "all" / "three" / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
+    assert (tmp_path / "all" / "three" / "manifest.jsonl").read_bytes() == (
+        whole / "manifest.jsonl"
+    ).read_bytes()
     alone = Translator.load(model, "cpu")
     name = "with space.png"
     os.link(root / name, (tmp_path / name))
-    alone.translate_folder(tmp_path / name, tmp_path / "all" / "alone", "B", style="random", workers=1)
+    alone.translate_folder(
+        tmp_path / name, tmp_path / "all" / "alone", "B", style="random", workers=1
+    )
     assert files(tmp_path / "all" / "alone")[name] == files(whole)[name]

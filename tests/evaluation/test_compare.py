@@ -1,4 +1,6 @@
-"""Folders of results against their parts, an independent scorer, and folders that are not as they should be."""
+"""Folders of results against their parts, an independent scorer, and folders that are not as they
+should be.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,16 @@ SETS = {"kid_alex", "fid_alex"}
 Write = Callable[..., Path]
 
 
-@pytest.mark.parametrize(("made", "side", "size"), [(32, 32, None), (64, 64, None), (48, 48, 40), (48, 80, None)])
+@pytest.mark.parametrize(
+    ("made", "side", "size"), [(32, 32, None), (64, 64, None), (48, 48, 40), (48, 80, None)]
+)
 def test_agreement_with_the_independent_scorer(
     tmp_path: Path, pictures: Write, made: int, side: int, size: int | None
 ) -> None:
-    if not (SHARED / "score.py").exists() or not (SHARED / "weights" / "alexnet_features.safetensors").exists():
+    if (
+        not (SHARED / "score.py").exists()
+        or not (SHARED / "weights" / "alexnet_features.safetensors").exists()
+    ):
         pytest.skip(f"{SHARED / 'score.py'} and its weights are not here")
     out = pictures(tmp_path / "out", NAMES, (made, made))
     truth = pictures(tmp_path / "truth", NAMES, (side, side), seed=1)
@@ -46,19 +53,25 @@ def test_agreement_with_the_independent_scorer(
         score.lpips_net = lambda _, folder: load("alex", folder)
         theirs = score.score(out, truth, SHARED / "weights", size)
     evaluation = compare(
-        out, truth, size=size, resize=True, weights=SHARED / "weights" / "alexnet_features.safetensors"
+        out,
+        truth,
+        size=size,
+        resize=True,
+        weights=SHARED / "weights" / "alexnet_features.safetensors",
     )
     ours = evaluation.directions[0].metrics
     assert ours["lpips_paired"].value == pytest.approx(theirs["lpips_alex"], abs=1e-4)
     assert ours["l1"].value == pytest.approx(theirs["l1"], abs=1e-6)
     assert ours["ssim"].value == pytest.approx(theirs["ssim"], abs=1e-4)
-    kid = ours["kid_alex"]  # the scorer takes all images at once, KID the mean of subsets: one expected value
+    # the scorer takes all images at once, KID the mean of subsets: one expected value
+    kid = ours["kid_alex"]
     assert kid.low < theirs["kd_alex_x1000"] / 1000 < kid.high
     assert set(ours) == PAIRED | {"kid_alex", "fid_alex"} and evaluation.size == size
 
 
 def test_closed_forms_and_identity(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
-    truth, source = pictures(tmp_path / "truth", NAMES), pictures(tmp_path / "source", NAMES, seed=1)
+    truth = pictures(tmp_path / "truth", NAMES)
+    source = pictures(tmp_path / "source", NAMES, seed=1)
     (perfect,) = compare(truth, truth, source, weights=lpips_weights).directions
     assert perfect.name == "truth-truth"
     values = {name: figure.value for name, figure in perfect.metrics.items()}
@@ -70,7 +83,9 @@ def test_closed_forms_and_identity(tmp_path: Path, pictures: Write, lpips_weight
         assert figure.identity and asdict(figure) | {"identity": None} == asdict(figure.identity)
 
 
-def test_pairs_may_have_sizes_of_their_own(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
+def test_pairs_may_have_sizes_of_their_own(
+    tmp_path: Path, pictures: Write, lpips_weights: Path
+) -> None:
     for seed, name in enumerate(("out", "truth")):
         pictures(tmp_path / name, NAMES[:3], (20, 30), seed=seed)
         pictures(tmp_path / name, NAMES[3:5], (31, 17), seed=seed + 2)
@@ -78,14 +93,21 @@ def test_pairs_may_have_sizes_of_their_own(tmp_path: Path, pictures: Write, lpip
     evaluation = compare(tmp_path / "out", tmp_path / "truth", weights=lpips_weights)
     (result,) = evaluation.directions
     assert evaluation.notes == ["SSIM is left out where images are under 11 px"]
-    assert (result.metrics["l1"].n, result.metrics["ssim"].n, result.metrics["kid_alex"].n) == (6, 5, 6)
+    assert (result.metrics["l1"].n, result.metrics["ssim"].n, result.metrics["kid_alex"].n) == (
+        6,
+        5,
+        6,
+    )
     assert result.sizes == {"20 x 30": 3, "31 x 17": 2, "9 x 12": 1}
     assert (evaluation.size, evaluation.resize.split(";")[0]) == (None, "none")
 
 
 def test_sizes_that_differ(tmp_path: Path, pictures: Write, no_lpips_weights: None) -> None:
-    out, truth = pictures(tmp_path / "out", NAMES, (20, 30)), pictures(tmp_path / "truth", NAMES, (40, 50), seed=1)
-    with pytest.raises(ValueError, match="000: the translation is 20 x 30, the truth 40 x 50; give --resize"):
+    out = pictures(tmp_path / "out", NAMES, (20, 30))
+    truth = pictures(tmp_path / "truth", NAMES, (40, 50), seed=1)
+    with pytest.raises(
+        ValueError, match="000: the translation is 20 x 30, the truth 40 x 50; give --resize"
+    ):
         compare(out, truth)
     evaluation = compare(out, truth, resize=True)
     assert evaluation.resize == "lanczos to the truth's size"
@@ -107,22 +129,34 @@ def test_pairs_are_found_by_name(tmp_path: Path, pictures: Write, no_lpips_weigh
     with pytest.raises(ValueError, match="no file name is in all of .*out, .*flat"):
         compare(out, flat)
     deep = pictures(tmp_path / "deep", [name.replace("png", "jpg") for name in [*names, "b/1.png"]])
-    assert [row["name"] for row in compare(out, deep).directions[0].per_image] == ["a/1", "b/1", "b/2", "b/c/3"]
+    assert [row["name"] for row in compare(out, deep).directions[0].per_image] == [
+        "a/1",
+        "b/1",
+        "b/2",
+        "b/c/3",
+    ]
     pictures(out, ["a/1.webp"])
     with pytest.raises(ValueError, match=r"a.1.(png|webp) and 1.(png|webp) have one name"):
         compare(out, deep)
 
 
-def test_partners_and_broken_files_of_compare(tmp_path: Path, pictures: Write, no_lpips_weights: None) -> None:
-    out, truth = pictures(tmp_path / "out", NAMES), pictures(tmp_path / "truth", NAMES[1:], seed=1)
-    with pytest.raises(ValueError, match=r"without a partner of the same name: .*out.000.png; .*--allow-missing"):
+def test_partners_and_broken_files_of_compare(
+    tmp_path: Path, pictures: Write, no_lpips_weights: None
+) -> None:
+    out = pictures(tmp_path / "out", NAMES)
+    truth = pictures(tmp_path / "truth", NAMES[1:], seed=1)
+    with pytest.raises(
+        ValueError, match=r"without a partner of the same name: .*out.000.png; .*--allow-missing"
+    ):
         compare(out, truth)
     assert compare(out, truth, allow_missing=True).directions[0].metrics["l1"].n == 5
     pictures(truth, NAMES)
     broken = shorten(truth / "003.png"), shorten(out / "004.png")
     with pytest.raises(ValueError, match="cannot be read: .*mend them") as refused:
         compare(out, truth)
-    assert all(str(path) in str(refused.value) for path in broken) and "\n" not in str(refused.value)
+    assert all(str(path) in str(refused.value) for path in broken) and "\n" not in str(
+        refused.value
+    )
     evaluation = compare(out, truth, allow_missing=True)
     assert evaluation.directions[0].metrics["l1"].n == 4
     assert {line.split(" (")[0] for line in evaluation.broken} == set(map(str, broken))
@@ -134,7 +168,9 @@ def test_partners_and_broken_files_of_compare(tmp_path: Path, pictures: Write, n
 
 
 def test_mixed_codecs_are_noted(tmp_path: Path, pictures: Write, no_lpips_weights: None) -> None:
-    png, jpeg, bmp, webp = (pictures(tmp_path / kind, [f"a.{kind}"]) for kind in ("png", "JPG", "bmp", "webp"))
+    png, jpeg, bmp, webp = (
+        pictures(tmp_path / kind, [f"a.{kind}"]) for kind in ("png", "JPG", "bmp", "webp")
+    )
 
     def warned(a: Path, b: Path) -> list[str]:
         return [note for note in compare(a, b).notes if note.startswith("mixed codecs")]
@@ -163,12 +199,16 @@ def test_what_is_not_finite_is_null_and_all_else_still_comes(
 
     paths = write_report(evaluation, tmp_path / "report")
     assert list(paths) == ["metrics", "per_image", "report", "grid_out_to_truth"]
-    (direction,) = json.loads(paths["metrics"].read_text(), parse_constant=pytest.fail)["directions"]
+    (direction,) = json.loads(paths["metrics"].read_text(), parse_constant=pytest.fail)[
+        "directions"
+    ]
     lpips = direction["metrics"]["lpips_paired"]
     assert (lpips["value"], lpips["low"], lpips["high"]) == (None, None, None)
     assert direction["metrics"]["l1"]["value"] == metrics["l1"].value > 0
     rows = list(csv.DictReader(io.StringIO(paths["per_image"].read_text())))
-    assert all(row["lpips_paired"] == "" and float(row["l1"]) > 0 for row in rows) and len(rows) == 6
+    assert (
+        all(row["lpips_paired"] == "" and float(row["l1"]) > 0 for row in rows) and len(rows) == 6
+    )
     page = paths["report"].read_text()
     assert "NaN" not in page and "nan%" not in page and "not finite on 6 of 6 images" in page
     assert "not finite on 6 of 6 images" in table(evaluation)
@@ -180,23 +220,33 @@ def test_what_is_not_finite_is_null_and_all_else_still_comes(
 def test_too_few_images_for_sets(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
     few = pictures(tmp_path / "few", NAMES[:3])
     evaluation = compare(few, few, weights=lpips_weights)
-    assert [note.split(":")[0] for note in evaluation.notes] == ["KID is left out", "FID is left out"]
+    assert [note.split(":")[0] for note in evaluation.notes] == [
+        "KID is left out",
+        "FID is left out",
+    ]
     assert all("at least 4 images" in note for note in evaluation.notes)
     assert set(evaluation.directions[0].metrics) == PAIRED
 
 
 def test_one_image(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
-    out, truth = pictures(tmp_path / "out", ["a.png"]), pictures(tmp_path / "truth", ["a.png"], seed=1)
+    out = pictures(tmp_path / "out", ["a.png"])
+    truth = pictures(tmp_path / "truth", ["a.png"], seed=1)
     (result,) = compare(out, truth, weights=lpips_weights).directions
     assert set(result.metrics) == PAIRED
-    assert all(figure.low == figure.value == figure.high and figure.n == 1 for figure in result.metrics.values())
+    assert all(
+        figure.low == figure.value == figure.high and figure.n == 1
+        for figure in result.metrics.values()
+    )
 
 
 @pytest.mark.parametrize("side", [1, 9, 30, 31, 63, 64])
 def test_small_images_are_enlarged_for_lpips_and_it_is_said(
     side: int, tmp_path: Path, pictures: Write, lpips_weights: Path
 ) -> None:
-    out, truth = (pictures(tmp_path / name, NAMES, (side, side), seed) for seed, name in enumerate(("out", "truth")))
+    out, truth = (
+        pictures(tmp_path / name, NAMES, (side, side), seed)
+        for seed, name in enumerate(("out", "truth"))
+    )
     evaluation = compare(out, truth, weights=lpips_weights)
     figure = evaluation.directions[0].metrics["lpips_paired"]
     assert 0 < figure.low <= figure.value <= figure.high < 2
@@ -204,8 +254,12 @@ def test_small_images_are_enlarged_for_lpips_and_it_is_said(
     assert evaluation.directions[0].sizes == {f"{side} x {side}": 6}
 
 
-def test_fid_is_no_figure_to_quote_below_its_number(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
-    out, truth = (pictures(tmp_path / name, NAMES, seed=seed) for seed, name in enumerate(("out", "truth")))
+def test_fid_is_no_figure_to_quote_below_its_number(
+    tmp_path: Path, pictures: Write, lpips_weights: Path
+) -> None:
+    out, truth = (
+        pictures(tmp_path / name, NAMES, seed=seed) for seed, name in enumerate(("out", "truth"))
+    )
     metrics = compare(out, truth, out, weights=lpips_weights).directions[0].metrics
     assert metrics["kid_alex"].warning is None and metrics["kid_alex"].subset == 3
     assert metrics["fid_alex"].warning and "6 images, under 2048" in metrics["fid_alex"].warning
@@ -215,14 +269,15 @@ def test_fid_is_no_figure_to_quote_below_its_number(tmp_path: Path, pictures: Wr
 def test_folders_without_a_common_name_are_compared_as_sets(
     tmp_path: Path, pictures: Write, lpips_weights: Path
 ) -> None:
-    drawn, real = (
-        pictures(tmp_path / "drawn", [f"a{i}.png" for i in range(6)], seed=1),
-        pictures(tmp_path / "real", NAMES),
-    )
+    drawn = pictures(tmp_path / "drawn", [f"a{i}.png" for i in range(6)], seed=1)
+    real = pictures(tmp_path / "real", NAMES)
     pictures(tmp_path / "paired", NAMES, seed=1)  # the same pictures as drawn
     evaluation = compare(drawn, real, weights=lpips_weights)
-    (result,), (paired,) = evaluation.directions, compare(tmp_path / "paired", real, weights=lpips_weights).directions
-    assert set(result.metrics) == SETS and any("metrics of pairs are left out" in note for note in evaluation.notes)
+    (result,) = evaluation.directions
+    (paired,) = compare(tmp_path / "paired", real, weights=lpips_weights).directions
+    assert set(result.metrics) == SETS and any(
+        "metrics of pairs are left out" in note for note in evaluation.notes
+    )
     for name in SETS:
         assert result.metrics[name].value == pytest.approx(paired.metrics[name].value, rel=1e-5)
     pictures(drawn, ["large.png"], size=(24, 24))
@@ -237,7 +292,8 @@ def test_folders_without_a_common_name_are_compared_as_sets(
 def test_pairs_that_are_all_broken_are_not_said_to_lack_a_partner(
     tmp_path: Path, pictures: Write, no_lpips_weights: None
 ) -> None:
-    out, truth = pictures(tmp_path / "out", NAMES[:2]), pictures(tmp_path / "truth", NAMES[:2])
+    out = pictures(tmp_path / "out", NAMES[:2])
+    truth = pictures(tmp_path / "truth", NAMES[:2])
     for name in NAMES[:2]:
         shorten(out / name)
     evaluation = compare(out, truth, allow_missing=True)

@@ -25,15 +25,23 @@ EVIL = "<script>alert('x')</script>\"&'"
 
 
 def figure(value: float, identity: float | None = None, warning: str | None = None) -> MetricValue:
-    other = None if identity is None else MetricValue(identity, identity - 0.01, identity + 0.01, 9, "lower")
+    other = (
+        None
+        if identity is None
+        else MetricValue(identity, identity - 0.01, identity + 0.01, 9, "lower")
+    )
     return MetricValue(value, value - 0.02, value + 0.02, 9, "lower", other, warning=warning)
 
 
 def result(names: list[str], side: int = 16, source: str = "A", to: str = "B") -> Result:
     """Pictures of one gray each: the source of image i is 10 i, translations 100, truths 200 - i."""
-    figures = {"lpips_paired": figure(0.15, 0.2), "fid_alex": figure(7.0, 9.0, "no figure to quote")}
+    figures = {
+        "lpips_paired": figure(0.15, 0.2),
+        "fid_alex": figure(7.0, 9.0, "no figure to quote"),
+    }
     rows: list[dict[str, str | float]] = [
-        {"name": name, "lpips_paired": 0.1 * (i * 7 % 5), "ssim": 0.9 - 0.1 * i} for i, name in enumerate(names)
+        {"name": name, "lpips_paired": 0.1 * (i * 7 % 5), "ssim": 0.9 - 0.1 * i}
+        for i, name in enumerate(names)
     ]
     made = Result(f"{source}-{to}", source, to, figures, rows, {f"{side} x {side}": len(names)})
 
@@ -41,15 +49,35 @@ def result(names: list[str], side: int = 16, source: str = "A", to: str = "B") -
         return np.full((side, side, 3), gray, np.uint8)
 
     for i, name in enumerate(names):
-        made.shown[name] = {"source": flat(10 * i % 256), "translation": flat(100), "truth": flat((200 - i) % 256)}
-        made.shown[name] |= {"reconstruction": flat(50), "cycle": flat(60), "styles": np.stack([flat(1), flat(2)])}
+        made.shown[name] = {
+            "source": flat(10 * i % 256),
+            "translation": flat(100),
+            "truth": flat((200 - i) % 256),
+        }
+        made.shown[name] |= {
+            "reconstruction": flat(50),
+            "cycle": flat(60),
+            "styles": np.stack([flat(1), flat(2)]),
+        }
     made.swap = np.zeros((40, 30, 3), np.uint8)
     return made
 
 
 def evaluation(*results: Result, broken: tuple[str, ...] = ()) -> Evaluation:
     versions = {"introshift": "0", "torch": "1"}
-    return Evaluation(versions, "m" * 64, "w" * 64, None, "alex", 0, 16, "lanczos", ["a note"], [*broken], [*results])
+    return Evaluation(
+        versions,
+        "m" * 64,
+        "w" * 64,
+        None,
+        "alex",
+        0,
+        16,
+        "lanczos",
+        ["a note"],
+        [*broken],
+        [*results],
+    )
 
 
 @pytest.fixture
@@ -86,7 +114,14 @@ def test_names_are_escaped_and_nothing_comes_from_elsewhere(run: Path) -> None:
 
 
 @settings(max_examples=25)
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=3, unique=True))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    )
+)
 def test_any_name_comes_back(names: list[str]) -> None:
     elements = Elements(html_page(evaluation(result(names)))).found
     assert [cell["data-name"] for _, cell in elements if "data-name" in cell] == names
@@ -135,7 +170,9 @@ def test_pictures_shrink_to_fit_and_small_ones_are_exact() -> None:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     if not chromium():
-        pytest.skip("no Chromium: install it (apt-get install chromium) to test the report in a browser")
+        pytest.skip(
+            "no Chromium: install it (apt-get install chromium) to test the report in a browser"
+        )
     with browser(tmp_path_factory.mktemp("browser")) as opened:
         yield opened
 
@@ -148,13 +185,18 @@ ORDER = f"{CARDS}.map(card => card.dataset.name)"
 @pytest.fixture
 def report(page: Page, run: Path, tmp_path: Path) -> Path:
     path = tmp_path / "report.html"
-    path.write_text(html_page(evaluation(result(NAMES), result(NAMES, source="B", to="A")), run), encoding="utf-8")
+    path.write_text(
+        html_page(evaluation(result(NAMES), result(NAMES, source="B", to="A")), run),
+        encoding="utf-8",
+    )
     page.requests.clear()
     return path
 
 
 def sort_by(page: Page, value: str) -> list[str]:
-    page.js(f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')) }})(document.querySelector('.sort'))")
+    page.js(
+        f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')) }})(document.querySelector('.sort'))"
+    )
     order: list[str] = page.js(ORDER)
     return order
 
@@ -171,8 +213,15 @@ def test_sorting(page: Page, report: Path) -> None:
 def test_the_large_view_and_its_slider(page: Page, report: Path) -> None:
     page.open(report)
     page.js(f"{CARDS}[0].querySelector('button').click()")
-    assert page.js("document.querySelector('dialog').open && document.querySelector('#viewed').textContent") == "a9"
-    captions = page.js("[...document.querySelectorAll('dialog figcaption')].map(x => x.textContent)")
+    assert (
+        page.js(
+            "document.querySelector('dialog').open && document.querySelector('#viewed').textContent"
+        )
+        == "a9"
+    )
+    captions = page.js(
+        "[...document.querySelectorAll('dialog figcaption')].map(x => x.textContent)"
+    )
     kinds = ["source", "translation", "truth", "reconstruction", "cycle", "difference to truth"]
     assert captions == [*kinds, "style 1", "style 2"]
 
@@ -196,7 +245,9 @@ def test_the_large_view_and_its_slider(page: Page, report: Path) -> None:
     page.press("Home")
     assert colours() == [[100] * 3] * 2, "all translation"
     page.press("End")
-    page.js("(s => { s.value = 'truth'; s.dispatchEvent(new Event('change')) })(document.querySelector('.before'))")
+    page.js(
+        "(s => { s.value = 'truth'; s.dispatchEvent(new Event('change')) })(document.querySelector('.before'))"
+    )
     assert colours() == [[198] * 3] * 2
     page.js("document.querySelector('[data-step=\"1\"]').click()")
     assert page.js("document.querySelector('#viewed').textContent") == "d"
@@ -210,7 +261,9 @@ def test_the_large_view_and_its_slider(page: Page, report: Path) -> None:
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
-def test_wide_and_phone_light_and_dark(page: Page, report: Path, width: int, dark: bool, tmp_path: Path) -> None:
+def test_wide_and_phone_light_and_dark(
+    page: Page, report: Path, width: int, dark: bool, tmp_path: Path
+) -> None:
     page.open(report, width, 844, dark)
     assert page.js("document.documentElement.scrollWidth") <= width, "nothing to scroll sideways"
     page.wait(f"{CARDS}[0].querySelectorAll('img').length > 0")
@@ -220,7 +273,9 @@ def test_wide_and_phone_light_and_dark(page: Page, report: Path, width: int, dar
         background, ink = (image.convert("L").getextrema()[i] for i in ((0, 1) if dark else (1, 0)))
     assert abs(int(background) - int(ink)) > 180, "readable"
     assert (int(background) < 60) == dark
-    columns = page.js("getComputedStyle(document.querySelector('.cards')).gridTemplateColumns.split(' ').length")
+    columns = page.js(
+        "getComputedStyle(document.querySelector('.cards')).gridTemplateColumns.split(' ').length"
+    )
     assert (columns == 1) == (width < 600)
     page.js(f"{CARDS}[0].querySelector('button').click()")
     assert page.js("document.querySelector('dialog').scrollWidth") <= width
@@ -229,12 +284,19 @@ def test_wide_and_phone_light_and_dark(page: Page, report: Path, width: int, dar
 
 def test_many_images_stay_quick(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "many.html"
-    path.write_text(html_page(evaluation(result([f"{i:03}" for i in range(500)], 64))), encoding="utf-8")
+    path.write_text(
+        html_page(evaluation(result([f"{i:03}" for i in range(500)], 64))), encoding="utf-8"
+    )
     page.open(path)
     page.wait(f"{CARDS}[0].querySelectorAll('img').length > 0")
     filled = page.js(f"{CARDS}.filter(card => card.querySelector('.thumbs img')).length")
     assert 0 < filled < 100, "only what is near the window"
-    assert page.js("(t => (sort(document.querySelector('.sort')), performance.now() - t))(performance.now())") < 2000
+    assert (
+        page.js(
+            "(t => (sort(document.querySelector('.sort')), performance.now() - t))(performance.now())"
+        )
+        < 2000
+    )
     page.js("scrollTo(0, document.body.scrollHeight)")
     page.wait(f"{CARDS}[499].querySelector('.thumbs img') !== null")
     assert page.messages == []

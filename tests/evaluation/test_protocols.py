@@ -1,4 +1,6 @@
-"""The evaluator against its parts, an independent scorer, and folders that are not as they should be."""
+"""The evaluator against its parts, an independent scorer, and folders that are not as they should
+be.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +29,21 @@ from translate.models.checkpoint import load_model, save_model
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 NAMES = [f"{i:03}.png" for i in range(6)]
 SETS = {"kid_alex", "fid_alex"}
-PAIRED, LPIPS_FREE = {"lpips_paired", "l1", "ssim"}, {"l1", "ssim", "reconstruction_l1"}
+PAIRED = {"lpips_paired", "l1", "ssim"}
+LPIPS_FREE = {"l1", "ssim", "reconstruction_l1"}
 Write = Callable[..., Path]
 
 
-def test_what_is_measured_is_what_the_model_makes(model_file: Write, data: Path, no_lpips_weights: None) -> None:
+def test_what_is_measured_is_what_the_model_makes(
+    model_file: Write, data: Path, no_lpips_weights: None
+) -> None:
     path = model_file()
     evaluation = evaluate(path, data)
     file = load_model(path)
-    file.model.to(memory_format=torch.channels_last)  # rounds otherwise: a gray level here and there
-    a, b = stack(data / "testA"), stack(data / "testB")
+    # rounds otherwise: a gray level here and there
+    file.model.to(memory_format=torch.channels_last)
+    a = stack(data / "testA")
+    b = stack(data / "testB")
     for result, source, truth, y in zip(evaluation.directions, (a, b), (b, a), (0, 1), strict=True):
         with torch.no_grad():
             x = torch.from_numpy(to_float(source.numpy()))
@@ -45,19 +52,36 @@ def test_what_is_measured_is_what_the_model_makes(model_file: Write, data: Path,
         assert set(result.metrics) == LPIPS_FREE
         assert (result.name, result.source, result.to) == (("A-B", "A", "B"), ("B-A", "B", "A"))[y]
         for name, measure in (("l1", l1), ("ssim", ssim)):
-            figure, values = result.metrics[name], measure(translation, truth)
-            assert [row[name] for row in result.per_image] == pytest.approx(values.tolist(), abs=1e-6)
+            figure = result.metrics[name]
+            values = measure(translation, truth)
+            assert [row[name] for row in result.per_image] == pytest.approx(
+                values.tolist(), abs=1e-6
+            )
             assert figure.value == pytest.approx(values.mean().item()) and figure.n == 6
-            assert figure.identity and figure.identity.value == pytest.approx(measure(source, truth).mean().item())
+            assert figure.identity and figure.identity.value == pytest.approx(
+                measure(source, truth).mean().item()
+            )
             assert figure.low < figure.value < figure.high
             assert figure.identity.low < figure.identity.value < figure.identity.high
-        assert result.metrics["reconstruction_l1"].value == pytest.approx(l1(reconstruction, source).mean().item())
+        assert result.metrics["reconstruction_l1"].value == pytest.approx(
+            l1(reconstruction, source).mean().item()
+        )
         assert result.metrics["reconstruction_l1"].identity is None
-        assert [row["name"] for row in result.per_image] == list(result.shown) == [name[:3] for name in NAMES]
+        assert (
+            [row["name"] for row in result.per_image]
+            == list(result.shown)
+            == [name[:3] for name in NAMES]
+        )
         shown = result.shown["002"]
-        assert np.array_equal(shown["translation"], translation[2]) and np.array_equal(shown["truth"], truth[2])
+        assert np.array_equal(shown["translation"], translation[2]) and np.array_equal(
+            shown["truth"], truth[2]
+        )
     assert evaluation.model_sha256 == file.sha256 and evaluation.weights_sha256 is None
-    assert (evaluation.net, evaluation.seed, evaluation.size) == ("alex", 0, 16) and "lanczos" in evaluation.resize
+    assert (evaluation.net, evaluation.seed, evaluation.size) == (
+        "alex",
+        0,
+        16,
+    ) and "lanczos" in evaluation.resize
     assert {"introshift", "torch", "lpips", "torch-fidelity", "pillow"} <= set(evaluation.versions)
     lpips, sets = evaluation.notes
     assert "--lpips-weights FILE" in lpips and "left out" in lpips and "\n" not in lpips
@@ -79,14 +103,19 @@ def test_a_domain_of_many_looks_is_measured_in_random_styles(
     (varied, same), notes = figures(0, styles={"B": "random"})
     (other, _), _ = figures(1, styles={"B": "random"})
     assert same == to_a and len({to_b, varied, other}) == 3
-    assert notes[0].startswith("B: each translation in a random style") and not notes[1].startswith("A:")
+    assert notes[0].startswith("B: each translation in a random style") and not notes[1].startswith(
+        "A:"
+    )
 
 
 def test_perceptual_metrics(model_file: Write, data: Path, lpips_weights: Path) -> None:
     evaluation = evaluate(model_file(), data, ["B"], weights=lpips_weights)
     (result,) = evaluation.directions
     alex = Perceptual.load("alex", lpips_weights)
-    assert evaluation.notes == [] == evaluation.broken and evaluation.weights_sha256 == alex.weights_sha256
+    assert (
+        evaluation.notes == [] == evaluation.broken
+        and evaluation.weights_sha256 == alex.weights_sha256
+    )
     assert set(result.metrics) == {*COMPARED, *SETS, "lpips_diversity"}
     made = {
         what: torch.from_numpy(np.stack([shown[what] for shown in result.shown.values()]))
@@ -98,15 +127,26 @@ def test_perceptual_metrics(model_file: Write, data: Path, lpips_weights: Path) 
             assert result.metrics[name].value == pytest.approx(expected, abs=1e-6), name
     paired = result.metrics["lpips_paired"]
     assert paired.identity
-    assert paired.identity.value == pytest.approx(alex.distance(made["source"], made["truth"]).mean().item(), abs=1e-6)
+    assert paired.identity.value == pytest.approx(
+        alex.distance(made["source"], made["truth"]).mean().item(), abs=1e-6
+    )
     features = {what: alex.features(made[what]) for what in ("source", "translation", "truth")}
     for name, distance in (("kid_alex", kid), ("fid_alex", fid)):
         figure = result.metrics[name]
-        assert figure.identity and figure.n == figure.identity.n == 6 and figure.low < figure.value < figure.high
+        assert (
+            figure.identity
+            and figure.n == figure.identity.n == 6
+            and figure.low < figure.value < figure.high
+        )
         for one, what in ((figure, "translation"), (figure.identity, "source")):
-            assert one.value == pytest.approx(distance(*scaled(features[what], features["truth"])).value, rel=1e-4)
+            assert one.value == pytest.approx(
+                distance(*scaled(features[what], features["truth"])).value, rel=1e-4
+            )
     assert result.metrics["lpips_diversity"].value > 0
-    assert {name for name, x in result.metrics.items() if x.better == "higher"} == {"ssim", "lpips_diversity"}
+    assert {name for name, x in result.metrics.items() if x.better == "higher"} == {
+        "ssim",
+        "lpips_diversity",
+    }
 
 
 def test_plain_repeatable_data(model_file: Write, data: Path, lpips_weights: Path) -> None:
@@ -133,50 +173,80 @@ def test_unpaired_sets(model_file: Write, data: Path, pictures: Write, lpips_wei
     assert "share no file names" in note
     for result, n in zip(evaluation.directions, (6, 9), strict=True):
         assert set(result.metrics) == {*COMPARED, *SETS, "lpips_diversity"} - PAIRED
-        assert len(result.per_image) == result.metrics["lpips_source"].n == result.metrics["kid_alex"].n == n
+        assert (
+            len(result.per_image)
+            == result.metrics["lpips_source"].n
+            == result.metrics["kid_alex"].n
+            == n
+        )
         identity = result.metrics["kid_alex"].identity
         assert identity and identity.n == n
         assert all("truth" not in shown for shown in result.shown.values())
 
 
-def test_missing_partners(model_file: Write, data: Path, pictures: Write, no_lpips_weights: None) -> None:
+def test_missing_partners(
+    model_file: Write, data: Path, pictures: Write, no_lpips_weights: None
+) -> None:
     path = model_file()
     pictures(data / "testA", [f"more{i:02}.png" for i in range(12)])
-    with pytest.raises(ValueError, match="without a partner.*more00.png.*more09.png and 2 more; .*--allow-missing"):
+    with pytest.raises(
+        ValueError, match="without a partner.*more00.png.*more09.png and 2 more; .*--allow-missing"
+    ):
         evaluate(path, data)
     evaluation = evaluate(path, data, ["B"], allow_missing=True)
     (result,) = evaluation.directions
     assert any("more09.png and 2 more" in note for note in evaluation.notes)
-    assert result.metrics["l1"].n == 6 and result.metrics["reconstruction_l1"].n == len(result.per_image) == 18
+    assert (
+        result.metrics["l1"].n == 6
+        and result.metrics["reconstruction_l1"].n == len(result.per_image) == 18
+    )
     assert sum("l1" in row for row in result.per_image) == 6 and len(result.shown) == 18
 
 
-def test_broken_images_are_left_out_and_noted(model_file: Write, data: Path, no_lpips_weights: None) -> None:
+def test_broken_images_are_left_out_and_noted(
+    model_file: Write, data: Path, no_lpips_weights: None
+) -> None:
     shorten(data / "testA" / "001.png")
     (data / "testB" / "004.png").write_bytes(b"")
     evaluation = evaluate(model_file(), data)
-    assert sorted(Path(line.split(" (")[0]).name for line in evaluation.broken) == ["001.png", "004.png"]
+    assert sorted(Path(line.split(" (")[0]).name for line in evaluation.broken) == [
+        "001.png",
+        "004.png",
+    ]
     assert any(line.endswith("004.png (empty file)") for line in evaluation.broken)
     for result in evaluation.directions:
         assert result.metrics["l1"].n == 4 and result.metrics["reconstruction_l1"].n == 5
 
 
-def test_sizes_domains_and_grey(tmp_path: Path, model_file: Write, pictures: Write, no_lpips_weights: None) -> None:
+def test_sizes_domains_and_grey(
+    tmp_path: Path, model_file: Write, pictures: Write, no_lpips_weights: None
+) -> None:
     for i, name in enumerate(("x", "y", "z")):
         pictures(tmp_path / "here" / f"of {name}", NAMES, (20 + 9 * i, 40), seed=i)
-    folders = {"tests": {name: f"of {name}" for name in "xyz"}, "domains": {name: name for name in "xyz"}}
+    folders = {
+        "tests": {name: f"of {name}" for name in "xyz"},
+        "domains": {name: name for name in "xyz"},
+    }
     path = model_file(channels=1, root=str(tmp_path / "here"), load_size=24, **folders)
     evaluation = evaluate(path, directions=["z", "x"])
     assert [result.name for result in evaluation.directions] == ["x-z", "y-x", "y-z", "z-x"]
     shown = evaluation.directions[0].shown["000"]
     assert {pixels.shape for what, pixels in shown.items()} == {(16, 16, 1), (4, 16, 16, 1)}
-    grey = Image.open(tmp_path / "here" / "of x" / "000.png").convert("L").resize((24, 48), Image.Resampling.LANCZOS)
+    grey = (
+        Image.open(tmp_path / "here" / "of x" / "000.png")
+        .convert("L")
+        .resize((24, 48), Image.Resampling.LANCZOS)
+    )
     assert np.array_equal(shown["source"][..., 0], np.array(grey.crop((4, 16, 20, 32))))
 
 
-def test_the_background_and_the_given_folder_decide(model_file: Write, data: Path, no_lpips_weights: None) -> None:
+def test_the_background_and_the_given_folder_decide(
+    model_file: Write, data: Path, no_lpips_weights: None
+) -> None:
     Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(data / "testA" / "000.png")
-    path = model_file(background=[10, 20, 30], root="gone", tests={"A": "/nowhere/testA", "B": "testB"})
+    path = model_file(
+        background=[10, 20, 30], root="gone", tests={"A": "/nowhere/testA", "B": "testB"}
+    )
     (result,) = evaluate(path, data, ["B"]).directions
     assert result.metrics["l1"].n == 6 and (result.shown["000"]["source"] == [10, 20, 30]).all()
     with pytest.raises(ValueError, match=r"no such folder: /nowhere/testA and gone.testB"):
@@ -184,13 +254,19 @@ def test_the_background_and_the_given_folder_decide(model_file: Write, data: Pat
 
 
 def test_pictures_are_kept_evenly_within_bounds(
-    model_file: Write, tmp_path: Path, pictures: Write, lpips_weights: Path, monkeypatch: pytest.MonkeyPatch
+    model_file: Write,
+    tmp_path: Path,
+    pictures: Write,
+    lpips_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for seed, name in enumerate("AB"):
         pictures(tmp_path / f"test{name}", [f"{i:03}.png" for i in range(24)], seed=seed)
 
     def run() -> Result:
-        (result,) = evaluate(model_file(), tmp_path, ["B"], weights=lpips_weights, styles=2).directions
+        (result,) = evaluate(
+            model_file(), tmp_path, ["B"], weights=lpips_weights, styles=2
+        ).directions
         assert result.metrics["lpips_diversity"].n == 24
         return result
 
@@ -198,19 +274,26 @@ def test_pictures_are_kept_evenly_within_bounds(
     monkeypatch.setattr(measuring, "SHOWN", 10)
     shown = [int(name) for name in run().shown]
     assert len(shown) == 10 and (shown[0], shown[-1]) == (0, 23) and max(np.diff(shown)) <= 3
-    monkeypatch.setattr(measuring, "SHOWN_BYTES", 5 * 7 * 16 * 16 * 3)  # of five images: five kinds and two styles
+    # of five images: five kinds and two styles
+    monkeypatch.setattr(measuring, "SHOWN_BYTES", 5 * 7 * 16 * 16 * 3)
     assert len(run().shown) == 5
 
 
-def test_every_content_in_every_style_of_the_test_images(model_file: Write, data: Path, no_lpips_weights: None) -> None:
+def test_every_content_in_every_style_of_the_test_images(
+    model_file: Write, data: Path, no_lpips_weights: None
+) -> None:
     shorten(data / "testB" / "002.png")
     (result,) = evaluate(model_file(), data, ["B"]).directions
     assert result.swap is not None
     tile = 64 + 2
-    assert result.swap.shape == (6 * tile + 2, 7 * tile + 2, 3), "the row of contents, five styles, their column"
+    assert result.swap.shape == (6 * tile + 2, 7 * tile + 2, 3), (
+        "the row of contents, five styles, their column"
+    )
 
 
-def test_mixed_codecs_are_noted_once(model_file: Write, data: Path, pictures: Write, no_lpips_weights: None) -> None:
+def test_mixed_codecs_are_noted_once(
+    model_file: Write, data: Path, pictures: Write, no_lpips_weights: None
+) -> None:
     shutil.rmtree(data / "testB")
     pictures(data / "testB", [name.replace("png", "jpg") for name in NAMES])
     notes = [note for note in evaluate(model_file(), data).notes if note.startswith("mixed codecs")]
@@ -237,7 +320,11 @@ def test_relative_test_folders_of_the_config_count_only_where_data_has_them(
     data: Path, model_file: Callable[..., Path], no_lpips_weights: None
 ) -> None:
     def rows(a: str, b: str) -> list[dict[str, str | float]]:
-        return evaluate(model_file(tests={"A": a, "B": b}), data, ["B"], device="cpu").directions[0].per_image
+        return (
+            evaluate(model_file(tests={"A": a, "B": b}), data, ["B"], device="cpu")
+            .directions[0]
+            .per_image
+        )
 
     assert rows("testA", "testB") == rows("elsewhere/testA", "elsewhere/testB")
     assert rows("testA", "testB") != rows("testB", "testA")

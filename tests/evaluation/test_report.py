@@ -31,28 +31,41 @@ from translate.metrics.registry import METRICS
 
 
 def figure(value: float, identity: float | None = None, better: Any = "lower") -> MetricValue:
-    other = None if identity is None else MetricValue(identity, identity - 0.01, identity + 0.01, 9, better)
+    other = (
+        None
+        if identity is None
+        else MetricValue(identity, identity - 0.01, identity + 0.01, 9, better)
+    )
     return MetricValue(value, value - 0.02, value + 0.02, 9, better, other)
 
 
 def made(*results: Result, notes: tuple[str, ...] = ()) -> Evaluation:
     versions = {"introshift": "0"}
-    return Evaluation(versions, "m", "w", None, "alex", 0, 16, "lanczos", list(notes), [], list(results))
+    return Evaluation(
+        versions, "m", "w", None, "alex", 0, 16, "lanczos", list(notes), [], list(results)
+    )
 
 
 def result(
-    source: str = "A", to: str = "B", sizes: tuple[tuple[int, int], ...] = ((16, 16),), **figures: MetricValue
+    source: str = "A",
+    to: str = "B",
+    sizes: tuple[tuple[int, int], ...] = ((16, 16),),
+    **figures: MetricValue,
 ) -> Result:
     rows: list[dict[str, str | float]] = [{"name": f"{i}", "l1": 1 / (i + 3)} for i in range(2)]
     rows.append({"name": "alone", "lpips_source": 0.5})
     result = Result(f"{source}-{to}", source, to, figures, rows, {"16 x 16": 3})
     for i, (height, width) in enumerate(sizes):
         shades = {"source": 0, "translation": 80, "truth": 160}
-        result.shown[f"{i}"] = {what: np.full((height, width, 3), shade, np.uint8) for what, shade in shades.items()}
+        result.shown[f"{i}"] = {
+            what: np.full((height, width, 3), shade, np.uint8) for what, shade in shades.items()
+        }
     return result
 
 
-A_B = result(lpips_paired=figure(0.15, 0.2), ssim=figure(0.6, 0.5, "higher"), lpips_source=figure(0.3))
+A_B = result(
+    lpips_paired=figure(0.15, 0.2), ssim=figure(0.6, 0.5, "higher"), lpips_source=figure(0.3)
+)
 
 
 # Files
@@ -84,7 +97,11 @@ def test_the_files_of_a_report(tmp_path: Path) -> None:
 
 
 def test_a_grid_is_readable_whatever_the_sizes() -> None:
-    for sizes, tile in (((16, 16),), 96), (((300, 300), (16, 16)), 256), (((10, 20), (20, 10)), 100):
+    for sizes, tile in (
+        (((16, 16),), 96),
+        (((300, 300), (16, 16)), 256),
+        (((10, 20), (20, 10)), 100),
+    ):
         sheet = picture_grid(result(sizes=sizes))
         for shade in (0, 80, 160):
             rows, columns = np.nonzero((sheet == shade).all(2))
@@ -108,7 +125,10 @@ def test_missing_pictures_leave_a_blank() -> None:
 def test_names_of_domains_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     evaluation = made(result("../a/b", "c d"), result("../a_b", "字"))
     paths = write_report(evaluation, tmp_path / "out")
-    assert [path.name for path in paths.values()][3:] == ["grid_..%2fa%2fb_to_c%20d.png", "grid_..%2fa_b_to_字.png"]
+    assert [path.name for path in paths.values()][3:] == [
+        "grid_..%2fa%2fb_to_c%20d.png",
+        "grid_..%2fa_b_to_字.png",
+    ]
     assert all(path.parent == tmp_path / "out" and path.is_file() for path in paths.values())
 
 
@@ -126,7 +146,9 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 def test_out_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("taken")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match="--out .*cannot be written .*; name another folder") as refused:
+        with pytest.raises(
+            ValueError, match="--out .*cannot be written .*; name another folder"
+        ) as refused:
             write_report(made(A_B), out)
         assert "\n" not in str(refused.value)
     (tmp_path / "out" / "metrics.json").mkdir(parents=True)
@@ -149,7 +171,10 @@ def test_the_table_is_aligned_and_says_what_is_better() -> None:
     assert "0.1500  [0.1300, 0.1700]  0.2000        [0.1900, 0.2100]" in lines[0]
     assert lines[0].endswith("-25 % better") and lines[1].endswith("+20 % better")
     start = head.index("better")
-    assert all(line[start:].startswith(("lower", "higher")) and line[start - 2 : start] == "  " for line in lines)
+    assert all(
+        line[start:].startswith(("lower", "higher")) and line[start - 2 : start] == "  "
+        for line in lines
+    )
     assert lines[2].endswith("lower")
 
 
@@ -175,7 +200,9 @@ def test_plain_data_holds_no_nan_and_verdicts_need_two_numbers() -> None:
 
 
 def test_the_table_says_why_a_figure_is_not_to_be_quoted() -> None:
-    careful = MetricValue(7.0, 6.0, 8.0, 9, "lower", MetricValue(9.0, 8.0, 10.0, 9, "lower"), 4, "too few images")
+    careful = MetricValue(
+        7.0, 6.0, 8.0, 9, "lower", MetricValue(9.0, 8.0, 10.0, 9, "lower"), 4, "too few images"
+    )
     _, line, reason = table(made(result(fid_alex=careful))).splitlines()
     assert line.endswith("not to be quoted") and reason == "A-B fid_alex: too few images"
 
@@ -199,7 +226,8 @@ def test_thresholds_are_read(text: str, expected: tuple[str, str, float, str | N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "l1", "l1>", ">0.3", "l1=0.3", "l1==0.3", "l1>a", "l1>nan", "l1>inf", "l1>>1", "l1><1"]
+    "text",
+    ["", "l1", "l1>", ">0.3", "l1=0.3", "l1==0.3", "l1>a", "l1>nan", "l1>inf", "l1>>1", "l1><1"],
 )
 def test_what_is_no_threshold(text: str) -> None:
     with pytest.raises(ValueError, match="--fail-if .* expected METRIC>NUMBER"):
@@ -207,7 +235,9 @@ def test_what_is_no_threshold(text: str) -> None:
 
 
 def test_unknown_metrics_name_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="--fail-if 'lpip>0.3': no metric lpip; there are") as refused:
+    with pytest.raises(
+        ValueError, match="--fail-if 'lpip>0.3': no metric lpip; there are"
+    ) as refused:
         parse_threshold("lpip>0.3")
     assert all(name in str(refused.value) for name in METRICS)
 
@@ -228,7 +258,10 @@ def test_which_thresholds_are_missed() -> None:
 
 
 def test_a_real_evaluation(
-    tmp_path: Path, model_file: Callable[..., Path], pictures: Callable[..., Path], no_lpips_weights: None
+    tmp_path: Path,
+    model_file: Callable[..., Path],
+    pictures: Callable[..., Path],
+    no_lpips_weights: None,
 ) -> None:
     for seed, name in enumerate("AB"):
         pictures(tmp_path / f"test{name}", [f"{i}.png" for i in range(20)], seed=seed)

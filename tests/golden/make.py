@@ -1,7 +1,9 @@
-"""Makes the golden files: what the code of version 0.1.0, before it was moved into rooms, wrote and computed.
+"""Makes the golden files: what the code of version 0.1.0, before it was moved into rooms, wrote
+and computed.
 
-They are not made anew: a later version must still read them and give the same pictures (`test_golden.py`). The script
-is kept to show what they are; it ran at commit cefaf85 as `PYTHONPATH=tests python tests/golden/make.py`.
+They are not made anew: a later version must still read them and give the same pictures
+(`test_golden.py`). The script is kept to show what they are; it ran at commit cefaf85 as
+`PYTHONPATH=tests python tests/golden/make.py`.
 """
 
 from __future__ import annotations
@@ -37,12 +39,16 @@ def main() -> None:
     shutil.move(small_model.save(HERE, domains=("A",)), one)
     translator = Translator.load(two, "cpu", tile=16)
     for style in ("mean", "random"):
-        translator.translate_folder(HERE / "inputs", HERE / "two_domains" / style, "B", style=style, seed=5)
+        translator.translate_folder(
+            HERE / "inputs", HERE / "two_domains" / style, "B", style=style, seed=5
+        )
     single = Translator.load(one, "cpu")
     (HERE / "one_domain" / "samples").mkdir(parents=True, exist_ok=True)
     for i, pixels in enumerate(sample(single, "A", 3, seed=5)):
         write_image(HERE / "one_domain" / "samples" / f"{i}.png", pixels)
-    single.translate_folder(HERE / "inputs", HERE / "one_domain" / "reconstructions", "A", style="own")
+    single.translate_folder(
+        HERE / "inputs", HERE / "one_domain" / "reconstructions", "A", style="own"
+    )
     config = settings(train={"steps": 2 * STEPS, "warmup": 0.25, "checkpoint_every": STEPS})
     trainer = run(config, HERE / "run")
     shutil.copy(trainer.out / "last.safetensors", HERE / "last.safetensors")

@@ -26,7 +26,8 @@ def three_threads() -> Iterator[None]:
 
 
 def test_the_batch_invariant_layer_is_linear_and_knows_no_rows(translator: Translator) -> None:
-    linear, x = nn.Linear(64, 256), torch.randn(32, 64)
+    linear = nn.Linear(64, 256)
+    x = torch.randn(32, 64)
     rows = BatchInvariantLinear(64, 256)
     rows.load_state_dict(linear.state_dict())
     torch.testing.assert_close(rows(x), linear(x), rtol=0, atol=1e-5)
@@ -36,13 +37,18 @@ def test_the_batch_invariant_layer_is_linear_and_knows_no_rows(translator: Trans
 
 
 def test_bf16_is_near(tmp_path: Path) -> None:
-    path, image = save(tmp_path), noise(16, 24, 3)
-    exact, rough = (Translator.load(path, "cpu", kind).translate([image], "B")[0] for kind in ("32", "bf16"))
+    path = save(tmp_path)
+    image = noise(16, 24, 3)
+    exact, rough = (
+        Translator.load(path, "cpu", kind).translate([image], "B")[0] for kind in ("32", "bf16")
+    )
     assert 0 < np.abs(exact.astype(int) - rough.astype(int)).mean() < 8
 
 
 @pytest.mark.parametrize("batch_size", [3, 16])
-def test_a_streamed_image_does_not_feel_its_company(tmp_path: Path, three_threads: None, batch_size: int) -> None:
+def test_a_streamed_image_does_not_feel_its_company(
+    tmp_path: Path, three_threads: None, batch_size: int
+) -> None:
     translator = Translator.load(save(tmp_path, size=32, width=32, condition=64), "cpu")
     items = [(i, noise(32, width, 3, seed=i)) for i in range(20) for width in (32, 36, 128)]
 
@@ -63,7 +69,8 @@ def test_a_streamed_image_does_not_feel_its_company(tmp_path: Path, three_thread
     for i, pixels in items[::7]:
         ((key, alone),) = stream([(i, pixels)]).items()
         assert together[key] == alone
-    with ThreadPoolExecutor(1) as pool:  # a new thread, as what the process does next may be elsewhere
+    # a new thread, as what the process does next may be elsewhere
+    with ThreadPoolExecutor(1) as pool:
         assert pool.submit(torch.get_num_threads).result() == 3
 
 
@@ -98,5 +105,7 @@ def test_a_failing_batch_is_told_and_does_not_end_the_stream(
 
     monkeypatch.setattr(Translator, "run", fails)
     items = [(i, noise(SIDE, SIDE * (1 + i % 2), 3)) for i in range(6)]
-    results = {i: y for i, y, _ in translator.predict_stream(items, (0, 1), lambda i: torch.zeros(1, 4), 2)}
+    results = {
+        i: y for i, y, _ in translator.predict_stream(items, (0, 1), lambda i: torch.zeros(1, 4), 2)
+    }
     assert [isinstance(results[i], RuntimeError) for i in range(6)] == [False, True] * 3

@@ -28,7 +28,9 @@ def call(*words: object) -> dict[str, Any]:
 
 def inputs(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     draw = torch.Generator().manual_seed(batch)
-    return torch.rand(batch, 3, SIDE, SIDE, generator=draw) * 2 - 1, torch.randn(batch, 4, generator=draw)
+    return torch.rand(batch, 3, SIDE, SIDE, generator=draw) * 2 - 1, torch.randn(
+        batch, 4, generator=draw
+    )
 
 
 def test_torchscript_translates_as_the_model(tmp_path: Path) -> None:
@@ -40,7 +42,11 @@ def test_torchscript_translates_as_the_model(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")  # TorchScript is on its way out
         graph = torch.jit.load(told["out"], _extra_files=extra)
     facts = json.loads(extra["introshift.json"])
-    assert facts.items() <= told.items() and (facts["from"], facts["to"], facts["size"]) == ("C", "A", SIDE)
+    assert facts.items() <= told.items() and (facts["from"], facts["to"], facts["size"]) == (
+        "C",
+        "A",
+        SIDE,
+    )
     plain = Translator.load(model, "cpu").model
     with torch.no_grad():
         for batch in (1, 2, 5):
@@ -51,7 +57,8 @@ def test_torchscript_translates_as_the_model(tmp_path: Path) -> None:
 
 def test_onnx_translates_as_the_model(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    model, out = save(tmp_path), tmp_path / "graphs" / "b.onnx"
+    model = save(tmp_path)
+    out = tmp_path / "graphs" / "b.onnx"
     told = call(model, "--format", "onnx", "-o", out)
     assert [path.name for path in out.parent.iterdir()] == ["b.onnx"] and told["to"] == "B"
     graph = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
@@ -86,7 +93,8 @@ def test_exporting_leaves_the_translator_batch_invariant(tmp_path: Path) -> None
 def test_what_cannot_be_exported_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = tmp_path / "one"
     one.mkdir()
-    pair, alone = save(tmp_path), save(one, domains=("A",), content_channels=0)
+    pair = save(tmp_path)
+    alone = save(one, domains=("A",), content_channels=0)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     for words, message in (
         ([pair, "--format", "onnx"], "pip install 'introshift[onnx]'"),

@@ -1,4 +1,6 @@
-"""Folder translation: every file accounted for, under a name of its own, done again only where it must be."""
+"""Folder translation: every file accounted for, under a name of its own, done again only where it
+must be.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,19 @@ from translate.inference.manifest import plan_outputs
 from translate.inference.translator import Translator
 from translate.io import images
 
-# -- every file has its line -------------------------------------------------------------------------------------------
+# -- every file has its line
+# -------------------------------------------------------------------------------------------
 
 
 def test_every_file_has_its_line_and_every_good_one_its_output(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:
-    before, out, calls = files(inputs), tmp_path / "out", []
-    result = translator.translate_folder(inputs, out, "B", progress=lambda done, total: calls.append((done, total)))
+    before = files(inputs)
+    out = tmp_path / "out"
+    calls = []
+    result = translator.translate_folder(
+        inputs, out, "B", progress=lambda done, total: calls.append((done, total))
+    )
     lines = manifest(out)
     assert lines.keys() == before.keys()
     assert (result.ok, result.skipped, result.failed) == (14, 0, 3) and result.seconds > 0
@@ -32,9 +39,20 @@ def test_every_file_has_its_line_and_every_good_one_its_output(
     assert dict(result.failures) == {name: lines[name]["reason"] for name, _ in result.failures}
     assert lines["empty.png"]["reason"] == "empty file"
     assert calls == [(i, 17) for i in range(18)]
-    assert files(out).keys() == {line["output"] for line in lines.values() if line["status"] == "ok"}
+    assert files(out).keys() == {
+        line["output"] for line in lines.values() if line["status"] == "ok"
+    }
     for name, line in lines.items():
-        assert list(line) == ["source", "output", "status", "reason", "width", "height", "warnings", "key"]
+        assert list(line) == [
+            "source",
+            "output",
+            "status",
+            "reason",
+            "width",
+            "height",
+            "warnings",
+            "key",
+        ]
         if line["status"] == "ok":
             size = (line["width"], line["height"])
             assert opened(inputs / name).size == opened(out / line["output"]).size == size
@@ -46,7 +64,9 @@ def test_every_file_has_its_line_and_every_good_one_its_output(
     assert files(inputs) == before
 
 
-def test_a_file_is_translated_as_in_memory(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_a_file_is_translated_as_in_memory(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     translator.translate_folder(inputs, tmp_path / "out", "B")
     for name in ("1.png", "4.png", "0.png"):
         (expected,) = translator.translate([opened(inputs / name).convert("RGB")], "B")
@@ -57,7 +77,8 @@ def test_a_file_is_translated_as_in_memory(translator: Translator, inputs: Path,
 def test_links_and_other_things_are_told_and_not_followed(
     translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, outside = tmp_path / "in", draw(tmp_path / "elsewhere" / "secret.png")
+    root = tmp_path / "in"
+    outside = draw(tmp_path / "elsewhere" / "secret.png")
     draw(root / "a.png")
     (root / "link.png").symlink_to(outside)
     (root / "folder").symlink_to(outside.parent)
@@ -96,7 +117,10 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(
     monkeypatch.setattr(Path, "lstat", denied)
     (tmp_path / "in" / "gone.png").touch()
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
-    assert result.failures == [("closed", "cannot be listed: permission denied"), ("gone.png", "empty file")]
+    assert result.failures == [
+        ("closed", "cannot be listed: permission denied"),
+        ("gone.png", "empty file"),
+    ]
     assert result.ok == 1
     (tmp_path / "shut").mkdir()
     with pytest.raises(ValueError, match="shut: cannot be listed"):
@@ -104,7 +128,15 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(
 
 
 def test_odd_names(translator: Translator, tmp_path: Path) -> None:
-    names = ["new\nline.png", " .png", "ls\u2028.png", "-rf.png", "'\"%s.png", ".hidden.png", ".introshift-x.part"]
+    names = [
+        "new\nline.png",
+        " .png",
+        "ls\u2028.png",
+        "-rf.png",
+        "'\"%s.png",
+        ".hidden.png",
+        ".introshift-x.part",
+    ]
     for name in names:
         draw(tmp_path / "in" / name)
     with open(os.fsencode(tmp_path / "in") + b"/b\xff.png", "wb") as file:
@@ -121,7 +153,9 @@ def test_one_file_alone(translator: Translator, tmp_path: Path) -> None:
     assert translator.translate_folder(path, tmp_path / "out", "B").ok == 1
     assert files(tmp_path / "out").keys() == manifest(tmp_path / "out").keys() == {"a.png"}
     assert translator.translate_folder(tmp_path / "link.png", tmp_path / "out2", "B").ok == 1
-    assert (tmp_path / "out2" / "link.png").read_bytes() == (tmp_path / "out" / "a.png").read_bytes()
+    assert (tmp_path / "out2" / "link.png").read_bytes() == (
+        tmp_path / "out" / "a.png"
+    ).read_bytes()
 
 
 def test_warnings_are_kept(translator: Translator, tmp_path: Path) -> None:
@@ -129,7 +163,10 @@ def test_warnings_are_kept(translator: Translator, tmp_path: Path) -> None:
     (tmp_path / "in" / "misnamed.png").write_bytes(draw(tmp_path / "x.jpg", 20, 20).read_bytes())
     translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     lines = manifest(tmp_path / "out")
-    assert "squeezed" in lines["line.png"]["warnings"][0] and "JPEG" in lines["misnamed.png"]["warnings"][0]
+    assert (
+        "squeezed" in lines["line.png"]["warnings"][0]
+        and "JPEG" in lines["misnamed.png"]["warnings"][0]
+    )
     assert opened(tmp_path / "out" / "misnamed.png").format == "PNG"
 
 
@@ -137,10 +174,15 @@ def test_too_many_pixels(translator: Translator, tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png", 20, 20)
     draw(tmp_path / "in" / "b.png", 20, 21)
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", max_pixels=400)
-    assert result.ok == 1 and result.failures[0][0] == "b.png" and "max-pixels" in result.failures[0][1]
+    assert (
+        result.ok == 1
+        and result.failures[0][0] == "b.png"
+        and "max-pixels" in result.failures[0][1]
+    )
 
 
-# -- names -------------------------------------------------------------------------------------------------------------
+# -- names
+# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -161,13 +203,17 @@ def test_too_many_pixels(translator: Translator, tmp_path: Path) -> None:
         ([".png", "..png"], ("", "", 1), [".png.png", "..png"]),
     ],
 )
-def test_outputs_never_meet(sources: list[str], options: tuple[str, str, int], expected: list[str]) -> None:
+def test_outputs_never_meet(
+    sources: list[str], options: tuple[str, str, int], expected: list[str]
+) -> None:
     for order in itertools.permutations(sources):
         plan = plan_outputs(order, *options)
         assert [" ".join(plan[source]) for source in sources] == expected
 
 
-def test_clashing_inputs_are_told_apart_even_if_one_fails(translator: Translator, tmp_path: Path) -> None:
+def test_clashing_inputs_are_told_apart_even_if_one_fails(
+    translator: Translator, tmp_path: Path
+) -> None:
     draw(tmp_path / "in" / "a.jpg")
     (tmp_path / "in" / "a.png").write_text("broken")
     translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", format="png")
@@ -175,7 +221,9 @@ def test_clashing_inputs_are_told_apart_even_if_one_fails(translator: Translator
 
 
 @pytest.mark.parametrize(("format", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
-def test_formats_and_suffix(translator: Translator, inputs: Path, tmp_path: Path, format: str, kind: str) -> None:
+def test_formats_and_suffix(
+    translator: Translator, inputs: Path, tmp_path: Path, format: str, kind: str
+) -> None:
     translator.translate_folder(inputs, tmp_path / "out", "B", format=format, suffix="_B")
     written = [line["output"] for line in manifest(tmp_path / "out").values() if line["output"]]
     assert len(written) == 14 and all(name.endswith(f"_B.{format}") for name in written)
@@ -183,24 +231,31 @@ def test_formats_and_suffix(translator: Translator, inputs: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", sorted(images.SUFFIXES))
-def test_keep_writes_what_the_name_says(translator: Translator, tmp_path: Path, suffix: str) -> None:
+def test_keep_writes_what_the_name_says(
+    translator: Translator, tmp_path: Path, suffix: str
+) -> None:
     draw(tmp_path / "in" / f"a{suffix}", mode="L")
     translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     assert opened(tmp_path / "out" / f"a{suffix}").format == images.SUFFIXES[suffix]
 
 
 def test_samples(translator: Translator, inputs: Path, tmp_path: Path) -> None:
-    result = translator.translate_folder(inputs, tmp_path / "out", "B", style="random", samples=3, suffix="-")
+    result = translator.translate_folder(
+        inputs, tmp_path / "out", "B", style="random", samples=3, suffix="-"
+    )
     line = manifest(tmp_path / "out")["1.png"]
     assert result.ok == 14 and line["output"] == ["1-_1.png", "1-_2.png", "1-_3.png"]
     written = files(tmp_path / "out")
     assert len(written) == 42 and len({written[name] for name in line["output"]}) == 3
 
 
-# -- skipping what is done ---------------------------------------------------------------------------------------------
+# -- skipping what is done
+# ---------------------------------------------------------------------------------------------
 
 
-def test_skip_existing_does_only_what_is_missing(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_skip_existing_does_only_what_is_missing(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
 
     def run(model: Translator = translator, **options: Any) -> Result:
@@ -211,7 +266,8 @@ def test_skip_existing_does_only_what_is_missing(translator: Translator, inputs:
         return {name for name, line in manifest(out).items() if line["status"] == "ok"}
 
     assert run().ok == 14
-    first, lines = files(out), manifest(out)
+    first = files(out)
+    lines = manifest(out)
     stamps = {name: (out / name).stat().st_mtime_ns for name in first}
     for _ in range(2):
         assert redone(run()) == set()
@@ -246,7 +302,9 @@ def test_another_version_of_the_translation_does_everything_again(
     assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 0
 
 
-def test_existing_files_alone_prove_nothing(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_existing_files_alone_prove_nothing(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     translator.translate_folder(inputs, out, "B")
     for text in (None, "", "{}\n", "[1]\n", '{"source": "3.png"}\n', "null\n", "\xff"):
@@ -257,6 +315,8 @@ def test_existing_files_alone_prove_nothing(translator: Translator, inputs: Path
         assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 14
 
 
-def test_without_skip_existing_all_is_done_again(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_without_skip_existing_all_is_done_again(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     for _ in range(2):
         assert translator.translate_folder(inputs, tmp_path / "out", "B").ok == 14

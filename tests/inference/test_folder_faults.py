@@ -19,7 +19,8 @@ from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
 
-# -- refusals before any work ------------------------------------------------------------------------------------------
+# -- refusals before any work
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,11 @@ from translate.io import images
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(
-    translator: Translator, tmp_path: Path, options: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
+    translator: Translator,
+    tmp_path: Path,
+    options: dict[str, Any],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     draw(tmp_path / "in" / "a.png")
     draw(tmp_path / "broken" / "good.png")
@@ -89,7 +94,9 @@ def test_an_output_folder_without_permission_is_refused(
         translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
 
 
-def test_nothing_is_written_through_links_inside_out(translator: Translator, tmp_path: Path) -> None:
+def test_nothing_is_written_through_links_inside_out(
+    translator: Translator, tmp_path: Path
+) -> None:
     draw(tmp_path / "in" / "sub" / "deep" / "a.png")
     draw(tmp_path / "in" / "b.png")
     kept = draw(tmp_path / "elsewhere" / "kept.png")
@@ -98,7 +105,11 @@ def test_nothing_is_written_through_links_inside_out(translator: Translator, tmp
     (tmp_path / "out" / "b.png").symlink_to(kept)
     before = files(kept.parent)
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
-    assert result.ok == 1 and result.failures[0][0] == "sub/deep/a.png" and "symbolic link" in result.failures[0][1]
+    assert (
+        result.ok == 1
+        and result.failures[0][0] == "sub/deep/a.png"
+        and "symbolic link" in result.failures[0][1]
+    )
     assert files(kept.parent) == before and not (tmp_path / "out" / "b.png").is_symlink()
 
 
@@ -110,7 +121,8 @@ def test_out_may_be_a_link_itself(translator: Translator, tmp_path: Path) -> Non
     assert files(tmp_path / "real").keys() == {"s/a.png"}
 
 
-# -- what goes wrong on the way ----------------------------------------------------------------------------------------
+# -- what goes wrong on the way
+# ----------------------------------------------------------------------------------------
 
 
 def test_an_output_that_cannot_be_written_fails_alone(
@@ -144,7 +156,9 @@ def test_values_that_are_not_finite_fail_alone(
     run = Translator.run
 
     def burst(self: Translator, x: torch.Tensor, *rest: Any) -> torch.Tensor:
-        return run(self, x, *rest).masked_fill((x.mean((1, 2, 3)) == -1)[None, :, None, None, None], float("nan"))
+        return run(self, x, *rest).masked_fill(
+            (x.mean((1, 2, 3)) == -1)[None, :, None, None, None], float("nan")
+        )
 
     monkeypatch.setattr(Translator, "run", burst)
     result = translator.translate_folder(inputs, tmp_path / "out", "B")
@@ -174,7 +188,8 @@ def test_memory_that_runs_out_is_not_the_pictures_fault(
 ) -> None:
     draw(tmp_path / "in" / "a.png")
     draw(tmp_path / "in" / "large.png", 64, 16)
-    load, run = ImageFile.ImageFile.load, Translator.run
+    load = ImageFile.ImageFile.load
+    run = Translator.run
 
     def exhausted_load(self: ImageFile.ImageFile) -> Any:
         if self.width > 60:
@@ -194,7 +209,14 @@ def test_memory_that_runs_out_is_not_the_pictures_fault(
     assert result.ok == 1
     reason = "out of memory; use fewer --workers or a smaller --batch-size or --max-pixels"
     assert result.failures == [("large.png", reason)]
-    words = ["translate", str(tmp_path / "model.safetensors"), str(tmp_path / "in"), str(tmp_path / "o"), "--to", "B"]
+    words = [
+        "translate",
+        str(tmp_path / "model.safetensors"),
+        str(tmp_path / "in"),
+        str(tmp_path / "o"),
+        "--to",
+        "B",
+    ]
     build(tmp_path)
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 1 and f"failed large.png: {reason}" in done.stderr
@@ -206,7 +228,9 @@ def test_on_error_stop_finishes_what_came_before(translator: Translator, tmp_pat
     (tmp_path / "in" / "07.png").write_text("broken")
     for workers in (1, 4):
         out = tmp_path / f"out{workers}"
-        result = translator.translate_folder(tmp_path / "in", out, "B", on_error="stop", batch_size=4, workers=workers)
+        result = translator.translate_folder(
+            tmp_path / "in", out, "B", on_error="stop", batch_size=4, workers=workers
+        )
         assert (result.ok, result.failed, result.skipped) == (7, 1, 32)
         assert files(out).keys() == {f"{i:02}.png" for i in range(7)}
         assert "stopped" in manifest(out)["08.png"]["reason"]
@@ -222,13 +246,17 @@ def test_an_interrupt_leaves_a_valid_out(translator: Translator, tmp_path: Path)
 
     threads = threading.active_count(), torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
-        translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", batch_size=2, workers=2, progress=interrupt)
+        translator.translate_folder(
+            tmp_path / "in", tmp_path / "out", "B", batch_size=2, workers=2, progress=interrupt
+        )
     assert (threading.active_count(), torch.get_num_threads()) == threads
     lines = manifest(tmp_path / "out")
     ok = {name for name, line in lines.items() if line["status"] == "ok"}
     assert len(lines) == 60 and 5 <= len(ok) < 60 and files(tmp_path / "out").keys() == ok
     assert {line["reason"] for name, line in lines.items() if name not in ok} == {"interrupted"}
-    again = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", batch_size=2, skip_existing=True)
+    again = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", batch_size=2, skip_existing=True
+    )
     assert (again.ok, again.skipped) == (60 - len(ok), len(ok))
 
 
@@ -247,7 +275,9 @@ def test_a_killed_run_leaves_no_word_of_what_it_may_have_replaced(
     assert written[0]["status"] == "skipped" and written[0]["key"] is None
 
 
-def test_unfinished_files_of_a_killed_run_are_removed(translator: Translator, tmp_path: Path) -> None:
+def test_unfinished_files_of_a_killed_run_are_removed(
+    translator: Translator, tmp_path: Path
+) -> None:
     draw(tmp_path / "in" / "a.png")
     stale = [tmp_path / "out" / name for name in (".introshift-0.part", "old/.introshift-1.part")]
     kept = [tmp_path / "out" / name for name in ("my.part", "old/.introshift-notes")]

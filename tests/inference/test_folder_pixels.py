@@ -1,4 +1,6 @@
-"""Folder translation: the same bytes in whatever company, styles, and how work flows through its stages."""
+"""Folder translation: the same bytes in whatever company, styles, and how work flows through its
+stages.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from translate.inference.translator import Translator
 from translate.io import images
 from translate.runtime.prefetch import ahead
 
-# -- pixels ------------------------------------------------------------------------------------------------------------
+# -- pixels
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -27,9 +30,12 @@ def test_alpha_is_kept_where_it_can_be(tmp_path: Path, channels: int) -> None:
     translator = build(tmp_path, channels, background=(200, 30, 30))
     for suffix in ("png", "webp", "tif", "jpg"):
         path = draw(tmp_path / "in" / f"{suffix}.png", 19, 33, "RGBA")
-        translator.translate_folder(path, tmp_path / suffix, "B", format="keep" if suffix == "tif" else suffix)
+        translator.translate_folder(
+            path, tmp_path / suffix, "B", format="keep" if suffix == "tif" else suffix
+        )
         (name,) = files(tmp_path / suffix)
-        image, gray = opened(tmp_path / suffix / name), channels == 1
+        image = opened(tmp_path / suffix / name)
+        gray = channels == 1
         assert image.size == (19, 33)
         if suffix == "jpg":
             assert image.mode == ("L" if gray else "RGB")
@@ -59,7 +65,9 @@ def test_batch_sizes_agree(translator: Translator, inputs: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("style", ["mean", "random"])
-def test_the_same_bytes_in_whatever_company(translator: Translator, inputs: Path, tmp_path: Path, style: str) -> None:
+def test_the_same_bytes_in_whatever_company(
+    translator: Translator, inputs: Path, tmp_path: Path, style: str
+) -> None:
     options: Any = {"style": style, "seed": 5, "samples": 2}
     translator.translate_folder(inputs, tmp_path / "all", "B", **options, workers=1)
     translator.translate_folder(inputs, tmp_path / "four", "B", **options, workers=4)
@@ -73,10 +81,13 @@ def test_the_same_bytes_in_whatever_company(translator: Translator, inputs: Path
             assert files(tmp_path / "all")[output] == data
 
 
-# -- styles ------------------------------------------------------------------------------------------------------------
+# -- styles
+# ------------------------------------------------------------------------------------------------------------
 
 
-def test_random_styles_differ_by_path_seed_and_sample(translator: Translator, tmp_path: Path) -> None:
+def test_random_styles_differ_by_path_seed_and_sample(
+    translator: Translator, tmp_path: Path
+) -> None:
     for name in ("a.png", "b.png", "s/a.png"):
         draw(tmp_path / "in" / name)
     seen: set[bytes] = set()
@@ -93,7 +104,9 @@ def test_exemplars(translator: Translator, tmp_path: Path) -> None:
     names = [f"{i}.png" for i in range(12)]
     for name in names:
         draw(tmp_path / "in" / name)
-    exemplars = [draw(tmp_path / "style" / "sub" / f"{i}.png", 20 + i, 30, seed=i) for i in range(3)]
+    exemplars = [
+        draw(tmp_path / "style" / "sub" / f"{i}.png", 20 + i, 30, seed=i) for i in range(3)
+    ]
     singly = []
     for i, exemplar in enumerate(exemplars):
         translator.translate_folder(tmp_path / "in", tmp_path / f"s{i}", "B", style=exemplar)
@@ -101,25 +114,35 @@ def test_exemplars(translator: Translator, tmp_path: Path) -> None:
         assert len(singly[-1]) == 1
     kinds = [next(iter(kind)) for kind in singly]
     assert len(set(kinds)) == 3
-    translator.translate_folder(tmp_path / "in", tmp_path / "all", "B", style=str(tmp_path / "style"), samples=3)
-    written, first = files(tmp_path / "all"), []
+    translator.translate_folder(
+        tmp_path / "in", tmp_path / "all", "B", style=str(tmp_path / "style"), samples=3
+    )
+    written = files(tmp_path / "all")
+    first = []
     for name in names:
         taken = [kinds.index(written[f"{Path(name).stem}_{k}.png"]) for k in (1, 2, 3)]
         assert sorted(taken) == [0, 1, 2]
         first.append(taken[0])
     assert len(set(first)) == 3
     (tmp_path / "in" / "0.png").unlink()
-    translator.translate_folder(tmp_path / "in", tmp_path / "fewer", "B", style=tmp_path / "style", samples=3)
+    translator.translate_folder(
+        tmp_path / "in", tmp_path / "fewer", "B", style=tmp_path / "style", samples=3
+    )
     assert files(tmp_path / "fewer").items() < written.items()
 
 
-# -- stages ------------------------------------------------------------------------------------------------------------
+# -- stages
+# ------------------------------------------------------------------------------------------------------------
 
 
-def test_few_images_wait_at_any_time(translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_wait_at_any_time(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i in range(150):
         draw(tmp_path / "in" / f"{i}.png", 16 + 4 * i, 16)
-    alive, most, lock = 0, 0, threading.Lock()
+    alive = 0
+    most = 0
+    lock = threading.Lock()
 
     def counting(function: Callable[..., Any], step: int) -> Callable[..., Any]:
         def counted(*arguments: Any) -> Any:
@@ -133,7 +156,9 @@ def test_few_images_wait_at_any_time(translator: Translator, tmp_path: Path, mon
 
     monkeypatch.setattr(images, "read_image", counting(images.read_image, 1))
     monkeypatch.setattr(images, "write_image", counting(images.write_image, -1))
-    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", batch_size=2, workers=2)
+    result = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", batch_size=2, workers=2
+    )
     assert result.ok == 150 and alive == 0 and most <= 50
 
 

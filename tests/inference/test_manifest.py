@@ -1,4 +1,6 @@
-"""Which inputs there are, who does them, and what is written about them: shards, lists, full disks."""
+"""Which inputs there are, who does them, and what is written about them: shards, lists, full
+disks.
+"""
 
 from __future__ import annotations
 
@@ -34,22 +36,32 @@ def inputs(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-# -- shards ------------------------------------------------------------------------------------------------------------
+# -- shards
+# ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_union_of_shards_is_the_whole_byte_for_byte(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_the_union_of_shards_is_the_whole_byte_for_byte(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     options: Any = {"style": "random", "format": "png", "samples": 2}
     whole = translator.translate_folder(inputs, tmp_path / "whole", "B", **options)
-    parts = [translator.translate_folder(inputs, tmp_path / "out", "B", shard=shard, **options) for shard in SHARDS]
+    parts = [
+        translator.translate_folder(inputs, tmp_path / "out", "B", shard=shard, **options)
+        for shard in SHARDS
+    ]
     for count in ("ok", "skipped", "failed"):
         assert sum(getattr(part, count) for part in parts) == getattr(whole, count)
-    assert all(part.ok for part in parts) and [part.failures for part in parts if part.failures] == [whole.failures]
+    assert all(part.ok for part in parts) and [
+        part.failures for part in parts if part.failures
+    ] == [whole.failures]
     assert files(tmp_path / "out") == files(tmp_path / "whole")
     one, other = ((tmp_path / name / "manifest.jsonl").read_bytes() for name in ("whole", "out"))
     assert one == other
 
 
-def test_a_shard_alone_leaves_a_line_for_every_input(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_a_shard_alone_leaves_a_line_for_every_input(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     done = translator.translate_folder(inputs, tmp_path / "out", "B", shard=(2, 3))
     lines = manifest(tmp_path / "out")
     assert len(lines) == 16 and lines["link.png"]["reason"] == "symbolic link"
@@ -58,11 +70,16 @@ def test_a_shard_alone_leaves_a_line_for_every_input(translator: Translator, inp
     assert len(files(tmp_path / "out")) == done.ok > 0
 
 
-def test_shards_and_wholes_skip_what_each_other_did(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_shards_and_wholes_skip_what_each_other_did(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     def run(n: int) -> list[Result]:
         runs = [(i + 1, n) for i in range(n)]
         out = tmp_path / "out"
-        return [translator.translate_folder(inputs, out, "B", shard=shard, skip_existing=True) for shard in runs]
+        return [
+            translator.translate_folder(inputs, out, "B", shard=shard, skip_existing=True)
+            for shard in runs
+        ]
 
     assert [sum(done.ok for done in run(n)) for n in (3, 1, 2, 5, 3)] == [14, 0, 0, 0, 0]
     (tmp_path / "out" / "1" / "4.png").unlink()
@@ -92,14 +109,17 @@ def test_shards_that_write_at_once_lose_no_line(tmp_path: Path) -> None:
 def test_unfinished_files_are_removed_by_the_shard_whose_they_are(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:
-    out, parts = tmp_path / "out", {}
+    out = tmp_path / "out"
+    parts = {}
     for i in range(12):
         name = f"{i % 3}/{i}.png"
         parts[name] = out / f"{i % 3}" / f"{writing.PART}{writing.part_tag(name)}-0123.part"
         parts[name].parent.mkdir(parents=True, exist_ok=True)
         parts[name].touch()
     translator.translate_folder(inputs, out, "B", shard=(1, 2))
-    assert {name for name, part in parts.items() if part.exists()} == {n for n in parts if not belongs(n, (1, 2))}
+    assert {name for name, part in parts.items() if part.exists()} == {
+        n for n in parts if not belongs(n, (1, 2))
+    }
     (out / LOCK).touch()  # of a shard that was killed
     translator.translate_folder(inputs, out, "B", shard=(2, 2))
     assert not list(out.rglob("*.part"))
@@ -109,12 +129,15 @@ def test_unfinished_files_are_removed_by_the_shard_whose_they_are(
 
 
 @pytest.mark.parametrize("shard", [(0, 3), (4, 3), (1, 0)])
-def test_there_is_no_such_shard(translator: Translator, inputs: Path, tmp_path: Path, shard: tuple[int, int]) -> None:
+def test_there_is_no_such_shard(
+    translator: Translator, inputs: Path, tmp_path: Path, shard: tuple[int, int]
+) -> None:
     with pytest.raises(ValueError, match="shard"):
         translator.translate_folder(inputs, tmp_path / "out", "B", shard=shard)
 
 
-# -- hostile lines -----------------------------------------------------------------------------------------------------
+# -- hostile lines
+# -----------------------------------------------------------------------------------------------------
 
 BAD_LINES = [
     b"",
@@ -146,13 +169,16 @@ def test_a_bad_line_of_the_manifest_costs_no_other(
     translator.translate_folder(inputs, tmp_path / "out", "B")
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([bad, *lines[:3], bad, *lines[3:-1], bad]))
-    again = translator.translate_folder(inputs, tmp_path / "out", "B", skip_existing=True, shard=shard)
+    again = translator.translate_folder(
+        inputs, tmp_path / "out", "B", skip_existing=True, shard=shard
+    )
     assert again.ok == 0 and again.skipped > 0
     assert "x.png" not in manifest(tmp_path / "out")
     assert len(manifest(tmp_path / "out")) == len(lines) - 1
 
 
-# -- deep folders ------------------------------------------------------------------------------------------------------
+# -- deep folders
+# ------------------------------------------------------------------------------------------------------
 
 
 def nest(top: Path, depth: int) -> None:
@@ -169,8 +195,11 @@ def nest(top: Path, depth: int) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="paths of Windows are shorter")
 @pytest.mark.parametrize("depth", [1100, 2500])
-def test_folders_nested_deeper_than_python_recurses(translator: Translator, tmp_path: Path, depth: int) -> None:
-    root, out = tmp_path / "in", tmp_path / "out"
+def test_folders_nested_deeper_than_python_recurses(
+    translator: Translator, tmp_path: Path, depth: int
+) -> None:
+    root = tmp_path / "in"
+    out = tmp_path / "out"
     draw(root / "a.png")
     draw(root / "d.png")
     name = "/".join(["d"] * min(depth, 1100)) + "/b.png"
@@ -193,7 +222,8 @@ def test_folders_nested_deeper_than_python_recurses(translator: Translator, tmp_
         subprocess.run(["rm", "-rf", root, out], check=True)  # shutil.rmtree recurses
 
 
-# -- lists -------------------------------------------------------------------------------------------------------------
+# -- lists
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_listed_files_keep_their_place_and_never_leave_out(
@@ -211,22 +241,44 @@ def test_listed_files_keep_their_place_and_never_leave_out(
     draw(here / str(outside)[1:])  # takes the place that the absolute path asks for
     near = str(outside)[1:]
     listed = [
-        "a.png", "./a.png", "sub/../a.png", str(here / "sub" / "-b c.png"), str(outside), "../far/x.png", near,
-        "folder/../here/x.png", "link.png", "nowhere.png", "sub", "pipe.png", "folder/x.png", "a\0b.png",
-    ]  # fmt: skip
+        "a.png",
+        "./a.png",
+        "sub/../a.png",
+        str(here / "sub" / "-b c.png"),
+        str(outside),
+        "../far/x.png",
+        near,
+        "folder/../here/x.png",
+        "link.png",
+        "nowhere.png",
+        "sub",
+        "pipe.png",
+        "folder/x.png",
+        "a\0b.png",
+    ]
     done = translator.translate_folder(listed, tmp_path / "out", "B")
     lines = manifest(tmp_path / "out")
     assert lines.keys() == {
-        "a.png", "sub/-b c.png", str(outside), near, "x.png", "link.png", "nowhere.png", "sub", "pipe.png",
-        "folder/x.png", "a\0b.png",
-    }  # fmt: skip
+        "a.png",
+        "sub/-b c.png",
+        str(outside),
+        near,
+        "x.png",
+        "link.png",
+        "nowhere.png",
+        "sub",
+        "pipe.png",
+        "folder/x.png",
+        "a\0b.png",
+    }
     assert lines["a.png"]["warnings"] == ["listed 3 times"] and lines["a.png"]["output"] == "a.png"
     assert lines[str(outside)]["warnings"] == ["listed 2 times"]
     assert {lines[str(outside)]["output"], lines[near]["output"]} == {near, near + ".png"}
     assert dict(done.failures) == {
-        "nowhere.png": "no such file or directory", "sub": "a folder; list the files in it",
+        "nowhere.png": "no such file or directory",
+        "sub": "a folder; list the files in it",
         "a\0b.png": dict(done.failures)["a\0b.png"],
-    }  # fmt: skip
+    }
     assert lines["pipe.png"]["status"] == "skipped"
     assert len(files(tmp_path / "out")) == done.ok == 7
     assert {path.name for path in tmp_path.iterdir()} == {"here", "far", "out"}
@@ -241,11 +293,16 @@ def test_lists_that_are_refused(
     for name in ("out/a.png", "out/sub/b.png", "in/a.png"):
         draw(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="outputs must lie" if listed else "list of inputs is empty"):
-        translator.translate_folder([path.format(here=tmp_path.name) for path in listed], "out", "B")
+    with pytest.raises(
+        ValueError, match="outputs must lie" if listed else "list of inputs is empty"
+    ):
+        translator.translate_folder(
+            [path.format(here=tmp_path.name) for path in listed], "out", "B"
+        )
 
 
-# -- full disks --------------------------------------------------------------------------------------------------------
+# -- full disks
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_full_disk_ends_with_one_line_and_a_valid_out(
@@ -253,7 +310,9 @@ def test_a_full_disk_ends_with_one_line_and_a_valid_out(
 ) -> None:
     for i in range(60):
         draw(tmp_path / "in" / f"{i:02}.png", seed=i)
-    write, out, written = images.write_image, tmp_path / "out", []
+    write = images.write_image
+    out = tmp_path / "out"
+    written = []
 
     def full(path: Path, *rest: Any) -> None:
         if len(written) >= 20:
@@ -269,18 +328,24 @@ def test_a_full_disk_ends_with_one_line_and_a_valid_out(
         translator.translate_folder(tmp_path / "in", out, "B", workers=1, batch_size=4)
     assert "\n" not in str(end.value)
     lines = manifest(out)
-    assert len(lines) == 60 and {name for name, line in lines.items() if line["status"] == "ok"} == files(out).keys()
+    assert (
+        len(lines) == 60
+        and {name for name, line in lines.items() if line["status"] == "ok"} == files(out).keys()
+    )
     reasons = {str(line["reason"]) for line in lines.values()}
     assert reasons == {
-        "None", "cannot be written: no space left on device", "not reached: no space left on device",
-    }  # fmt: skip
+        "None",
+        "cannot be written: no space left on device",
+        "not reached: no space left on device",
+    }
     assert translator.translate_folder(tmp_path / "in", out, "B", skip_existing=True).ok == 40
 
 
 def test_on_a_full_disk_the_manifest_makes_itself_room(
     translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, out = writing.write_text, tmp_path / "out"
+    write = writing.write_text
+    out = tmp_path / "out"
 
     def full(path: Path, text: str) -> None:
         if len(files(out)) > 10:
@@ -291,9 +356,15 @@ def test_on_a_full_disk_the_manifest_makes_itself_room(
     done = translator.translate_folder(inputs, out, "B")
     lines = manifest(out)
     assert done.ok == len(files(out)) == 10 and done.failed == 5
-    assert {line["output"] for line in lines.values() if line["status"] == "ok"} == files(out).keys()
+    assert {line["output"] for line in lines.values() if line["status"] == "ok"} == files(
+        out
+    ).keys()
 
 
 def test_a_manifest_line_is_one_line() -> None:
     line = Entry("a\nb\u2028c\udcff.png").line()
-    assert "\n" not in line and line.isascii() and json.loads(line)["source"] == "a\nb\u2028c\udcff.png"
+    assert (
+        "\n" not in line
+        and line.isascii()
+        and json.loads(line)["source"] == "a\nb\u2028c\udcff.png"
+    )

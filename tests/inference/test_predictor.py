@@ -29,24 +29,38 @@ def overflowing(where: Path) -> Path:
 
 
 @pytest.mark.parametrize("scale", ["model", "native"])
-def test_what_overflows_in_bf16_is_made_in_float32_with_a_warning(tmp_path: Path, scale: str) -> None:
+def test_what_overflows_in_bf16_is_made_in_float32_with_a_warning(
+    tmp_path: Path, scale: str
+) -> None:
     path = overflowing(tmp_path)
     draw(tmp_path / "in" / "a.png", 20, 20)
     for precision in ("32", "bf16"):
         translator = Translator.load(path, "cpu", precision, scale=scale, tile=16)
-        assert translator.translate_folder(tmp_path / "in", tmp_path / precision, "B", samples=2).ok == 1
+        assert (
+            translator.translate_folder(tmp_path / "in", tmp_path / precision, "B", samples=2).ok
+            == 1
+        )
         warnings = manifest(tmp_path / precision)["a.png"]["warnings"]
         assert warnings == ([] if precision == "32" else ["not finite in bf16: made in float32"])
     assert files(tmp_path / "32") == files(tmp_path / "bf16")
 
 
-def test_only_the_image_that_overflows_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_image_that_overflows_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build(tmp_path)
     translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
-    run, dtypes = Translator.run, []
+    run = Translator.run
+    dtypes = []
 
     def burst(
-        self: Translator, x: torch.Tensor, source: int, to: int, z_s: torch.Tensor, dtype: Any, *more: Any
+        self: Translator,
+        x: torch.Tensor,
+        source: int,
+        to: int,
+        z_s: torch.Tensor,
+        dtype: Any,
+        *more: Any,
     ) -> torch.Tensor:
         dtypes.append((dtype, len(x)))
         y = run(self, x, source, to, z_s, dtype, *more)
@@ -62,25 +76,32 @@ def test_only_the_image_that_overflows_is_made_again(tmp_path: Path, monkeypatch
     assert dtypes == [(torch.bfloat16, 8), (torch.float32, 1)]
     warned = {name for name, line in manifest(tmp_path / "out").items() if line["warnings"]}
     assert warned == {"black.png"}
-    before, after = files(tmp_path / "before"), files(tmp_path / "out")
+    before = files(tmp_path / "before")
+    after = files(tmp_path / "out")
     assert {name for name in after if after[name] == before[name]} >= {"0.png", "1.png", "2.png"}
 
 
-def test_what_is_never_finite_fails_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_never_finite_fails_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build(tmp_path)
     translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
     run = Translator.run
     monkeypatch.setattr(Translator, "run", lambda *arguments: run(*arguments) * float("nan"))
     draw(tmp_path / "in" / "a.png")
     done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
-    assert done.failures == [("a.png", "the model's output is not finite")] and not files(tmp_path / "out")
+    assert done.failures == [("a.png", "the model's output is not finite")] and not files(
+        tmp_path / "out"
+    )
     with pytest.raises(ValueError, match="not finite"):
         translator.translate([np.zeros((16, 16, 3), np.uint8)], "B")
 
 
 def test_the_callers_model_file_is_left_as_it_was(tmp_path: Path) -> None:
     file = load_model(save(tmp_path))
-    before = {name: (tensor.clone(), tensor.stride()) for name, tensor in file.model.state_dict().items()}
+    before = {
+        name: (tensor.clone(), tensor.stride()) for name, tensor in file.model.state_dict().items()
+    }
     translator = Translator(file, "cpu")
     assert not any(type(module) is nn.Linear for module in translator.model.modules())
     linear = [module for module in file.model.modules() if isinstance(module, nn.Linear)]
@@ -90,14 +111,17 @@ def test_the_callers_model_file_is_left_as_it_was(tmp_path: Path) -> None:
         assert torch.equal(tensor, before[name][0])
         assert tensor.stride() == before[name][1]
     of_file = {tensor.data_ptr() for tensor in file.model.state_dict().values() if tensor.ndim < 4}
-    of_copy = {tensor.data_ptr() for tensor in translator.model.state_dict().values() if tensor.ndim < 4}
+    of_copy = {
+        tensor.data_ptr() for tensor in translator.model.state_dict().values() if tensor.ndim < 4
+    }
     assert of_file == of_copy, "the weights of linear layers are held once"
 
 
 def test_the_background_lies_behind_transparency(tmp_path: Path) -> None:
     clear = np.zeros((16, 16, 4), np.uint8)
     red = np.full((16, 16, 3), (200, 30, 30), np.uint8)
-    plain, translator = build(tmp_path), build(tmp_path, background=(1, 2, 3))
+    plain = build(tmp_path)
+    translator = build(tmp_path, background=(1, 2, 3))
     chosen = Translator.load(tmp_path / "model.safetensors", "cpu", background=(200, 30, 30))
     (expected,) = plain.translate([red], "B")
     assert (chosen.translate([clear], "B")[0][..., :3] == expected).all()

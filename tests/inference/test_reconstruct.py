@@ -1,4 +1,6 @@
-"""Reconstruction: an image's own content in its own style, in memory, from folders and at the command line."""
+"""Reconstruction: an image's own content in its own style, in memory, from folders and at the
+command line.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +23,27 @@ from translate.io.images import SUFFIXES, to_float, to_uint8
 def test_own_style_is_a_reconstruction(translator: Translator) -> None:
     images = list(np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
     with torch.inference_mode():
-        expected = to_uint8(translator.model.reconstruct(torch.from_numpy(to_float(np.stack(images))), 1).numpy())
+        expected = to_uint8(
+            translator.model.reconstruct(torch.from_numpy(to_float(np.stack(images))), 1).numpy()
+        )
     made = np.stack(translator.translate(images, to="B", style="own"))
     assert np.abs(made.astype(int) - expected).max() <= 1
     own = [translator.translate([image], to="B", source="A", style=image)[0] for image in images]
     assert not np.array_equal(made, own), "content is encoded as B's"
     twice = translator.translate(images, to="B", source="B", style="own", samples=2)
-    assert np.array_equal(np.stack(twice[::2]), made) and np.array_equal(np.stack(twice[1::2]), made)
+    assert np.array_equal(np.stack(twice[::2]), made) and np.array_equal(
+        np.stack(twice[1::2]), made
+    )
     x = torch.rand(2, 3, SIDE, SIDE) * 2 - 1
-    assert torch.allclose(translator.translate(x, "A", style="own"), translator.model.reconstruct(x, 0), atol=1e-5)
+    assert torch.allclose(
+        translator.translate(x, "A", style="own"), translator.model.reconstruct(x, 0), atol=1e-5
+    )
 
 
 def test_own_style_is_a_style_of_its_own_domain(translator: Translator) -> None:
-    with pytest.raises(ValueError, match="style own is an image's style in its own domain: the source must be B"):
+    with pytest.raises(
+        ValueError, match="style own is an image's style in its own domain: the source must be B"
+    ):
         translator.translate(torch.zeros(1, 3, SIDE, SIDE), to="B", source="A", style="own")
     with pytest.raises(ValueError, match="C: no domain of this model, which knows A, B"):
         translator.translate(torch.zeros(1, 3, SIDE, SIDE), to="C", style="own")
@@ -44,9 +54,13 @@ def test_a_large_image_in_strips_has_the_style_of_the_whole(tmp_path: Path) -> N
     image[:90] //= 4
     build(tmp_path)
     whole, strips = (
-        Translator.load(tmp_path / "model.safetensors", "cpu", scale="native", tile=tile) for tile in (4096, 24)
+        Translator.load(tmp_path / "model.safetensors", "cpu", scale="native", tile=tile)
+        for tile in (4096, 24)
     )
-    made, parts = (translator.translate([image], "B", style="own")[0].astype(int) for translator in (whole, strips))
+    made, parts = (
+        translator.translate([image], "B", style="own")[0].astype(int)
+        for translator in (whole, strips)
+    )
     assert np.abs(made - parts).max() <= 1
     assert np.abs(made - whole.translate([image], "B", "A")[0]).max() > 5
 
@@ -56,7 +70,9 @@ def test_folders_keep_their_promises(translator: Translator, inputs: Path, tmp_p
     done = translator.translate_folder(inputs, out, "A", style="own")
     assert (done.ok, done.failed) == (14, 3)
     before = files(out)
-    assert translator.translate_folder(inputs, out, "A", style="own", skip_existing=True).skipped == 14
+    assert (
+        translator.translate_folder(inputs, out, "A", style="own", skip_existing=True).skipped == 14
+    )
     assert files(out) == before
     assert translator.translate_folder(inputs, out, "B", style="own", skip_existing=True).ok == 14
     assert translator.translate_folder(inputs, out, "A", source="B", skip_existing=True).ok == 14
@@ -66,7 +82,12 @@ def test_the_command(tmp_path: Path) -> None:
     build(tmp_path)
     for i in range(5):
         draw(tmp_path / "in" / "deep" / f"{i}.png", 30, 20, seed=i)
-    words = ["reconstruct", str(tmp_path / "model.safetensors"), str(tmp_path / "in"), str(tmp_path / "out")]
+    words = [
+        "reconstruct",
+        str(tmp_path / "model.safetensors"),
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+    ]
     grid = tmp_path / "grid.png"
     done = CliRunner().invoke(app, [*words, "--domain", "A", "--grid", str(grid), "--json"])
     assert done.exit_code == 0, done.stderr
@@ -77,10 +98,14 @@ def test_the_command(tmp_path: Path) -> None:
     assert manifest(tmp_path / "out")["deep/3.png"]["width"] == 30
     (tmp_path / "in" / "cut.png").write_bytes(b"nothing")
     done = CliRunner().invoke(app, [*words, "--domain", "A"])
-    assert done.exit_code == 1 and "failed cut.png" in done.stderr and "5 reconstructed" in done.stdout
+    assert (
+        done.exit_code == 1 and "failed cut.png" in done.stderr and "5 reconstructed" in done.stdout
+    )
     done = CliRunner().invoke(app, [*words, "--domain", "A", "--grid", str(tmp_path / "grid.txt")])
-    assert done.exit_code == 2 and done.stderr == "introshift: cannot write an image named .txt: use " + (
-        " ".join(SUFFIXES) + "\n"
+    assert (
+        done.exit_code == 2
+        and done.stderr
+        == "introshift: cannot write an image named .txt: use " + (" ".join(SUFFIXES) + "\n")
     )
     done = CliRunner().invoke(app, [*words, "--domain", "C"])
     assert done.exit_code == 2 and "C: no domain" in done.stderr

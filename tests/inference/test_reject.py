@@ -22,12 +22,15 @@ from translate.models.networks import Encoder
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model whose training ended with energies such that two of six inputs lie beyond the 0.5 quantile, none beyond
-    the largest."""
+    """A model whose training ended with energies such that two of six inputs lie beyond the 0.5
+    quantile, none beyond the largest.
+    """
     translator = build(tmp_path)
     for i in range(6):
         draw(tmp_path / "in" / "deep" / f"{i}.png", 16 + 7 * (i % 2), 16, seed=i)
-    found = sorted(value.energy for value in measure_folder(translator, tmp_path / "in", "A")[0].values())
+    found = sorted(
+        value.energy for value in measure_folder(translator, tmp_path / "in", "A")[0].values()
+    )
     assert found[3] < found[4]
     file = load_model(tmp_path / "model.safetensors")
     quantiles = [0.0, (found[3] + found[4]) / 2, found[5] * 1.5]
@@ -46,9 +49,12 @@ def foreign(where: Path, model: Path) -> set[str]:
 def test_what_is_beyond_the_quantile_is_marked_and_nothing_else_changes(
     model: Path, tmp_path: Path, scale: str
 ) -> None:
-    translator, far = Translator.load(model, "cpu", scale=scale), foreign(tmp_path, model)
+    translator = Translator.load(model, "cpu", scale=scale)
+    far = foreign(tmp_path, model)
     translator.translate_folder(tmp_path / "in", tmp_path / "plain", "B", style="random")
-    done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", style="random", reject=0.5)
+    done = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", style="random", reject=0.5
+    )
     assert (done.ok, done.skipped) == (6, 0)
     assert files(tmp_path / "out") == files(tmp_path / "plain")
     lines = manifest(tmp_path / "out")
@@ -65,7 +71,8 @@ def test_what_is_beyond_the_quantile_is_marked_and_nothing_else_changes(
 
 
 def test_what_is_beyond_is_left_out_when_asked(model: Path, tmp_path: Path) -> None:
-    translator, far = Translator.load(model, "cpu"), foreign(tmp_path, model)
+    translator = Translator.load(model, "cpu")
+    far = foreign(tmp_path, model)
     (tmp_path / "in" / "cut.png").write_bytes(b"nothing")
     options: dict[str, Any] = {"reject": 0.5, "reject_skip": True, "samples": 2}
     done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", **options)
@@ -74,28 +81,43 @@ def test_what_is_beyond_is_left_out_when_asked(model: Path, tmp_path: Path) -> N
     left = {name for name, line in lines.items() if line["status"] == "skipped"}
     assert left == far
     for name in far:
-        assert "beyond the 0.5 quantile of A" in lines[name]["reason"] and lines[name]["output"] is None
+        assert (
+            "beyond the 0.5 quantile of A" in lines[name]["reason"]
+            and lines[name]["output"] is None
+        )
     assert len(files(tmp_path / "out")) == 8
-    again = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", skip_existing=True, **options)
+    again = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", skip_existing=True, **options
+    )
     assert (again.ok, again.skipped, again.failed) == (0, 6, 1)
-    assert {name for name, line in manifest(tmp_path / "out").items() if line["reason"] == "up to date"} == {
-        name for name in lines if lines[name]["status"] == "ok"
-    }
+    assert {
+        name for name, line in manifest(tmp_path / "out").items() if line["reason"] == "up to date"
+    } == {name for name in lines if lines[name]["status"] == "ok"}
 
 
-def test_rejecting_is_among_the_options_that_skip_existing_compares(model: Path, tmp_path: Path) -> None:
+def test_rejecting_is_among_the_options_that_skip_existing_compares(
+    model: Path, tmp_path: Path
+) -> None:
     translator = Translator.load(model, "cpu")
 
     def redone(**options: Any) -> int:
-        return translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", skip_existing=True, **options).ok
+        return translator.translate_folder(
+            tmp_path / "in", tmp_path / "out", "B", skip_existing=True, **options
+        ).ok
 
     assert [redone(), redone(), redone(reject=0.5), redone(reject=0.5)] == [6, 0, 6, 0]
-    assert len([line for line in manifest(tmp_path / "out").values() if line["warnings"]]) == 2, "kept"
+    assert len([line for line in manifest(tmp_path / "out").values() if line["warnings"]]) == 2, (
+        "kept"
+    )
     assert [redone(reject=1), redone(reject=1, reject_skip=True), redone()] == [6, 6, 6]
 
 
-def test_content_is_encoded_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    translator, calls, content = Translator.load(model, "cpu"), [], Encoder.content
+def test_content_is_encoded_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = Translator.load(model, "cpu")
+    calls = []
+    content = Encoder.content
 
     def counted(self: Encoder, x: torch.Tensor, y: torch.Tensor) -> Any:
         calls.append(len(x))
@@ -115,7 +137,10 @@ def test_an_input_does_not_know_its_neighbours(model: Path, tmp_path: Path) -> N
     for i in range(6):
         path = tmp_path / "in" / "deep" / f"{i}.png"
         translator.translate_folder(path, tmp_path / f"{i}", "B", reject=0.5)
-        assert manifest(tmp_path / f"{i}")[f"{i}.png"]["warnings"] == lines[f"deep/{i}.png"]["warnings"]
+        assert (
+            manifest(tmp_path / f"{i}")[f"{i}.png"]["warnings"]
+            == lines[f"deep/{i}.png"]["warnings"]
+        )
 
 
 def test_bf16_judges_too(model: Path, tmp_path: Path) -> None:
@@ -126,7 +151,9 @@ def test_bf16_judges_too(model: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         translator.model.encoder.style_head.bias.fill_(np.nan)
     done = translator.translate_folder(tmp_path / "in", tmp_path / "nan", "B", reject=0.5)
-    assert done.ok == 6 and all("energy nan" in line["warnings"][0] for line in manifest(tmp_path / "nan").values())
+    assert done.ok == 6 and all(
+        "energy nan" in line["warnings"][0] for line in manifest(tmp_path / "nan").values()
+    )
 
 
 def test_the_command(model: Path, tmp_path: Path) -> None:

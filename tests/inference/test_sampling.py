@@ -41,7 +41,9 @@ def test_an_image_does_not_know_how_many_there_are(translator: Translator, tmp_p
         assert len({image.tobytes() for image in many}) == BATCH + 3, "every image is another"
         others = list(sample(translator, "B", 1, seed=2, content=content))
         assert not np.array_equal(others[0], many[0]), "and every seed"
-        assert not np.array_equal(next(sample(translator, "A", 1, seed=1, content=content)), many[0]), "and domain"
+        assert not np.array_equal(
+            next(sample(translator, "A", 1, seed=1, content=content)), many[0]
+        ), "and domain"
 
 
 def test_samples_are_decoded_draws(translator: Translator, tmp_path: Path) -> None:
@@ -49,11 +51,16 @@ def test_samples_are_decoded_draws(translator: Translator, tmp_path: Path) -> No
         return torch.randn(shape, generator=generator(5, what, 0))[None]
 
     picture = draw(tmp_path / "in" / "a.png", seed=4)
-    x, y = torch.from_numpy(to_float(read_image(picture).pixels))[None], torch.tensor([1])
+    x = torch.from_numpy(to_float(read_image(picture).pixels))[None]
+    y = torch.tensor([1])
     with torch.inference_mode():
-        noise, z_s = normal("content", 8, SIDE // 2, SIDE // 2), normal("style", 4)
+        noise = normal("content", 8, SIDE // 2, SIDE // 2)
+        z_s = normal("style", 4)
         q = translator.model.encoder.content(x, y)
-        for z_c, content in ((noise, "prior"), (q.mu + q.logvar.exp().sqrt() * noise, str(tmp_path / "in"))):
+        for z_c, content in (
+            (noise, "prior"),
+            (q.mu + q.logvar.exp().sqrt() * noise, str(tmp_path / "in")),
+        ):
             expected = translator.model.decoder(z_c, z_s, y, y)[0].permute(1, 2, 0)
             (made,) = sample(translator, "B", 1, seed=5, content=content)
             assert np.abs(to_float(made).transpose(1, 2, 0) - expected.numpy()).max() < 1.1 / 127.5
@@ -81,8 +88,10 @@ def test_interpolations_end_at_the_reconstructions(translator: Translator) -> No
     assert furthest(made[2, -1], again[1]) <= 1
     crossed = translator.model
     with torch.inference_mode():
-        x, y = torch.from_numpy(to_float(np.stack([first, second]))), torch.tensor([1, 1])
-        c, s = crossed.encoder.content(x, y).mu, crossed.encoder.style(x, y).mu
+        x = torch.from_numpy(to_float(np.stack([first, second])))
+        y = torch.tensor([1, 1])
+        c = crossed.encoder.content(x, y).mu
+        s = crossed.encoder.style(x, y).mu
         ends = crossed.decoder(c.flip(0), s, y, y)
         middle = crossed.decoder(c.mean(0, keepdim=True), s.mean(0, keepdim=True), y[:1], y[:1])
     assert np.abs(to_float(made[0, -1]) - ends[0].numpy()).max() < 1.1 / 127.5, (
@@ -96,14 +105,17 @@ def test_in_another_domain_styles_are_draws(translator: Translator) -> None:
     first, second = images(2)
     made = interpolate(translator, first, second, "A", "B", steps=3, seed=7)
     assert np.array_equal(made, interpolate(translator, first, second, "A", "B", steps=3, seed=7))
-    assert not np.array_equal(made, interpolate(translator, first, second, "A", "B", steps=3, seed=8))
+    assert not np.array_equal(
+        made, interpolate(translator, first, second, "A", "B", steps=3, seed=8)
+    )
     z_s = torch.randn(4, generator=generator(7, "style", 1))
     with torch.inference_mode():
         x = torch.from_numpy(to_float(second))[None]
         end = translator.model.translate(x, 0, 1, z_s[None])[0]
     assert np.abs(to_float(made[2, -1]) - end.numpy()).max() < 1.1 / 127.5
     assert np.array_equal(
-        interpolate(translator, first, second, "A", "A", 3), interpolate(translator, first, second, "A", steps=3)
+        interpolate(translator, first, second, "A", "A", 3),
+        interpolate(translator, first, second, "A", steps=3),
     )
     with pytest.raises(ValueError, match="--steps 1: must be at least 2"):
         interpolate(translator, first, second, "A", steps=1)
@@ -115,7 +127,15 @@ def test_the_sample_command(tmp_path: Path) -> None:
     build(tmp_path)
     for i in range(3):
         draw(tmp_path / "in" / f"{i}.png", seed=i)
-    words = ["sample", str(tmp_path / "model.safetensors"), str(tmp_path / "o"), "--domain", "A", "--count", "10"]
+    words = [
+        "sample",
+        str(tmp_path / "model.safetensors"),
+        str(tmp_path / "o"),
+        "--domain",
+        "A",
+        "--count",
+        "10",
+    ]
     done = CliRunner().invoke(app, [*words, "--json"])
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
@@ -128,15 +148,21 @@ def test_the_sample_command(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "holds files already; choose another folder" in done.stderr
     words[2] = str(tmp_path / "p")
     done = CliRunner().invoke(app, [*words, "--content", str(tmp_path / "in"), "--seed", "3"])
-    assert done.exit_code == 0 and f"content from the encoded pictures of {tmp_path / 'in'}" in done.stdout
+    assert (
+        done.exit_code == 0
+        and f"content from the encoded pictures of {tmp_path / 'in'}" in done.stdout
+    )
     words[2] = str(tmp_path / "q")
     done = CliRunner().invoke(app, [*words, "--content", str(tmp_path / "none")])
     assert done.exit_code == 2 and "no pictures" in done.stderr and not (tmp_path / "q").exists()
 
 
-def test_an_interrupted_sample_command_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_sample_command_can_be_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build(tmp_path)
-    out, write = tmp_path / "o", writing.write_image
+    out = tmp_path / "o"
+    write = writing.write_image
     words = ["sample", str(tmp_path / "model.safetensors"), str(out), "--domain", "A", "--count"]
 
     def interrupted(path: Path, *rest: Any) -> None:
@@ -157,13 +183,21 @@ def test_an_interrupted_sample_command_can_be_run_again(tmp_path: Path, monkeypa
     done = CliRunner().invoke(app, [*words, "3"])
     assert done.exit_code == 0, done.stderr
     assert sorted(path.name for path in out.iterdir()) == ["grid.png", "images"]
-    assert sorted(path.name for path in (out / "images").iterdir()) == [f"{i:06}.png" for i in range(3)]
+    assert sorted(path.name for path in (out / "images").iterdir()) == [
+        f"{i:06}.png" for i in range(3)
+    ]
 
 
 def test_the_interpolate_command(tmp_path: Path) -> None:
     predictor = build(tmp_path)
     first, second = (str(draw(tmp_path / f"{i}.png", 30, 20, seed=i)) for i in range(2))
-    words = ["interpolate", str(tmp_path / "model.safetensors"), first, second, str(tmp_path / "o.png")]
+    words = [
+        "interpolate",
+        str(tmp_path / "model.safetensors"),
+        first,
+        second,
+        str(tmp_path / "o.png"),
+    ]
     more = ["--domain", "A", "--steps", "5", "--gif", str(tmp_path / "o.gif"), "--json"]
     done = CliRunner().invoke(app, [*words, *more])
     assert done.exit_code == 0, done.stderr
@@ -190,5 +224,9 @@ def test_the_interpolate_command(tmp_path: Path) -> None:
 def test_an_animation_is_whole_or_not_there(tmp_path: Path) -> None:
     write_gif(tmp_path / "a.gif", images(3), milliseconds=40)
     with Image.open(tmp_path / "a.gif") as image:
-        assert (getattr(image, "n_frames", 1), image.info["duration"], image.info["loop"]) == (3, 40, 0)
+        assert (getattr(image, "n_frames", 1), image.info["duration"], image.info["loop"]) == (
+            3,
+            40,
+            0,
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]

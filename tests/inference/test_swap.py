@@ -22,7 +22,9 @@ def noise(count: int, seed: int) -> UInt8:
 
 
 def test_cells_are_single_translations(tmp_path: Path) -> None:
-    translator, contents, styles = build(tmp_path), noise(3, 0), noise(2, 1)
+    translator = build(tmp_path)
+    contents = noise(3, 0)
+    styles = noise(2, 1)
     made = swap(translator.model, contents, styles, 0, 1)
     assert made.shape == (2, 3, SIDE, SIDE, 3)
     for i, style in enumerate(styles):
@@ -32,14 +34,18 @@ def test_cells_are_single_translations(tmp_path: Path) -> None:
 
 
 def test_the_figure_has_contents_above_and_styles_to_the_left(tmp_path: Path) -> None:
-    model, contents, styles = build(tmp_path).model, noise(3, 0), noise(2, 1)
+    model = build(tmp_path).model
+    contents = noise(3, 0)
+    styles = noise(2, 1)
     figure = swap_figure(model, contents, styles, 0, 1)
-    scale, pad = 64 // SIDE, 2
+    scale = 64 // SIDE
+    pad = 2
     step = 64 + pad
     assert figure.shape == (3 * step + pad, 4 * step + pad, 3)
 
     def tile(row: int, column: int) -> UInt8:
-        top, left = pad + row * step, pad + column * step
+        top = pad + row * step
+        left = pad + column * step
         return figure[top : top + 64 : scale, left : left + 64 : scale]
 
     assert (tile(0, 0) == 255).all()
@@ -67,7 +73,9 @@ def test_the_command(tmp_path: Path) -> None:
         draw(tmp_path / "a" / f"{i}.png", 30, 20, seed=i)
         draw(tmp_path / "b" / "deep" / f"{i}.png", seed=9 + i)
     words = ["swap", str(tmp_path / "model.safetensors"), str(tmp_path / "a"), str(tmp_path / "b")]
-    done = CliRunner().invoke(app, [*words, str(tmp_path / "o.png"), "--columns", "4", "--rows", "2", "--json"])
+    done = CliRunner().invoke(
+        app, [*words, str(tmp_path / "o.png"), "--columns", "4", "--rows", "2", "--json"]
+    )
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout) == {"out": str(tmp_path / "o.png"), "contents": 4, "styles": 2}
     with Image.open(tmp_path / "o.png") as image:

@@ -34,8 +34,12 @@ def vivid(where: Path, preset: str, warp: float, channels: int = 3, apart: bool 
 
 
 def scene(height: int, width: int, channels: int = 3) -> UInt8:
-    """Noise that is dark above and bright below: statistics of a part are far from those of the whole."""
-    pixels = np.random.default_rng(height).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    """Noise that is dark above and bright below: statistics of a part are far from those of the
+    whole.
+    """
+    pixels = np.random.default_rng(height).integers(
+        0, 256, (height, width, channels), dtype=np.uint8
+    )
     pixels[: height // 2] //= 4
     return pixels
 
@@ -44,22 +48,37 @@ def furthest(a: UInt8, b: UInt8) -> int:
     return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
-@pytest.mark.parametrize(("preset", "warp"), [("tiny", 0.3), ("tiny", 1.0), ("small", 0.0), ("base", 0.3)])
+@pytest.mark.parametrize(
+    ("preset", "warp"), [("tiny", 0.3), ("tiny", 1.0), ("small", 0.0), ("base", 0.3)]
+)
 @pytest.mark.parametrize("tile", [24, 90])
 def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: int) -> None:
-    path, image = vivid(tmp_path, preset, warp, apart=tile == 90), scene(173, 117)
-    whole = Translator.load(path, "cpu", scale="native", tile=4096).translate([image], "B", style="random", samples=2)
-    strips = Translator.load(path, "cpu", scale="native", tile=tile).translate([image], "B", style="random", samples=2)
+    path = vivid(tmp_path, preset, warp, apart=tile == 90)
+    image = scene(173, 117)
+    whole = Translator.load(path, "cpu", scale="native", tile=4096).translate(
+        [image], "B", style="random", samples=2
+    )
+    strips = Translator.load(path, "cpu", scale="native", tile=tile).translate(
+        [image], "B", style="random", samples=2
+    )
     for one, other in zip(whole, strips, strict=True):
         assert one.shape == other.shape == image.shape and one.std() > 20
         assert furthest(one, other) <= 1
     assert furthest(*whole) > 20
-    halves = Translator.load(path, "cpu", scale="native").translate([image[:86], image[86:]], "B", style="random")
-    assert furthest(np.concatenate(halves), whole[0]) > 20, "the test would see it if statistics were of parts"
+    halves = Translator.load(path, "cpu", scale="native").translate(
+        [image[:86], image[86:]], "B", style="random"
+    )
+    assert furthest(np.concatenate(halves), whole[0]) > 20, (
+        "the test would see it if statistics were of parts"
+    )
 
 
-def test_no_strip_is_larger_than_a_tile_of_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, read, most = vivid(tmp_path, "tiny", 0.3), Map.read, []
+def test_no_strip_is_larger_than_a_tile_of_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = vivid(tmp_path, "tiny", 0.3)
+    read = Map.read
+    most = []
 
     def counted(self: Map, a: int, b: int) -> torch.Tensor:
         most[-1] = max(most[-1], self.shape[1] * (b - a) * self.shape[3])
@@ -73,7 +92,9 @@ def test_no_strip_is_larger_than_a_tile_of_features(tmp_path: Path, monkeypatch:
     assert most[1] <= most[0] * 1.1
 
 
-def test_a_want_of_room_for_features_is_told_and_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_want_of_room_for_features_is_told_and_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Full:
         def write(self, _: object) -> int:
             raise OSError(28, "No space left on device")
@@ -110,12 +131,16 @@ def test_native_images_of_all_sizes(tmp_path: Path) -> None:
 
 
 def test_native_tensors_equal_arrays(tmp_path: Path) -> None:
-    translator, image = Translator.load(vivid(tmp_path, "tiny", 0.3), "cpu", scale="native"), scene(37, 50)
+    translator = Translator.load(vivid(tmp_path, "tiny", 0.3), "cpu", scale="native")
+    image = scene(37, 50)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
     y = translator.translate(x, "B")
     assert y.shape == x.shape
     (expected,) = translator.translate([image], "B")
-    assert furthest(((y[0].permute(1, 2, 0).numpy() + 1) * 127.5 + 0.5).astype(np.uint8), expected) <= 1
+    assert (
+        furthest(((y[0].permute(1, 2, 0).numpy() + 1) * 127.5 + 0.5).astype(np.uint8), expected)
+        <= 1
+    )
 
 
 def test_scales_differ_and_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
@@ -123,6 +148,11 @@ def test_scales_differ_and_are_not_mistaken_for_each_other(tmp_path: Path) -> No
     outputs = []
     for scale in ("model", "native", "model"):
         translator = build(tmp_path, scale=scale)
-        assert translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", skip_existing=True).ok == 1
+        assert (
+            translator.translate_folder(
+                tmp_path / "in", tmp_path / "out", "B", skip_existing=True
+            ).ok
+            == 1
+        )
         outputs.append(files(tmp_path / "out")["a.png"])
     assert outputs[0] == outputs[2] != outputs[1]

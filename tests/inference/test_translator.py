@@ -1,4 +1,6 @@
-"""The Python API: every kind of image comes back as it was given, and styles and company do what they should."""
+"""The Python API: every kind of image comes back as it was given, and styles and company do what
+they should.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def near(a: UInt8, b: UInt8) -> bool:
     return a.shape == b.shape and int(np.abs(a.astype(int) - b.astype(int)).max()) <= 1
 
 
-# -- loading -----------------------------------------------------------------------------------------------------------
+# -- loading
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_loaded_model_knows_where_it_comes_from(path: Path, translator: Translator) -> None:
@@ -49,8 +52,12 @@ def test_a_loaded_model_knows_where_it_comes_from(path: Path, translator: Transl
     assert translator.sha256 == sha256(path) and translator.summary == {"step": 7}
 
 
-@pytest.mark.parametrize(("device", "precision", "named"), [("cpu", "16", "precision"), ("tpu", "32", "device")])
-def test_a_wrong_device_or_precision_is_refused(path: Path, device: str, precision: str, named: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "precision", "named"), [("cpu", "16", "precision"), ("tpu", "32", "device")]
+)
+def test_a_wrong_device_or_precision_is_refused(
+    path: Path, device: str, precision: str, named: str
+) -> None:
     with pytest.raises(ValueError, match=named):
         Translator.load(path, device, precision)
 
@@ -60,18 +67,23 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         Translator.load(tmp_path / "none")
 
 
-# -- images of every kind ----------------------------------------------------------------------------------------------
+# -- images of every kind
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
-def test_pil_images_keep_their_size_and_alpha(translator: Translator, gray: Translator, mode: str) -> None:
+def test_pil_images_keep_their_size_and_alpha(
+    translator: Translator, gray: Translator, mode: str
+) -> None:
     image = Image.fromarray(noise(21, 34, 4)).convert(mode)
     alpha = "A" if image.has_transparency_data else ""
     for model, colours in ((translator, "RGB"), (gray, "L")):
         (result,) = model.translate([image], "B")
         assert (result.size, result.mode) == (image.size, colours + alpha)
         if alpha:
-            assert result.getchannel("A").tobytes() == image.convert("RGBA").getchannel("A").tobytes()
+            assert (
+                result.getchannel("A").tobytes() == image.convert("RGBA").getchannel("A").tobytes()
+            )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +97,11 @@ def test_pil_images_keep_their_size_and_alpha(translator: Translator, gray: Tran
     ],
 )
 def test_arrays_keep_their_size_and_alpha(
-    translator: Translator, gray: Translator, shape: tuple[int, ...], coloured: tuple[int, ...], grayed: tuple[int, ...]
+    translator: Translator,
+    gray: Translator,
+    shape: tuple[int, ...],
+    coloured: tuple[int, ...],
+    grayed: tuple[int, ...],
 ) -> None:
     image = noise(*shape)
     for model, expected in ((translator, coloured), (gray, grayed)):
@@ -99,7 +115,9 @@ def test_transparent_pixels_are_seen_as_background(translator: Translator) -> No
     hidden = noise(16, 16, 4)
     hidden[..., 3] = 0
     white = np.full((16, 16, 3), 255, np.uint8)
-    assert (translator.translate([hidden], "B")[0][..., :3] == translator.translate([white], "B")[0]).all()
+    assert (
+        translator.translate([hidden], "B")[0][..., :3] == translator.translate([white], "B")[0]
+    ).all()
 
 
 def test_images_of_all_sizes_at_once_equal_each_alone(translator: Translator) -> None:
@@ -121,24 +139,34 @@ def test_a_tensor_equals_the_model_and_the_arrays(path: Path, translator: Transl
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 40, 60), (1, 3, 7, 7), (0, 3, 16, 16)])
-def test_a_tensor_keeps_its_size_type_and_range(translator: Translator, shape: tuple[int, ...]) -> None:
+def test_a_tensor_keeps_its_size_type_and_range(
+    translator: Translator, shape: tuple[int, ...]
+) -> None:
     y = translator.translate((torch.rand(shape) * 2 - 1).double(), "B")
     assert y.shape == shape and y.dtype == torch.float64 and not y.is_inference()
     assert y.numel() == 0 or y.abs().max() <= 1
 
 
-@pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"scale": "native"}, {"scale": "native", "tile": 16}])
+@pytest.mark.parametrize(
+    "options", [{}, {"precision": "bf16"}, {"scale": "native"}, {"scale": "native", "tile": 16}]
+)
 def test_a_tensors_image_does_not_feel_the_others(path: Path, options: dict[str, Any]) -> None:
     translator = Translator.load(path, "cpu", **options)
     x = torch.rand(19, 3, 24, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
     together = translator.translate(x, "B", style="mean", samples=2).unflatten(0, (19, 2))
     for i in (0, 7, 18):
-        assert torch.equal(translator.translate(x[i : i + 1], "B", style="mean", samples=2), together[i])
-    assert torch.equal(translator.translate(x.flip(0), "B", samples=2).unflatten(0, (19, 2)).flip(0), together)
+        assert torch.equal(
+            translator.translate(x[i : i + 1], "B", style="mean", samples=2), together[i]
+        )
+    assert torch.equal(
+        translator.translate(x.flip(0), "B", samples=2).unflatten(0, (19, 2)).flip(0), together
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_tensor_with_values_that_are_not_finite_is_refused(translator: Translator, value: float) -> None:
+def test_a_tensor_with_values_that_are_not_finite_is_refused(
+    translator: Translator, value: float
+) -> None:
     x = torch.zeros(4, 3, 16, 16)
     x[2, 1, 3, 4] = value
     with pytest.raises(ValueError, match="image 2 of the tensor"):
@@ -153,11 +181,21 @@ def test_a_tensor_is_made_in_float32_where_bf16_overflows(
     run = Translator.run
 
     def overflow(
-        self: Translator, x: torch.Tensor, source: int, to: int, z_s: torch.Tensor, dtype: torch.dtype, *rest: Any
+        self: Translator,
+        x: torch.Tensor,
+        source: int,
+        to: int,
+        z_s: torch.Tensor,
+        dtype: torch.dtype,
+        *rest: Any,
     ) -> torch.Tensor:
         y = run(self, x, source, to, z_s, dtype, *rest)
         white = (x == 1).flatten(1).all(1)
-        return y.masked_fill(white[None, :, None, None, None], float("inf")) if dtype == torch.bfloat16 else y
+        return (
+            y.masked_fill(white[None, :, None, None, None], float("inf"))
+            if dtype == torch.bfloat16
+            else y
+        )
 
     monkeypatch.setattr(Translator, "run", overflow)
     x = torch.zeros(3, 3, 16, 16)
@@ -168,7 +206,9 @@ def test_a_tensor_is_made_in_float32_where_bf16_overflows(
 
 
 @pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"scale": "native", "tile": 8}])
-def test_a_tensor_the_model_cannot_translate_is_an_error(path: Path, options: dict[str, Any]) -> None:
+def test_a_tensor_the_model_cannot_translate_is_an_error(
+    path: Path, options: dict[str, Any]
+) -> None:
     translator = Translator.load(path, "cpu", **options)
     with torch.no_grad():
         for parameter in translator.model.decoder.parameters():
@@ -177,7 +217,9 @@ def test_a_tensor_the_model_cannot_translate_is_an_error(path: Path, options: di
         translator.translate(torch.zeros(2, 3, 16, 24), "B")
 
 
-def test_a_large_tensor_at_native_size_is_made_in_strips(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_tensor_at_native_size_is_made_in_strips(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, strips = (Translator.load(path, "cpu", scale="native", tile=tile) for tile in (512, 16))
     x = torch.rand(2, 3, 90, 41, generator=torch.Generator().manual_seed(0)) * 2 - 1
     expected = whole.translate(x, "B", samples=2, style=noise(16, 16, 3))
@@ -207,27 +249,34 @@ def test_a_large_tensor_at_native_size_is_made_in_strips(path: Path, monkeypatch
         (torch.zeros(1, 3, 0, 9), "float tensor"),
     ],
 )
-def test_what_is_no_image_is_refused_by_name(translator: Translator, given_images: object, reason: str) -> None:
+def test_what_is_no_image_is_refused_by_name(
+    translator: Translator, given_images: object, reason: str
+) -> None:
     with pytest.raises(ValueError, match=reason):
         translator.translate(given_images, "B")  # type: ignore[call-overload]
 
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000))
 def test_the_model_sees_its_own_size(translator: Translator, width: int, height: int) -> None:
-    size, stride = translator.model_size(width, height), translator.config.model.stride
+    size = translator.model_size(width, height)
+    stride = translator.config.model.stride
     assert min(size) == SIDE and not any(side % stride for side in size) and max(size) <= 16 * SIDE
     if max(width, height) <= 15 * min(width, height):
         assert abs(max(size) - SIDE * max(width, height) / min(width, height)) <= stride / 2 + 0.5
         assert (size[0] - size[1]) * (width - height) >= 0
 
 
-# -- domains -----------------------------------------------------------------------------------------------------------
+# -- domains
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("to", "source", "reason"), [("C", None, "A, B"), ("B", "X", "A, B"), ("B", "B", "both B"), ("a", "A", "A, B")]
+    ("to", "source", "reason"),
+    [("C", None, "A, B"), ("B", "X", "A, B"), ("B", "B", "both B"), ("a", "A", "A, B")],
 )
-def test_wrong_domains_are_refused(translator: Translator, to: str, source: str | None, reason: str) -> None:
+def test_wrong_domains_are_refused(
+    translator: Translator, to: str, source: str | None, reason: str
+) -> None:
     with pytest.raises(ValueError, match=reason):
         translator.translate([noise(9, 9)], to, source)
 
@@ -236,7 +285,9 @@ def test_three_domains_need_a_source(tmp_path: Path) -> None:
     translator = Translator.load(save(tmp_path, domains=("cat", "dog", "fox")), "cpu")
     with pytest.raises(ValueError, match="cat, fox"):
         translator.translate([noise(9, 9)], "dog")
-    images = [translator.translate([noise(16, 16, 3)], "dog", source)[0] for source in ("cat", "fox")]
+    images = [
+        translator.translate([noise(16, 16, 3)], "dog", source)[0] for source in ("cat", "fox")
+    ]
     assert (images[0] != images[1]).any()
 
 
@@ -245,7 +296,8 @@ def test_directions_differ(translator: Translator) -> None:
     assert (translator.translate([image], "A")[0] != translator.translate([image], "B")[0]).any()
 
 
-# -- styles ------------------------------------------------------------------------------------------------------------
+# -- styles
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_random_styles_follow_from_seed_and_place(translator: Translator) -> None:
@@ -261,12 +313,23 @@ def test_random_styles_follow_from_seed_and_place(translator: Translator) -> Non
 
 @pytest.mark.parametrize(
     ("styles", "taken"),
-    [({"B": "random"}, "random"), ({"B": "mean"}, "mean"), ({"A": "random"}, "mean"), (7, "mean"), ({"B": 7}, "mean")],
+    [
+        ({"B": "random"}, "random"),
+        ({"B": "mean"}, "mean"),
+        ({"A": "random"}, "mean"),
+        (7, "mean"),
+        ({"B": 7}, "mean"),
+    ],
 )
-def test_the_usual_style_is_what_the_training_found_best(path: Path, styles: object, taken: str) -> None:
-    translator, image = Translator.load(path, "cpu"), noise(20, 16, 3)
+def test_the_usual_style_is_what_the_training_found_best(
+    path: Path, styles: object, taken: str
+) -> None:
+    translator = Translator.load(path, "cpu")
+    image = noise(20, 16, 3)
     translator.summary["styles"] = styles
-    usual, wanted = (translator.translate([image] * 2, "B", style=style, seed=3) for style in ("auto", taken))
+    usual, wanted = (
+        translator.translate([image] * 2, "B", style=style, seed=3) for style in ("auto", taken)
+    )
     assert all((a == b).all() for a, b in zip(usual, wanted, strict=True))
     assert (usual[0] == usual[1]).all() == (taken == "mean")
 
@@ -275,9 +338,13 @@ def test_exemplars_give_their_style_mean(path: Path, translator: Translator) -> 
     exemplars = [noise(16, 16, 3, seed=i) for i in (5, 6)]
     x = torch.from_numpy(to_float(noise(16, 16, 3)))[None]
     model = load_model(path).model
-    mu = model.encoder.style(torch.from_numpy(to_float(np.stack(exemplars))), torch.tensor([1, 1])).mu
+    mu = model.encoder.style(
+        torch.from_numpy(to_float(np.stack(exemplars))), torch.tensor([1, 1])
+    ).mu
     one, two = (model.translate(x, 0, 1, z_s) for z_s in (mu[:1], mu[1:]))
-    torch.testing.assert_close(translator.translate(x, "B", style=exemplars[0]), one, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        translator.translate(x, "B", style=exemplars[0]), one, rtol=0, atol=1e-5
+    )
     torch.testing.assert_close(
         translator.translate(x, "B", style=Image.fromarray(exemplars[1])), two, rtol=0, atol=1e-5
     )
@@ -299,14 +366,17 @@ def test_a_folder_of_exemplars_is_decoded_in_threads_and_gives_what_each_gives(
 
     monkeypatch.setattr(module, "usable_cores", lambda: 3)
     monkeypatch.setattr(module, "read_image", read)
-    found, wanted = (translator.styles(style, "B", samples=12)(0) for style in (tmp_path, exemplars))
+    found, wanted = (
+        translator.styles(style, "B", samples=12)(0) for style in (tmp_path, exemplars)
+    )
     assert torch.equal(found, wanted)
     alone = [translator.styles(exemplar, "B")(0) for exemplar in exemplars]
     assert torch.equal(found, torch.cat(alone)), "in the order of their names"
 
 
 def test_exemplars_may_be_files(translator: Translator, tmp_path: Path) -> None:
-    exemplar, image = noise(30, 20, 3, seed=1), noise(16, 16, 3)
+    exemplar = noise(30, 20, 3, seed=1)
+    image = noise(16, 16, 3)
     Image.fromarray(exemplar).save(tmp_path / "e.png")
     (expected,) = translator.translate([image], "B", style=exemplar)
     for style in (str(tmp_path / "e.png"), tmp_path):
@@ -314,7 +384,8 @@ def test_exemplars_may_be_files(translator: Translator, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("style", "reason"), [("nice", "nice"), ([], "no exemplars"), (torch.zeros(1, 3, 9, 9), "Tensor")]
+    ("style", "reason"),
+    [("nice", "nice"), ([], "no exemplars"), (torch.zeros(1, 3, 9, 9), "Tensor")],
 )
 def test_wrong_styles_are_refused(translator: Translator, style: object, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

@@ -34,7 +34,9 @@ def test_16_bit_ramp_is_divided_by_257(folder: Path, kind: str) -> None:
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     picture = read_image(put(folder / f"ramp.{kind.lower()}", encode(Image.fromarray(ramp), kind)))
     assert picture.mode.startswith("I;16") and picture.format == kind and picture.warnings == ()
-    assert np.array_equal(picture.pixels, np.rint(ramp / 257)[..., None].repeat(3, 2).astype(np.uint8))
+    assert np.array_equal(
+        picture.pixels, np.rint(ramp / 257)[..., None].repeat(3, 2).astype(np.uint8)
+    )
 
 
 @pytest.mark.parametrize("peak", [1, 100, 255, 4095])
@@ -77,7 +79,9 @@ def test_deep_gray_tiff(
 def test_tiff_of_12_bits_and_white_is_zero(folder: Path) -> None:
     twelve = put(folder / "12.tif", tiff("<", 2, 12, 1, 1, bytes([0xFF, 0xF8, 0x00])))
     assert read_image(twelve).pixels[0, :, 0].tolist() == [255, 128]
-    inverted = put(folder / "0.tif", tiff("<", 3, 16, 0, 1, struct.pack("<3H", 0, 257 * 100, 65535)))
+    inverted = put(
+        folder / "0.tif", tiff("<", 3, 16, 0, 1, struct.pack("<3H", 0, 257 * 100, 65535))
+    )
     assert read_image(inverted).pixels[0, :, 0].tolist() == [255, 155, 0]
 
 
@@ -94,7 +98,13 @@ def test_tiff_of_12_bits_and_white_is_zero(folder: Path) -> None:
     ],
 )
 def test_transparent_colour_of_a_png(
-    folder: Path, depth: int, colour: int, row: bytes, key: tuple[int, ...], gray: list[int], alpha: list[int]
+    folder: Path,
+    depth: int,
+    colour: int,
+    row: bytes,
+    key: tuple[int, ...],
+    gray: list[int],
+    alpha: list[int],
 ) -> None:
     data = png(len(gray), 1, depth, colour, b"\0" + row, struct.pack(f">{len(key)}H", *key))
     picture = read_image(put(folder / "key.png", data))
@@ -124,13 +134,16 @@ def test_gif_with_transparency(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "suffix"), [("1", "png"), ("L", "tif"), ("P", "bmp"), ("LA", "png"), ("RGBA", "webp"), ("PA", "tif")]
+    ("mode", "suffix"),
+    [("1", "png"), ("L", "tif"), ("P", "bmp"), ("LA", "png"), ("RGBA", "webp"), ("PA", "tif")],
 )
 def test_plain_modes_agree_with_pillow(folder: Path, mode: str, suffix: str) -> None:
     image = Image.fromarray(PHOTO).convert("P" if mode == "PA" else mode).convert(mode)
     if mode in ("LA", "RGBA", "PA"):
         image.putalpha(Image.fromarray(PHOTO[..., 1]))
-    picture = read_image(put(folder / f"m.{suffix}", encode(image, images.SUFFIXES[f".{suffix}"], lossless=True)))
+    picture = read_image(
+        put(folder / f"m.{suffix}", encode(image, images.SUFFIXES[f".{suffix}"], lossless=True))
+    )
     assert picture.mode == mode and picture.size == (13, 9)
     visible = picture.alpha != 0 if picture.alpha is not None else np.ones((9, 13), bool)
     assert np.array_equal(picture.pixels[visible], np.array(image.convert("RGB"))[visible])
@@ -142,13 +155,17 @@ def test_plain_modes_agree_with_pillow(folder: Path, mode: str, suffix: str) -> 
 
 @pytest.mark.parametrize("mode", ["CMYK", "LAB", "RGBX"])
 def test_colour_models_of_tiff(folder: Path, mode: str) -> None:
-    picture = read_image(put(folder / "m.tif", encode(Image.new("RGB", (4, 4), (200, 60, 30)).convert(mode), "TIFF")))
+    picture = read_image(
+        put(folder / "m.tif", encode(Image.new("RGB", (4, 4), (200, 60, 30)).convert(mode), "TIFF"))
+    )
     assert np.abs(picture.pixels.astype(int) - (200, 60, 30)).max() <= 2 and picture.alpha is None
 
 
 @pytest.mark.parametrize("mode", ["RGBa", "La", "HSV", "YCbCr"])
 def test_modes_that_decoders_seldom_give(mode: str) -> None:
-    image = Image.new("RGBA" if mode == "RGBa" else "LA" if mode == "La" else "RGB", (2, 2), "white")
+    image = Image.new(
+        "RGBA" if mode == "RGBa" else "LA" if mode == "La" else "RGB", (2, 2), "white"
+    )
     if mode in ("RGBa", "La"):
         image.putalpha(128)
     plain, alpha = images._without_alpha(image.convert(mode), "", [])
@@ -162,21 +179,29 @@ def test_cmyk_jpeg(folder: Path) -> None:
     assert picture.mode == "CMYK" and np.abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 2
 
 
-# --- Colour profiles -------------------------------------------------------------------------------------------------
+# --- Colour profiles
+# -------------------------------------------------------------------------------------------------
 
 
 def test_linear_profile_is_converted(folder: Path) -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = Image.fromarray(ramp).convert("RGB")
-    picture = read_image(put(folder / "l.png", encode(image, "PNG", icc_profile=matrix_profile(1.0))))
-    assert np.abs(picture.pixels[..., 1] - srgb_curve(ramp / 255)).max() <= 1.5 and picture.warnings == ()
+    picture = read_image(
+        put(folder / "l.png", encode(image, "PNG", icc_profile=matrix_profile(1.0)))
+    )
+    assert (
+        np.abs(picture.pixels[..., 1] - srgb_curve(ramp / 255)).max() <= 1.5
+        and picture.warnings == ()
+    )
 
 
 def test_primaries_are_obeyed_and_alpha_kept(folder: Path) -> None:
     image = Image.fromarray(PHOTO)
     image.putalpha(Image.fromarray(PHOTO[..., 0]))
     plain = read_image(put(folder / "a.png", encode(image, "PNG", icc_profile=matrix_profile(2.2))))
-    swapped = read_image(put(folder / "b.png", encode(image, "PNG", icc_profile=matrix_profile(2.2, "bgr"))))
+    swapped = read_image(
+        put(folder / "b.png", encode(image, "PNG", icc_profile=matrix_profile(2.2, "bgr")))
+    )
     assert np.abs(plain.pixels.astype(int) - swapped.pixels[..., ::-1]).max() <= 1
     assert np.array_equal(swapped.alpha, PHOTO[..., 0])
 
@@ -184,7 +209,9 @@ def test_primaries_are_obeyed_and_alpha_kept(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 def test_srgb_profile_moves_no_pixel(folder: Path, kind: str) -> None:
     without = read_image(put(folder / "a.bin", encode(Image.fromarray(PHOTO), kind)))
-    within = read_image(put(folder / "b.bin", encode(Image.fromarray(PHOTO), kind, icc_profile=SRGB_PROFILE)))
+    within = read_image(
+        put(folder / "b.bin", encode(Image.fromarray(PHOTO), kind, icc_profile=SRGB_PROFILE))
+    )
     assert np.array_equal(without.pixels, within.pixels) and within.warnings == ()
 
 
@@ -195,7 +222,10 @@ def test_gray_profile(folder: Path, deep: bool) -> None:
     image = Image.fromarray(ramp.astype(np.uint16) * 257 if deep else ramp)
     data = encode(image, "PNG", icc_profile=profile(b"GRAY", b"XYZ ", {b"kTRC": curve}))
     picture = read_image(put(folder / "g.png", data))
-    assert np.abs(picture.pixels - srgb_curve(ramp / 255)[..., None]).max() <= 1.5 and picture.warnings == ()
+    assert (
+        np.abs(picture.pixels - srgb_curve(ramp / 255)[..., None]).max() <= 1.5
+        and picture.warnings == ()
+    )
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "JPEG"])
@@ -204,21 +234,30 @@ def test_cmyk_profile(folder: Path, kind: str) -> None:
     image.paste((255, 0, 0, 0), (16, 0, 32, 16))
     image.paste((0, 0, 0, 255), (32, 0, 48, 16))
     options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
-    picture = read_image(put(folder / "c.bin", encode(image, kind, icc_profile=cmyk_profile(), **options)))
+    picture = read_image(
+        put(folder / "c.bin", encode(image, kind, icc_profile=cmyk_profile(), **options))
+    )
     # Without the profile the middle would be cyan; L* = 50 is sRGB 119.
     assert np.abs(picture.pixels[8, [8, 24, 40]].astype(int) - [[255], [119], [0]]).max() <= 3
 
 
 def test_unusable_profiles_are_ignored_with_a_warning(folder: Path) -> None:
     for broken in (b"", b"no profile", SRGB_PROFILE[:200], bytes(600), cmyk_profile()):
-        picture = read_image(put(folder / "b.png", encode(Image.fromarray(PHOTO), "PNG", icc_profile=broken)))
+        picture = read_image(
+            put(folder / "b.png", encode(Image.fromarray(PHOTO), "PNG", icc_profile=broken))
+        )
         assert np.array_equal(picture.pixels, PHOTO)
-        assert [note.startswith("colour profile ignored") for note in picture.warnings] == [True] * bool(broken)
-    gray = read_image(put(folder / "g.png", encode(Image.new("L", (2, 2), 77), "PNG", icc_profile=SRGB_PROFILE)))
+        assert [note.startswith("colour profile ignored") for note in picture.warnings] == [
+            True
+        ] * bool(broken)
+    gray = read_image(
+        put(folder / "g.png", encode(Image.new("L", (2, 2), 77), "PNG", icc_profile=SRGB_PROFILE))
+    )
     assert (gray.pixels == 77).all() and gray.warnings == ()
 
 
-# --- Orientation -----------------------------------------------------------------------------------------------------
+# --- Orientation
+# -----------------------------------------------------------------------------------------------------
 
 
 UPRIGHT: dict[int, Callable[[UInt8], UInt8]] = {
@@ -251,14 +290,20 @@ def test_orientation_of_jpeg_and_16_bits(folder: Path, orientation: int) -> None
     exif = Image.Exif()
     exif[0x0112] = orientation
     blocks = np.array([[0, 60, 120], [180, 220, 255]], np.uint8).repeat(16, 0).repeat(16, 1)
-    picture = read_image(put(folder / "o.jpg", encode(Image.fromarray(blocks), "JPEG", exif=exif, quality=98)))
+    picture = read_image(
+        put(folder / "o.jpg", encode(Image.fromarray(blocks), "JPEG", exif=exif, quality=98))
+    )
     assert np.abs(picture.pixels[..., 0].astype(int) - UPRIGHT[orientation](blocks)).max() <= 3
     deep = encode(Image.fromarray(blocks.astype(np.uint16) * 257), "PNG", exif=exif)
-    assert np.array_equal(read_image(put(folder / "o.png", deep)).pixels[..., 0], UPRIGHT[orientation](blocks))
+    assert np.array_equal(
+        read_image(put(folder / "o.png", deep)).pixels[..., 0], UPRIGHT[orientation](blocks)
+    )
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\0\0", b"Exif\0\0MM\0*\0\0\0\x08\x00\x09"])
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\0\0", b"Exif\0\0MM\0*\0\0\0\x08\x00\x09"]
+)
 def test_malformed_exif_is_tolerated(folder: Path, kind: str, exif: bytes) -> None:
     plain = read_image(put(folder / "p.bin", encode(Image.fromarray(PHOTO), kind)))
     picture = read_image(put(folder / "x.bin", encode(Image.fromarray(PHOTO), kind, exif=exif)))

@@ -46,14 +46,19 @@ def test_atomic_replaces_and_cleans_up(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as missing:
         write_text(tmp_path / "missing" / "x.txt", "")
     assert missing.value.filename == str(tmp_path / "missing" / "x.txt")
-    assert sorted(os.listdir(tmp_path)) == ["folder", "x.txt"] and "zwölf" in path.read_text("utf-8")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "x.txt"] and "zwölf" in path.read_text(
+        "utf-8"
+    )
 
 
 @pytest.fixture
 def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What os.fsync and os.replace are called with, in order: the call, and the kind of file or the file's new name."""
+    """What os.fsync and os.replace are called with, in order: the call, and the kind of file or
+    the file's new name.
+    """
     calls: list[tuple[str, str]] = []
-    fsync, replace = os.fsync, os.replace
+    fsync = os.fsync
+    replace = os.replace
 
     def watched_fsync(descriptor: int) -> None:
         mode = os.fstat(descriptor).st_mode
@@ -92,7 +97,9 @@ def test_pictures_are_not_synced(tmp_path: Path, disk_calls: list[tuple[str, str
     assert disk_calls == [("replace", "x.png")]
 
 
-def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_synced_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fsync = os.fsync
 
     def of_files_only(descriptor: int) -> None:
@@ -113,7 +120,8 @@ def test_replacing_a_link_leaves_its_target_alone(tmp_path: Path) -> None:
 
 
 def test_listing(tmp_path: Path) -> None:
-    root, outside = tmp_path / "in", tmp_path / "outside"
+    root = tmp_path / "in"
+    outside = tmp_path / "outside"
     for name in (
         "b.PNG",
         "a/z.jpg",
@@ -142,7 +150,9 @@ def test_listing(tmp_path: Path) -> None:
     assert all(not path.is_absolute() for path in list_images(root))
 
 
-def test_listing_reports_what_it_cannot_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_reports_what_it_cannot_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: list[OSError] = []
     assert list_images(tmp_path / "none", heard.append) == list_images(tmp_path / "none") == []
     assert [type(error) for error in heard] == [FileNotFoundError]

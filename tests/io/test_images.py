@@ -33,7 +33,8 @@ from translate.io.images import (
 
 def seeds() -> dict[str, bytes]:
     """Small files of every format, with the metadata whose parsers a broken byte may upset."""
-    photo, exif = Image.fromarray(PHOTO), Image.Exif()
+    photo = Image.fromarray(PHOTO)
+    exif = Image.Exif()
     exif[0x0112] = 6
     more: dict[str, Any] = {"save_all": True, "append_images": [photo.rotate(180)]}
     deep = Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 200)
@@ -57,7 +58,8 @@ def seeds() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", seeds())
 def test_flipped_bytes_give_a_picture_or_an_image_error(folder: Path, name: str) -> None:
-    source, seed = random.Random(name), seeds()[name]
+    source = random.Random(name)
+    seed = seeds()[name]
     for _ in range(60):
         data = bytearray(seed)
         for _ in range(source.choice((1, 1, 3))):
@@ -90,9 +92,9 @@ def test_reasons(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert reason(put(folder / "text.png", b"hello, world\n" * 9)).startswith(
         "not an image of a supported format (PNG, "
     )
-    assert reason(put(folder / "eps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")).startswith(
-        "not an image"
-    )
+    assert reason(
+        put(folder / "eps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    ).startswith("not an image")
     for kind in ("JPEG", "PNG", "BMP"):
         data = encode(Image.fromarray(PHOTO), kind)
         assert reason(put(folder / "cut.bin", data[: len(data) - 60])).startswith("truncated")
@@ -130,12 +132,15 @@ def test_content_decides_and_a_wrong_name_is_noted(folder: Path) -> None:
         assert read_image(put(folder / f"x{right.upper()}", data)).warnings == ()
         assert read_image(put(folder / "x.data", data)).warnings == ()
         picture = read_image(put(folder / f"x{wrong}", data))
-        assert picture.format == kind and picture.warnings == (f"named {wrong} but its content is {kind}",)
+        assert picture.format == kind and picture.warnings == (
+            f"named {wrong} but its content is {kind}",
+        )
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_the_first_frame_of_several(folder: Path, kind: str) -> None:
-    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    first = Image.new("RGB", (8, 8), "red")
+    second = Image.new("RGB", (8, 8), "blue")
     data = encode(first, kind, save_all=True, append_images=[second], duration=50)
     picture = read_image(put(folder / "frames.bin", data))
     assert np.abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 3
@@ -154,7 +159,8 @@ def test_threads_share_the_silence_and_leave_no_trace(folder: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        before, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
+        before = list(warnings.filters)
+        limit = Image.MAX_IMAGE_PIXELS
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(read, range(200)))
         assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == (before, limit)
@@ -162,4 +168,6 @@ def test_threads_share_the_silence_and_leave_no_trace(folder: Path) -> None:
 
 def test_imports_without_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; import translate.io.images"
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=Path(__file__).parents[2], check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=Path(__file__).parents[2], check=True
+    )

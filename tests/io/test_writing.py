@@ -30,12 +30,16 @@ from translate.io.images import (
 
 
 def test_a_gif_is_clear_or_not(tmp_path: Path) -> None:
-    ramp = np.arange(64, dtype=np.uint8).reshape(8, 8, 1).repeat(3, 2) * np.array([1, 2, 3], np.uint8)
+    ramp = np.arange(64, dtype=np.uint8).reshape(8, 8, 1).repeat(3, 2) * np.array(
+        [1, 2, 3], np.uint8
+    )
     alpha = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
     for pixels in (ramp, ramp[..., :1]):
         write_image(tmp_path / "x.gif", pixels, alpha)
         picture = read_image(tmp_path / "x.gif")
-        assert picture.alpha is not None and np.array_equal(picture.alpha, np.where(alpha < 128, 0, 255))
+        assert picture.alpha is not None and np.array_equal(
+            picture.alpha, np.where(alpha < 128, 0, 255)
+        )
         assert np.array_equal(picture.pixels[alpha >= 128], to_channels(pixels, 3)[alpha >= 128])
 
 
@@ -57,16 +61,23 @@ def test_to_uint8_clips_rounds_half_up_and_refuses_what_is_not_finite() -> None:
 
 
 def test_flatten() -> None:
-    pixels, alpha = np.full((1, 3, 3), 200, np.uint8), np.array([[0, 128, 255]], np.uint8)
+    pixels = np.full((1, 3, 3), 200, np.uint8)
+    alpha = np.array([[0, 128, 255]], np.uint8)
     picture = Picture(pixels, alpha, "PNG", "RGBA", ())
     assert composite(picture)[0, :, 0].tolist() == [255, 227, 200]
-    assert composite(picture, (0, 0, 100))[0].tolist() == [[0, 0, 100], [100, 100, 150], [200, 200, 200]]
+    assert composite(picture, (0, 0, 100))[0].tolist() == [
+        [0, 0, 100],
+        [100, 100, 150],
+        [200, 200, 200],
+    ]
     assert composite(Picture(pixels, None, "PNG", "RGB", ())) is pixels
 
 
 def test_to_channels() -> None:
     gray = to_channels(PHOTO, 1)
-    assert gray.shape == (9, 13, 1) and np.array_equal(gray[..., 0], np.array(Image.fromarray(PHOTO).convert("L")))
+    assert gray.shape == (9, 13, 1) and np.array_equal(
+        gray[..., 0], np.array(Image.fromarray(PHOTO).convert("L"))
+    )
     assert np.abs(gray[..., 0] - PHOTO @ np.array([0.299, 0.587, 0.114])).max() <= 0.51
     assert np.array_equal(to_channels(to_channels(gray, 3), 1), gray)
     assert to_channels(PHOTO, 3) is PHOTO
@@ -83,7 +94,9 @@ def test_to_channels() -> None:
     st.sampled_from((1, 3)),
     st.integers(0, 255),
 )
-def test_resize_keeps_flat_colours(h: int, w: int, height: int, width: int, channels: int, value: int) -> None:
+def test_resize_keeps_flat_colours(
+    h: int, w: int, height: int, width: int, channels: int, value: int
+) -> None:
     pixels = np.full((h, w, channels), value, np.uint8)
     resized = resize(pixels, (width, height))
     assert resized.shape == (height, width, channels) and (resized == value).all()
@@ -95,7 +108,8 @@ def test_resize_is_antialiased() -> None:
     assert np.abs(resize(stripes, (16, 16))[2:-2, 2:-2].astype(int) - 127).max() <= 3
 
 
-# --- Writing ---------------------------------------------------------------------------------------------------------
+# --- Writing
+# ---------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,7 +132,9 @@ def test_lossless_round_trip(
     picture = read_image(path)
     assert picture.warnings == () and picture.size == (width, height)
     if with_alpha and suffix == ".bmp":
-        assert np.array_equal(picture.pixels, composite(Picture(to_channels(pixels, 3), alpha, "", "", ())))
+        assert np.array_equal(
+            picture.pixels, composite(Picture(to_channels(pixels, 3), alpha, "", "", ()))
+        )
         return
     assert picture.mode == {1: "L", 3: "RGB"}[channels] + "A" * with_alpha
     assert np.array_equal(picture.pixels, to_channels(pixels, 3))
@@ -134,7 +150,8 @@ def test_every_suffix_close_and_the_same_bytes_twice(
     ramp = np.linspace(40, 200, 32).astype(np.uint8)
     pixels = np.broadcast_to(ramp[:, None, None], (32, 24, channels)).copy()
     alpha = np.full((32, 24), 254, np.uint8) if with_alpha else None
-    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    first = tmp_path / f"a{suffix}"
+    second = tmp_path / f"b{suffix}"
     write_image(first, pixels, alpha)
     write_image(second, pixels, alpha)
     assert first.read_bytes() == second.read_bytes()
@@ -147,7 +164,8 @@ def test_every_suffix_close_and_the_same_bytes_twice(
 
 def test_jpeg_keeps_colour_at_full_resolution(tmp_path: Path) -> None:
     stripes = np.zeros((16, 16, 3), np.uint8)
-    stripes[:, ::2, 0], stripes[:, 1::2, 2] = 200, 200
+    stripes[:, ::2, 0] = 200
+    stripes[:, 1::2, 2] = 200
     write_image(tmp_path / "s.jpg", stripes, quality=100)
     assert np.abs(read_image(tmp_path / "s.jpg").pixels.astype(int) - stripes).max() <= 6
     write_image(tmp_path / "t.jpg", stripes, quality=20)

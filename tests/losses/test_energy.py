@@ -41,15 +41,20 @@ def kl(mu: Tensor, logvar: Tensor) -> float:
 def test_the_energy_is_what_the_page_says(rec: str) -> None:
     weights = {"rec": rec, "beta_rec": 0.7, "beta_kl_c": 0.3, "beta_kl_s": 1.9}
     sizes = {"width": 8, "style_dim": 4, "condition": 8}
-    config = from_dict({"data": {"size": SIDE, "channels": 3}, "model": sizes, "objective": weights})
+    config = from_dict(
+        {"data": {"size": SIDE, "channels": 3}, "model": sizes, "objective": weights}
+    )
     torch.manual_seed(0)
     model = Model(config).eval()
-    x, y = torch.rand(3, 3, SIDE, SIDE) * 2 - 1, torch.tensor([0, 1, 1])
+    x = torch.rand(3, 3, SIDE, SIDE) * 2 - 1
+    y = torch.tensor([0, 1, 1])
     with torch.inference_mode():
         found = energies(model, x, y, config.objective)
         for i in range(3):
-            one, domain = x[i : i + 1], y[i : i + 1]
-            q_c, q_s = model.encoder.content(one, domain), model.encoder.style(one, domain)
+            one = x[i : i + 1]
+            domain = y[i : i + 1]
+            q_c = model.encoder.content(one, domain)
+            q_s = model.encoder.style(one, domain)
             error = (one - model.reconstruct(one, int(domain))).flatten()
             l_r = float((error.abs() if rec == "l1" else error**2).sum())
             parts = [l_r, kl(*q_c), kl(*q_s)]
@@ -59,7 +64,10 @@ def test_the_energy_is_what_the_page_says(rec: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(known, found, strict=True))
 
 
-@given(st.lists(st.floats(0, 10), min_size=1, max_size=50), st.lists(st.floats(-1, 11), min_size=2, max_size=20))
+@given(
+    st.lists(st.floats(0, 10), min_size=1, max_size=50),
+    st.lists(st.floats(-1, 11), min_size=2, max_size=20),
+)
 def test_percentiles_rise_from_0_to_100(usual: list[float], asked: list[float]) -> None:
     reference = EnergyQuantiles.of(usual)
     found = [reference.percentile(value) for value in sorted(asked)]
@@ -93,7 +101,9 @@ def test_percentiles_of_many_are_their_ranks() -> None:
     ],
 )
 def test_a_model_file_that_says_nothing_of_it_is_told(broken: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"nothing of the usual energy of A.*train --resume") as caught:
+    with pytest.raises(
+        ValueError, match=r"nothing of the usual energy of A.*train --resume"
+    ) as caught:
         EnergyQuantiles.of_training(broken, "A")
     assert len(str(caught.value).splitlines()) == 1
 
@@ -117,14 +127,23 @@ def test_training_ends_with_what_is_usual(tmp_path: Path) -> None:
     for name, d in (("A", 0), ("B", 1)):
         x = torch.from_numpy(to_float(np.stack(trainer.domains[d].images)))
         with torch.no_grad():
-            found = energies(whole.model, x, torch.full((len(x),), d), config.objective).energy.numpy()
+            found = energies(
+                whole.model, x, torch.full((len(x),), d), config.objective
+            ).energy.numpy()
         reference = EnergyQuantiles.of_training(whole.summary, name)
         assert reference.quantiles == pytest.approx(np.quantile(found, LEVELS).tolist(), rel=1e-4)
-        assert EnergyQuantiles.of_training(load_model(tmp_path / "last.safetensors").summary, name).limit(1) > 0
+        assert (
+            EnergyQuantiles.of_training(
+                load_model(tmp_path / "last.safetensors").summary, name
+            ).limit(1)
+            > 0
+        )
     before = (tmp_path / "model.safetensors").read_bytes()
     trainer.save()
     Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None).run(resume=True)
-    assert (tmp_path / "model.safetensors").read_bytes() == before, "the remedy that the error names"
+    assert (tmp_path / "model.safetensors").read_bytes() == before, (
+        "the remedy that the error names"
+    )
 
 
 def test_energies_that_are_not_finite_end_no_training() -> None:
@@ -138,7 +157,8 @@ def test_energies_that_are_not_finite_end_no_training() -> None:
 
 def test_auroc_counts_pairs() -> None:
     rng = np.random.default_rng(0)
-    usual, foreign = rng.integers(0, 6, 30).tolist(), rng.integers(2, 9, 20).tolist()
+    usual = rng.integers(0, 6, 30).tolist()
+    foreign = rng.integers(2, 9, 20).tolist()
     wins = [(b > a) + (a == b) / 2 for a, b in itertools.product(usual, foreign)]
     assert auroc(usual, foreign) == pytest.approx(sum(wins) / len(wins))
     assert auroc([1, 2], [3]) == 1 and auroc([3], [1, 2]) == 0 and auroc([1, 1], [1]) == 0.5
@@ -147,7 +167,9 @@ def test_auroc_counts_pairs() -> None:
 
 
 def usual(where: Path) -> Path:
-    """A model file with what is usual in A, but not in B, and pictures of noise in `in`, one of them broken."""
+    """A model file with what is usual in A, but not in B, and pictures of noise in `in`, one of
+    them broken.
+    """
     predictor = build(where)
     for i in range(5):
         draw(where / "in" / "deep" / f"{i}.png", 16 + 5 * (i % 2), 16, seed=i)
@@ -163,13 +185,17 @@ def usual(where: Path) -> Path:
 def test_a_score_does_not_know_its_neighbours(tmp_path: Path) -> None:
     predictor = Predictor.load(usual(tmp_path), "cpu")
     found, failures = measure_folder(predictor, tmp_path / "in", "A")
-    assert [name for name, _ in failures] == ["cut.png"] and list(found) == [f"deep/{i}.png" for i in range(5)]
+    assert [name for name, _ in failures] == ["cut.png"] and list(found) == [
+        f"deep/{i}.png" for i in range(5)
+    ]
     for i in range(5):
         alone, _ = measure_folder(predictor, tmp_path / "in" / "deep" / f"{i}.png", "A")
         assert alone == {f"{i}.png": found[f"deep/{i}.png"]}
     assert found != measure_folder(predictor, tmp_path / "in", "B")[0]
     native = Predictor.load(tmp_path / "model.safetensors", "cpu", scale="native")
-    assert measure_folder(native, tmp_path / "in" / "deep" / "0.png", "A")[0] == {"0.png": found["deep/0.png"]}
+    assert measure_folder(native, tmp_path / "in" / "deep" / "0.png", "A")[0] == {
+        "0.png": found["deep/0.png"]
+    }
     with pytest.raises(ValueError, match="C: no domain of this model"):
         measure_folder(predictor, tmp_path / "in", "C")
 
@@ -190,7 +216,9 @@ def test_csv_takes_any_name(tmp_path: Path) -> None:
     text = to_csv(scores({odd: value}, EnergyQuantiles([0.0, value.energy], [0, 1]), 0.5))
     (row,) = csv.DictReader(text.encode().decode().splitlines(keepends=True))
     assert row["source"] == odd.replace("\udcff", "\\udcff") and row["rejected"] == "1"
-    assert float(row["energy"]) == pytest.approx(value.energy, rel=1e-5) and row["percentile"] == "100"
+    assert (
+        float(row["energy"]) == pytest.approx(value.energy, rel=1e-5) and row["percentile"] == "100"
+    )
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -205,11 +233,15 @@ def test_the_command(tmp_path: Path) -> None:
     assert code == 1 and "failed cut.png" in err
     assert (said["measured"], said["rejected"], len(said["failures"])) == (5, 1, 1)
     highest = max(said["scores"], key=lambda row: row["energy"])
-    assert highest["rejected"] and highest["percentile"] == 100 and highest["energy"] > said["limit"]
+    assert (
+        highest["rejected"] and highest["percentile"] == 100 and highest["energy"] > said["limit"]
+    )
     code, out, _ = call("--domain", "A", "--reject", 0.5)
     assert "beyond" in out and "5 measured, 2 beyond the 0.5 quantile of A, 1 failed" in out
     (tmp_path / "in" / "cut.png").unlink()
-    code, out, _ = call("--domain", "A", "--out", tmp_path / "new" / "s.csv", "--against", tmp_path / "in")
+    code, out, _ = call(
+        "--domain", "A", "--out", tmp_path / "new" / "s.csv", "--against", tmp_path / "in"
+    )
     assert code == 0 and "energy 0.500" in out
     (tmp_path / "in" / "link.png").symlink_to(tmp_path / "in" / "deep" / "0.png")
     code, out, _ = call("--domain", "A", "--json")
@@ -221,11 +253,19 @@ def test_the_command(tmp_path: Path) -> None:
     assert [row["source"] for row in rows] == [f"deep/{i}.png" for i in range(5)]
     assert [row["rejected"] for row in rows].count("1") == 2
     code, out, err = call("--domain", "B")
-    assert code == 2 and len([line for line in err.splitlines() if line.startswith("introshift: ")]) == 1
+    assert (
+        code == 2
+        and len([line for line in err.splitlines() if line.startswith("introshift: ")]) == 1
+    )
     assert "train --resume" in err
     code, out, _ = call("--domain", "B", "--reference", tmp_path / "in", "--json")
     assert code == 0 and json.loads(out)["rejected"] <= 1
     folder = (["A", "--out", tmp_path / "in"], "in: is a folder; name a file")
-    for wrong, message in (folder, (["A", "--reject", 2], "--reject 2"), (["C"], "C: no domain"), ([], "--domain")):
+    for wrong, message in (
+        folder,
+        (["A", "--reject", 2], "--reject 2"),
+        (["C"], "C: no domain"),
+        ([], "--domain"),
+    ):
         code, _, err = call("--domain", *wrong) if wrong else call()
         assert code == 2 and message in err

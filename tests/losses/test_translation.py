@@ -1,4 +1,6 @@
-"""The objective against plain transcriptions of its equations, values and gradients; who learns from what."""
+"""The objective against plain transcriptions of its equations, values and gradients; who learns
+from what.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,21 @@ BETA_NEG = 20.0
 N = 16 * 16  # C H W
 S = 1 / N
 EVERYTHING = {
-    "beta_rec": 0.7, "beta_kl_c": 0.3, "beta_kl_s": 0.9, "beta_neg_c": 0.02, "beta_fake": 1.3, "beta_fake_c": 0.1,
-    "beta_rec_neg": 0.4, "gamma_r": 0.2, "lambda_c": 0.6, "lambda_cyc": 0.8,
-    "translation": True, "wrong_domain": True, "reconstruction": True, "prior": True,
-}  # fmt: skip
+    "beta_rec": 0.7,
+    "beta_kl_c": 0.3,
+    "beta_kl_s": 0.9,
+    "beta_neg_c": 0.02,
+    "beta_fake": 1.3,
+    "beta_fake_c": 0.1,
+    "beta_rec_neg": 0.4,
+    "gamma_r": 0.2,
+    "lambda_c": 0.6,
+    "lambda_cyc": 0.8,
+    "translation": True,
+    "wrong_domain": True,
+    "reconstruction": True,
+    "prior": True,
+}
 RECIPES = {
     "defaults": {},
     "everything": EVERYTHING,
@@ -44,8 +57,12 @@ RECIPES = {
 
 
 def noise(shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """The same for every four samples, alone or in company: neither order nor batch of the draws matters."""
-    batch = torch.sin(torch.arange(4 * math.prod(shape[1:])) * 1.7 + 0.3).reshape(4, *shape[1:]) * 1.2
+    """The same for every four samples, alone or in company: neither order nor batch of the draws
+    matters.
+    """
+    batch = (
+        torch.sin(torch.arange(4 * math.prod(shape[1:])) * 1.7 + 0.3).reshape(4, *shape[1:]) * 1.2
+    )
     return batch.repeat(-(-shape[0] // 4), *[1] * (len(shape) - 1))[: shape[0]]
 
 
@@ -59,10 +76,12 @@ def fixed_noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def setting() -> tuple[Model, Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
-    sizes = {"width": 8, "style_dim": 4, "condition": 8, "style_dropout": 0.0}  # no draws of its own
+    # no draws of its own
+    sizes = {"width": 8, "style_dim": 4, "condition": 8, "style_dropout": 0.0}
     model = Model(from_dict({"data": {"size": 16, "channels": 1}, "model": sizes}))
     model.decoder.domain_affine[1] *= 1.2  # so that it matters where content comes from
-    x, y = torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 0, 1, 1])
+    x = torch.rand(4, 1, 16, 16) * 2 - 1
+    y = torch.tensor([0, 0, 1, 1])
     return model, x, y, 1 - y
 
 
@@ -119,16 +138,23 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
         ):
             gradient = torch.zeros_like(parameter) if gradient is None else gradient
             own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            torch.testing.assert_close(own, gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item() + 1e-7)
+            torch.testing.assert_close(
+                own, gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item() + 1e-7
+            )
 
 
-def test_the_warm_up_is_a_plain_vae_on_augmented_content(setting: tuple[Model, Tensor, Tensor, Tensor]) -> None:
+def test_the_warm_up_is_a_plain_vae_on_augmented_content(
+    setting: tuple[Model, Tensor, Tensor, Tensor],
+) -> None:
     model, x, y, _ = setting
     w = ObjectiveConfig.model_validate({"beta_rec": 0.7, "beta_kl_c": 0.3})
     losses = Objective(w, Augmentations(flip, turn, untouched, untouched)).vae(model, x, y)
-    q_c, q_s = model.encoder.content(flip(x), y), model.encoder.style(x, y)
+    q_c = model.encoder.content(flip(x), y)
+    q_s = model.encoder.style(x, y)
     rec = error(w, x, model.decoder(draw(q_c), draw(q_s), y, y))
-    torch.testing.assert_close(losses.shared, (S * (0.7 * rec + 0.3 * kl(q_c) + w.beta_kl_s * kl(q_s))).mean())
+    torch.testing.assert_close(
+        losses.shared, (S * (0.7 * rec + 0.3 * kl(q_c) + w.beta_kl_s * kl(q_s))).mean()
+    )
     assert losses.encoder is losses.decoder is None
 
 
@@ -136,17 +162,29 @@ def test_the_warm_up_is_a_plain_vae_on_augmented_content(setting: tuple[Model, T
 def test_each_player_s_part_leaves_no_gradient_in_the_other(
     player: str, setting: tuple[Model, Tensor, Tensor, Tensor]
 ) -> None:
-    """With the shared terms off, what the encoder's part moves is the encoder alone, and the reverse."""
+    """With the shared terms off, what the encoder's part moves is the encoder alone, and the
+    reverse.
+    """
     model, x, y, other = setting
-    losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), AUGMENT).introspective(model, x, y, other, BETA_NEG)
-    alone = losses._replace(shared=0 * losses.shared, **{"decoder" if player == "encoder" else "encoder": None})
+    losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), AUGMENT).introspective(
+        model, x, y, other, BETA_NEG
+    )
+    alone = losses._replace(
+        shared=0 * losses.shared, **{"decoder" if player == "encoder" else "encoder": None}
+    )
     backward(alone, model)
-    moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    moved = {
+        name
+        for name, p in model.named_parameters()
+        if p.grad is not None and p.grad.abs().max() > 0
+    }
     assert moved
     assert all(name.startswith(player) for name in moved)
 
 
-def test_terms_are_per_sample_named_and_independent_of_the_batch(setting: tuple[Model, Tensor, Tensor, Tensor]) -> None:
+def test_terms_are_per_sample_named_and_independent_of_the_batch(
+    setting: tuple[Model, Tensor, Tensor, Tensor],
+) -> None:
     model, x, y, other = setting
     objective = Objective(ObjectiveConfig.model_validate({"lambda_c": 0.1}), AUGMENT)
     terms = objective.introspective(model, x, y, other, BETA_NEG).terms
@@ -159,25 +197,38 @@ def test_terms_are_per_sample_named_and_independent_of_the_batch(setting: tuple[
 
 
 def test_one_latent_losses_equal_the_seed_s_equations() -> None:
-    """Literal: L_E = s (b_r L + b_k KL) + 1/2 exp(-2 s (b_r L_f + b_n KL_f)), averaged over two kinds of fakes."""
-    rec, kl_real = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0])
-    fake_rec, fake_kl = torch.tensor([[4.0, 6.0], [2.0, 1.0]]), torch.tensor([[7.0, 3.0], [0.5, 9.0]])
-    b_r, b_k, b_n, g, s = 0.2, 0.3, 0.9, 1e-2, 0.5
+    """Literal: L_E = s (b_r L + b_k KL) + 1/2 exp(-2 s (b_r L_f + b_n KL_f)), averaged over two
+    kinds of fakes.
+    """
+    rec = torch.tensor([3.0, 5.0])
+    kl_real = torch.tensor([1.0, 2.0])
+    fake_rec = torch.tensor([[4.0, 6.0], [2.0, 1.0]])
+    fake_kl = torch.tensor([[7.0, 3.0], [0.5, 9.0]])
+    b_r = 0.2
+    b_k = 0.3
+    b_n = 0.9
+    g = 1e-2
+    s = 0.5
     for i in range(2):
-        energies = [math.exp(-2 * s * (b_r * fake_rec[k, i] + b_n * fake_kl[k, i])) for k in range(2)]
+        energies = [
+            math.exp(-2 * s * (b_r * fake_rec[k, i] + b_n * fake_kl[k, i])) for k in range(2)
+        ]
         l_e = s * (b_r * rec[i] + b_k * kl_real[i]) + 0.5 * sum(energies) / 2
         pulls = [s * (b_k * fake_kl[k, i] + g * b_r * fake_rec[k, i]) for k in range(2)]
         l_d = s * b_r * rec[i] + sum(pulls) / 2
         got_e = one_latent_encoder_loss(
             rec, kl_real, fake_rec, fake_kl, beta_rec=b_r, beta_kl=b_k, beta_neg=b_n, scale=s
         )
-        got_d = one_latent_decoder_loss(rec, fake_rec, fake_kl, beta_rec=b_r, beta_kl=b_k, gamma_r=g, scale=s)
+        got_d = one_latent_decoder_loss(
+            rec, fake_rec, fake_kl, beta_rec=b_r, beta_kl=b_k, gamma_r=g, scale=s
+        )
         torch.testing.assert_close(got_e[i], torch.as_tensor(l_e), rtol=1e-6, atol=0)
         torch.testing.assert_close(got_d[i], torch.as_tensor(l_d), rtol=1e-6, atol=0)
 
 
 def test_reconstruction_errors_are_sums_per_sample() -> None:
-    x, z = torch.ones(2, 3, 4, 4), torch.stack([torch.ones(3, 4, 4), -torch.ones(3, 4, 4)])
+    x = torch.ones(2, 3, 4, 4)
+    z = torch.stack([torch.ones(3, 4, 4), -torch.ones(3, 4, 4)])
     assert reconstruction_error(x, z).tolist() == [0.0, 4.0 * 48]
     assert reconstruction_error(x, z, "l1").tolist() == [0.0, 2.0 * 48]
 
@@ -189,8 +240,15 @@ def test_the_energy_falls_with_divergence_and_stays_in_range() -> None:
     assert (energy >= 0).all()
 
 
-@given(st.floats(0.1, 10), st.floats(0.0, 200), st.integers(1, 64), st.sampled_from([256, 1024, 3072, 49152]))
-def test_auto_beta_neg_inverts_the_equilibrium(beta_kl: float, kl_real: float, style_dim: int, n: int) -> None:
+@given(
+    st.floats(0.1, 10),
+    st.floats(0.0, 200),
+    st.integers(1, 64),
+    st.sampled_from([256, 1024, 3072, 49152]),
+)
+def test_auto_beta_neg_inverts_the_equilibrium(
+    beta_kl: float, kl_real: float, style_dim: int, n: int
+) -> None:
     beta_neg = auto_beta_neg(kl_real, style_dim, beta_kl, n)
     highest = equilibrium_kl(math.e * beta_kl, beta_kl, n)
     expected = min(max(kl_real, 2 * style_dim), highest)
@@ -198,7 +256,9 @@ def test_auto_beta_neg_inverts_the_equilibrium(beta_kl: float, kl_real: float, s
 
 
 def test_the_equilibrium_is_where_push_and_pull_balance() -> None:
-    beta_neg, beta_kl, n = 64.0, 1.0, 1024
+    beta_neg = 64.0
+    beta_kl = 1.0
+    n = 1024
     level = torch.tensor(equilibrium_kl(beta_neg, beta_kl, n), requires_grad=True)
     (beta_kl * level / n + 0.5 * torch.exp(-2 / n * beta_neg * level)).backward()
     assert level.grad is not None

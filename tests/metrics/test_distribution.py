@@ -18,7 +18,8 @@ def features(n: int, seed: int, shift: float = 0.0) -> Tensor:
 
 
 def test_kernel_distance_by_hand() -> None:
-    fx, fy = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [2.0]])
+    fx = torch.tensor([[1.0], [2.0]])
+    fy = torch.tensor([[0.0], [2.0]])
     within_x = (1 * 2 + 1) ** 3
     within_y = (0 * 2 + 1) ** 3
     across = ((0 + 1) ** 3 + (1 * 2 + 1) ** 3 + (0 + 1) ** 3 + (2 * 2 + 1) ** 3) / 4
@@ -28,11 +29,15 @@ def test_kernel_distance_by_hand() -> None:
 
 
 def test_kernel_distance_separates() -> None:
-    same, near, far = (kernel_distance(features(300, 1, shift), features(400, 2)) for shift in (0.0, 0.3, 1.0))
+    same, near, far = (
+        kernel_distance(features(300, 1, shift), features(400, 2)) for shift in (0.0, 0.3, 1.0)
+    )
     assert abs(same) < 0.02 < near < far
     assert kernel_distance(features(300, 1), features(400, 2)) == same
     # a common unit of both sets does not matter once they are scaled
-    one, seven = (kernel_distance(*scaled(k * features(300, 1, 1.0), k * features(400, 2))) for k in (1, 7))
+    one, seven = (
+        kernel_distance(*scaled(k * features(300, 1, 1.0), k * features(400, 2))) for k in (1, 7)
+    )
     assert one == pytest.approx(seven, rel=1e-5)
 
 
@@ -42,28 +47,34 @@ def plain_mmd(x: Tensor, y: Tensor) -> float:
     def k(a: Tensor, b: Tensor) -> float:
         return float((a @ b / len(a) + 1) ** 3)
 
-    n, m = len(x), len(y)
+    n = len(x)
+    m = len(y)
     within_x = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
     within_y = sum(k(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
     return within_x + within_y - 2 * sum(k(a, b) for a in x for b in y) / (n * m)
 
 
 def test_kid_agrees_with_a_plain_one() -> None:
-    fx, fy = features(16, 1, 0.5).double(), features(13, 2).double()
-    found, rng = kid(fx, fy, seed=3), np.random.RandomState(3)
+    fx = features(16, 1, 0.5).double()
+    fy = features(13, 2).double()
+    found = kid(fx, fy, seed=3)
+    rng = np.random.RandomState(3)
     drawn = [
         plain_mmd(fx[rng.choice(16, 6, replace=False)], fy[rng.choice(13, 6, replace=False)])
         for _ in range(KID_SUBSETS)
     ]
     assert found.subset == 6
     assert found.value == pytest.approx(np.mean(drawn), abs=1e-10)
-    assert found.high - found.value == pytest.approx(1.96 * np.std(drawn) * (6 / 7) ** 0.5, abs=1e-10)
+    assert found.high - found.value == pytest.approx(
+        1.96 * np.std(drawn) * (6 / 7) ** 0.5, abs=1e-10
+    )
     standard_error = np.std(drawn) / KID_SUBSETS**0.5
     assert abs(found.value - plain_mmd(fx, fy)) < 5 * standard_error
 
 
 def test_kid_of_two_points() -> None:
-    a, b = torch.tensor([1.0, 2.0]), torch.tensor([0.0, 3.0])
+    a = torch.tensor([1.0, 2.0])
+    b = torch.tensor([0.0, 3.0])
     found = kid(a.repeat(8, 1), b.repeat(9, 1))
     expected = (5 / 2 + 1) ** 3 + (9 / 2 + 1) ** 3 - 2 * (6 / 2 + 1) ** 3
     assert (found.value, found.low, found.high) == pytest.approx((expected,) * 3)
@@ -77,13 +88,21 @@ def test_kids_subset_follows_the_number_of_images(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("measure", [kid, fid])
 def test_intervals_of_sets_are_as_wide_as_other_images_would_move_them(measure: Any) -> None:
-    drawn = torch.tensor([measure(features(100, 2 * s, 0.5), features(100, 2 * s + 1)).value for s in range(60)])
+    drawn = torch.tensor(
+        [measure(features(100, 2 * s, 0.5), features(100, 2 * s + 1)).value for s in range(60)]
+    )
     found = [measure(features(100, 2 * s, 0.5), features(100, 2 * s + 1)) for s in range(8)]
     assert all(x.low < x.value < x.high for x in found)
     width = np.mean([x.high - x.low for x in found])
-    assert width == pytest.approx(2 * 1.96 * drawn.std().item(), rel=0.35)  # of 60 draws the spread is 9 % off
-    assert measure(features(50, 0), features(50, 1), seed=1) == measure(features(50, 0), features(50, 1), seed=1)
-    assert measure(features(50, 0), features(50, 1), seed=1).low != measure(features(50, 0), features(50, 1)).low
+    # of 60 draws the spread is 9 % off
+    assert width == pytest.approx(2 * 1.96 * drawn.std().item(), rel=0.35)
+    assert measure(features(50, 0), features(50, 1), seed=1) == measure(
+        features(50, 0), features(50, 1), seed=1
+    )
+    assert (
+        measure(features(50, 0), features(50, 1), seed=1).low
+        != measure(features(50, 0), features(50, 1)).low
+    )
 
 
 def test_fid_closed_forms() -> None:
@@ -91,13 +110,16 @@ def test_fid_closed_forms() -> None:
     offset = torch.arange(16) / 10.0
     assert fid(x, x).value == pytest.approx(0, abs=1e-6)
     assert fid(x + offset, x).value == pytest.approx((offset**2).sum().item(), rel=1e-6)
-    doubled = x.mean(0).square().sum() + torch.cov(x.T).trace()  # means m and 2 m, covariances S and 4 S
+    # means m and 2 m, covariances S and 4 S
+    doubled = x.mean(0).square().sum() + torch.cov(x.T).trace()
     assert fid(2 * x, x).value == pytest.approx(doubled.item(), rel=1e-6)
 
 
 def test_fid_agrees_with_a_symmetric_root() -> None:
-    x, y = features(150, 0).double(), features(120, 1, 0.2).double() @ torch.linspace(0.5, 2, 16).double().diag()
-    a, b = torch.cov(x.T), torch.cov(y.T)
+    x = features(150, 0).double()
+    y = features(120, 1, 0.2).double() @ torch.linspace(0.5, 2, 16).double().diag()
+    a = torch.cov(x.T)
+    b = torch.cov(y.T)
     values, vectors = torch.linalg.eigh(a)
     root = vectors @ values.sqrt().diag() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ b @ root).sqrt().sum()
@@ -109,7 +131,9 @@ def test_distances_of_sets_refuse() -> None:
     with pytest.raises(ValueError, match="at least 2 images are needed on each side, got 1 and 5"):
         kernel_distance(features(1, 0), features(5, 0))
     for measure in (kid, fid):
-        with pytest.raises(ValueError, match="at least 4 images are needed on each side, got 5 and 3"):
+        with pytest.raises(
+            ValueError, match="at least 4 images are needed on each side, got 5 and 3"
+        ):
             measure(features(5, 0), features(3, 0))
     for any_of in (kernel_distance, kid, fid, scaled):
         with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 15\)"):

@@ -16,23 +16,28 @@ from translate.metrics.image import check_images, l1, ssim
 
 def test_l1_closed_forms() -> None:
     x = images(3)
-    black, white = torch.zeros_like(x), torch.full_like(x, 255)
+    black = torch.zeros_like(x)
+    white = torch.full_like(x, 255)
     assert l1(x, x).tolist() == [0, 0, 0]
     assert l1(black, white).tolist() == [1, 1, 1]
     assert torch.equal(l1(x, white), l1(white, x))
-    assert l1(x, x + 5).tolist() == pytest.approx([5 / 255] * 3, rel=1e-6)  # uint8 differences must not wrap round
+    # uint8 differences must not wrap round
+    assert l1(x, x + 5).tolist() == pytest.approx([5 / 255] * 3, rel=1e-6)
     assert l1(x + 5, x).tolist() == pytest.approx([5 / 255] * 3, rel=1e-6)
 
 
 def test_ssim_closed_forms() -> None:
     x = images(2)
-    black, white = torch.zeros_like(x), torch.full_like(x, 255)
+    black = torch.zeros_like(x)
+    white = torch.full_like(x, 255)
     assert ssim(x, x).tolist() == [1, 1]
     assert ssim(black, white).tolist() == pytest.approx(
         [1e-4 / (1 + 1e-4)] * 2, rel=1e-3
     )  # only the constants are left
     assert torch.equal(ssim(x, black), ssim(black, x))
-    a, b = 250 / 255, 249 / 255  # flat and bright: only the luminance differs, to seven digits
+    # flat and bright: only the luminance differs, to seven digits
+    a = 250 / 255
+    b = 249 / 255
     flat = ssim(torch.full_like(x, 250), torch.full_like(x, 249)).tolist()
     assert flat == pytest.approx([(2 * a * b + 1e-4) / (a * a + b * b + 1e-4)] * 2, abs=1e-7)
 
@@ -40,7 +45,8 @@ def test_ssim_closed_forms() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("side", [11, 48])
 def test_ssim_agrees_with_scikit_image(channels: int, side: int) -> None:
-    x, y = images(3, side, channels), images(3, side, channels, seed=1)
+    x = images(3, side, channels)
+    y = images(3, side, channels, seed=1)
     y[2] = (x[2].int() + 9).to(torch.uint8)
     wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
     for ours, a, b in zip(ssim(x, y).tolist(), x.numpy() / 255, y.numpy() / 255, strict=True):
@@ -51,16 +57,22 @@ def test_ssim_agrees_with_scikit_image(channels: int, side: int) -> None:
 @given(st.integers(11, 20), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
 def test_bounds_and_symmetry(side: int, channels: int, seed: int) -> None:
     x, y = (
-        torch.from_numpy(np.random.default_rng([seed, i]).integers(0, 256, (2, side, side, channels), np.uint8))
+        torch.from_numpy(
+            np.random.default_rng([seed, i]).integers(0, 256, (2, side, side, channels), np.uint8)
+        )
         for i in range(2)
     )
     for measure, lowest in ((l1, 0), (ssim, -1)):
-        assert torch.equal(measure(x, y), measure(y, x)) and ((measure(x, y) >= lowest) & (measure(x, y) <= 1)).all()
+        assert (
+            torch.equal(measure(x, y), measure(y, x))
+            and ((measure(x, y) >= lowest) & (measure(x, y) <= 1)).all()
+        )
     assert torch.equal(l1(x, y), l1(255 - x, 255 - y)), "negatives differ as much"
 
 
 def test_batches_do_not_matter() -> None:
-    x, y = images(70, 16), images(70, 16, seed=1)
+    x = images(70, 16)
+    y = images(70, 16, seed=1)
     for measure in (l1, ssim):
         one_by_one = torch.cat([measure(x[i : i + 1], y[i : i + 1]) for i in range(70)])
         torch.testing.assert_close(measure(x, y), one_by_one, rtol=0, atol=1e-6)
@@ -83,7 +95,9 @@ def test_batches_do_not_matter() -> None:
 def test_what_is_no_image_is_refused(bad: Tensor) -> None:
     for arguments in ((bad, images(2)), (images(2), bad)):
         for measure in (l1, ssim, check_images):
-            with pytest.raises(ValueError, match=r"expected a torch.uint8 tensor \(N, H, W, C\).*, got ."):
+            with pytest.raises(
+                ValueError, match=r"expected a torch.uint8 tensor \(N, H, W, C\).*, got ."
+            ):
                 measure(*arguments)
 
 

@@ -1,4 +1,6 @@
-"""Inception's features where weights are within reach: found, refused, used under the plain names; no download."""
+"""Inception's features where weights are within reach: found, refused, used under the plain names;
+no download.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from translate.metrics.inception import ENVIRONMENT, Inception
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file like the published one but for its values, which are random: the network is the real one."""
+    """A file like the published one but for its values, which are random: the network is the real
+    one.
+    """
     path = tmp_path_factory.mktemp("inception") / "weights.pth"
 
     def keep(module: torch.nn.Module, _: Any) -> None:
@@ -38,14 +42,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("translate.metrics.inception.URL_INCEPTION_V3", fidelity.URL_INCEPTION_V3)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(fidelity, "load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
+    monkeypatch.setattr(
+        fidelity, "load_state_dict_from_url", lambda *_, **__: pytest.fail("a download")
+    )
 
 
 def test_nothing_within_reach(tmp_path: Path) -> None:
     assert Inception.find() is None
 
 
-def test_the_cache_and_the_environment(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_and_the_environment(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cached = tmp_path / "hub" / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
     cached.parent.mkdir(parents=True)
     cached.symlink_to(weights)
@@ -69,7 +77,9 @@ def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "text.pth").write_text("text")
     for name in ("none.pth", "other.pth", "object.pth", "text.pth"):
         monkeypatch.setenv(ENVIRONMENT, str(tmp_path / name))
-        with pytest.raises(ValueError, match=f"{name}: not torch-fidelity's Inception weights .*unset") as refused:
+        with pytest.raises(
+            ValueError, match=f"{name}: not torch-fidelity's Inception weights .*unset"
+        ) as refused:
             Inception.find()
         assert "\n" not in str(refused.value)
 
@@ -83,9 +93,11 @@ def test_kid_and_fid_keep_their_published_names_for_inception(
 ) -> None:
     monkeypatch.setenv(ENVIRONMENT, str(weights))
     distance = SetDistance(1.0, 0.5, 1.5, 2)
-    monkeypatch.setattr("translate.evaluation.evaluator.fid", lambda *_: distance)  # roots of 2048 x 2048: many seconds
+    # roots of 2048 x 2048: many seconds
+    monkeypatch.setattr("translate.evaluation.evaluator.fid", lambda *_: distance)
     out, truth = (
-        pictures(tmp_path / name, [f"{i}.png" for i in range(4)], seed=seed) for seed, name in enumerate("ab")
+        pictures(tmp_path / name, [f"{i}.png" for i in range(4)], seed=seed)
+        for seed, name in enumerate("ab")
     )
     evaluation = compare(out, truth)
     metrics = evaluation.directions[0].metrics
@@ -93,10 +105,14 @@ def test_kid_and_fid_keep_their_published_names_for_inception(
     assert evaluation.inception_sha256 == sha256(weights)
     assert metrics["fid"].value == distance.value
     four = [
-        torch.stack([torch.from_numpy(pixels[what]) for pixels in evaluation.directions[0].shown.values()])
+        torch.stack(
+            [torch.from_numpy(pixels[what]) for pixels in evaluation.directions[0].shown.values()]
+        )
         for what in ("translation", "truth")
     ]
     inception = Inception.find()
     assert inception
     expected = kid(*map(inception.features, four))
-    assert metrics["kid"].value == pytest.approx(expected.value, rel=1e-6), "not scaled: as published"
+    assert metrics["kid"].value == pytest.approx(expected.value, rel=1e-6), (
+        "not scaled: as published"
+    )

@@ -1,4 +1,6 @@
-"""LPIPS against the LPIPS project's example and an independent scorer; weights that are missing or wrong."""
+"""LPIPS against the LPIPS project's example and an independent scorer; weights that are missing or
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def reference(tmp_path: Path) -> Callable[[Tensor, Tensor, str], dict[str, float
             spec.loader.exec_module(score)  # type: ignore[union-attr]
             load = score.lpips_net
             score.lpips_net = lambda _, folder: load(net, folder)
-            result: dict[str, float] = score.score(tmp_path / "out", tmp_path / "truth", in_shared("weights"))
+            result: dict[str, float] = score.score(
+                tmp_path / "out", tmp_path / "truth", in_shared("weights")
+            )
         return result
 
     return run
@@ -83,30 +87,39 @@ def test_lpips_of_the_projects_example(alex: Perceptual) -> None:
         for name in ("ref", "p0", "p1")
     )
     found = alex.distance(torch.cat([ref, ref, ref]), torch.cat([p0, p1, ref])).tolist()
-    assert found[:2] == pytest.approx([0.722, 0.138], abs=5e-4)  # the README of richzhang/PerceptualSimilarity
+    # the README of richzhang/PerceptualSimilarity
+    assert found[:2] == pytest.approx([0.722, 0.138], abs=5e-4)
     assert found[2] == 0
 
 
 def test_lpips_agrees_with_a_plain_one(alex: Perceptual, lpips_weights: Path) -> None:
-    """Zhang et al. 2018, equation 1, on torchvision's AlexNet; the linear layers' numbers alone are the package's."""
+    """Zhang et al. 2018, equation 1, on torchvision's AlexNet; the linear layers' numbers alone
+    are the package's.
+    """
     import lpips
     from torchvision.models import alexnet
 
     weights = safetensors.torch.load_file(lpips_weights)
     trunk = alexnet(weights=None).features
-    trunk.load_state_dict({name.removeprefix("features."): tensor for name, tensor in weights.items()})
+    trunk.load_state_dict(
+        {name.removeprefix("features."): tensor for name, tensor in weights.items()}
+    )
     file = Path(lpips.__file__).parent / "weights/v0.1/alex.pth"
     linear = torch.load(file, map_location="cpu", weights_only=True)
-    mean, std = (torch.tensor(x)[:, None, None] for x in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
+    mean, std = (
+        torch.tensor(x)[:, None, None] for x in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450))
+    )
 
     def layers(x: Tensor) -> list[Tensor]:
-        z, found = (x.permute(0, 3, 1, 2) / 127.5 - 1 - mean) / std, []
+        z = (x.permute(0, 3, 1, 2) / 127.5 - 1 - mean) / std
+        found = []
         for i, layer in enumerate(trunk):
             z = layer(z)
             found += [z / (z.norm(dim=1, keepdim=True) + 1e-10)] if i in (1, 4, 7, 9, 11) else []
         return found
 
-    x, y = images(3, 70), images(3, 70, seed=1)
+    x = images(3, 70)
+    y = images(3, 70, seed=1)
     with torch.no_grad():
         terms = [
             ((a - b) ** 2 * linear[f"lin{i}.model.1.weight"]).sum(1).mean((1, 2))
@@ -116,10 +129,15 @@ def test_lpips_agrees_with_a_plain_one(alex: Perceptual, lpips_weights: Path) ->
 
 
 @pytest.mark.parametrize(("net", "side"), [("alex", 32), ("alex", 64), ("vgg", 32)])
-def test_agreement_with_the_independent_scorer(net: Any, side: int, reference: Callable[..., dict[str, float]]) -> None:
+def test_agreement_with_the_independent_scorer(
+    net: Any, side: int, reference: Callable[..., dict[str, float]]
+) -> None:
     # uniform noise: on images of low contrast the scorer's float32 SSIM is itself 1e-5 off
     rng = torch.Generator().manual_seed(0)
-    x, y = (torch.randint(0, 256, (5, side, side, 3), generator=rng, dtype=torch.uint8) for _ in range(2))
+    x, y = (
+        torch.randint(0, 256, (5, side, side, 3), generator=rng, dtype=torch.uint8)
+        for _ in range(2)
+    )
     theirs = reference(x, y, net)
     file = {"alex": "alexnet_features.safetensors", "vgg": "vgg16_features.safetensors"}[net]
     ours = Perceptual.load(net, in_shared("weights", file))
@@ -132,19 +150,27 @@ def test_agreement_with_the_independent_scorer(net: Any, side: int, reference: C
 
 
 def test_perceptual_results_do_not_depend_on_the_batch(alex: Perceptual) -> None:
-    x, y = images(5), images(5, seed=1)
+    x = images(5)
+    y = images(5, seed=1)
     for batch in (1, 2, 5):
-        torch.testing.assert_close(alex.distance(x, y, batch), alex.distance(x, y), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            alex.distance(x, y, batch), alex.distance(x, y), rtol=0, atol=1e-6
+        )
         torch.testing.assert_close(alex.features(x, batch), alex.features(x), rtol=0, atol=1e-5)
-    distance, features = alex.distance(x, y), alex.features(x)
+    distance = alex.distance(x, y)
+    features = alex.features(x)
     assert distance.shape == (5,) and features.shape == (5, 256)
     assert not distance.requires_grad and not features.requires_grad
 
 
 def test_grey_is_the_same_as_equal_channels_and_shape_is_kept(alex: Perceptual) -> None:
-    x, y = images(2, channels=1), images(2, channels=1, seed=1)
-    torch.testing.assert_close(alex.distance(x, y), alex.distance(x.repeat(1, 1, 1, 3), y.repeat(1, 1, 1, 3)))
-    wide, tall = x[:, :16], x[:, :16].transpose(1, 2)
+    x = images(2, channels=1)
+    y = images(2, channels=1, seed=1)
+    torch.testing.assert_close(
+        alex.distance(x, y), alex.distance(x.repeat(1, 1, 1, 3), y.repeat(1, 1, 1, 3))
+    )
+    wide = x[:, :16]
+    tall = x[:, :16].transpose(1, 2)
     assert [tuple(z.shape) for z in alex._inputs(wide, 64)] == [(2, 3, 64, 128)]
     assert [tuple(z.shape) for z in alex._inputs(tall, 64)] == [(2, 3, 128, 64)]
     assert [tuple(z.shape) for z in alex._inputs(images(1, 70), 64)] == [(1, 3, 70, 70)]
@@ -169,20 +195,31 @@ def test_weights_by_argument_and_by_environment(
     torch.manual_seed(0)
     before = torch.get_rng_state()
     named = Perceptual.load()
-    assert torch.equal(torch.get_rng_state(), before)  # building the network draws no random numbers
-    assert torch.equal(named.distance(images(2), images(2, seed=1)), alex.distance(images(2), images(2, seed=1)))
-    assert named.weights_sha256 == alex.weights_sha256 == hashlib.sha256(lpips_weights.read_bytes()).hexdigest()
+    # building the network draws no random numbers
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(
+        named.distance(images(2), images(2, seed=1)), alex.distance(images(2), images(2, seed=1))
+    )
+    assert (
+        named.weights_sha256
+        == alex.weights_sha256
+        == hashlib.sha256(lpips_weights.read_bytes()).hexdigest()
+    )
     assert named.net == "alex" and named.version
     with pytest.raises(ValueError, match="not those of vgg: features.0.weight is") as refused:
         Perceptual.load("vgg")
     assert str(lpips_weights) in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_files_that_do_not_fit_are_refused(squeeze_state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_files_that_do_not_fit_are_refused(
+    squeeze_state: dict[str, Tensor], tmp_path: Path
+) -> None:
     def refusal(name: str, content: bytes | dict[str, Tensor] | None) -> str:
         path = tmp_path / name
         if content is not None:
-            path.write_bytes(content if isinstance(content, bytes) else safetensors.torch.save(content))
+            path.write_bytes(
+                content if isinstance(content, bytes) else safetensors.torch.save(content)
+            )
         with pytest.raises(ValueError) as refused:
             Perceptual.load("squeeze", path)
         message = str(refused.value)
@@ -193,12 +230,22 @@ def test_files_that_do_not_fit_are_refused(squeeze_state: dict[str, Tensor], tmp
     assert "cannot be read (No such file" in refusal("absent.safetensors", None)
     assert "not a safetensors file" in refusal("model.pth", b"\x80\x02pickle" * 9)
     assert "not a safetensors file" in refusal("empty", b"")
-    assert "features.0.weight (64, 3, 3, 3) is missing, and 49 more" in refusal("nothing.st", {"x": torch.ones(1)})
-    lacking = {name: tensor for name, tensor in squeeze_state.items() if name != "features.12.squeeze.bias"}
+    assert "features.0.weight (64, 3, 3, 3) is missing, and 49 more" in refusal(
+        "nothing.st", {"x": torch.ones(1)}
+    )
+    lacking = {
+        name: tensor for name, tensor in squeeze_state.items() if name != "features.12.squeeze.bias"
+    }
     assert refusal("lacking.st", lacking).endswith("features.12.squeeze.bias (64,) is missing")
-    assert "is (96, 3, 7, 7), not (64, 3, 3, 3)" in refusal("1_0.st", squeeze_state | {first: torch.ones(96, 3, 7, 7)})
-    assert "all zeros or not finite" in refusal("zero.st", squeeze_state | {first: torch.zeros(64, 3, 3, 3)})
-    assert "all zeros or not finite" in refusal("nan.st", squeeze_state | {first: torch.full((64, 3, 3, 3), torch.nan)})
+    assert "is (96, 3, 7, 7), not (64, 3, 3, 3)" in refusal(
+        "1_0.st", squeeze_state | {first: torch.ones(96, 3, 7, 7)}
+    )
+    assert "all zeros or not finite" in refusal(
+        "zero.st", squeeze_state | {first: torch.zeros(64, 3, 3, 3)}
+    )
+    assert "all zeros or not finite" in refusal(
+        "nan.st", squeeze_state | {first: torch.full((64, 3, 3, 3), torch.nan)}
+    )
 
 
 def test_missing_weights_name_the_remedy(no_lpips_weights: None) -> None:
@@ -206,7 +253,10 @@ def test_missing_weights_name_the_remedy(no_lpips_weights: None) -> None:
     with pytest.raises(WeightsUnavailable) as missing:
         Perceptual.load("vgg")
     message = str(missing.value)
-    assert all(text in message for text in ("vgg", "not known", "--lpips-weights FILE", f"{ENVIRONMENT}=FILE"))
+    assert all(
+        text in message
+        for text in ("vgg", "not known", "--lpips-weights FILE", f"{ENVIRONMENT}=FILE")
+    )
     assert "\n" not in message
     assert socket.getdefaulttimeout() == patience
 
@@ -214,8 +264,11 @@ def test_missing_weights_name_the_remedy(no_lpips_weights: None) -> None:
 def test_two_threads_leave_the_state_of_the_process_as_it_was(
     squeeze_state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first thread ends while the second is in the middle, which would then restore what the first had set."""
-    second_is_in, first_is_out = threading.Event(), threading.Event()
+    """The first thread ends while the second is in the middle, which would then restore what the
+    first had set.
+    """
+    second_is_in = threading.Event()
+    first_is_out = threading.Event()
     calls: list[int] = []
 
     def download(url: str, **_: object) -> dict[str, Tensor]:
@@ -260,14 +313,19 @@ def test_torchvisions_weights_and_a_file_of_them_are_one(
     assert capsys.readouterr().out == ""  # stdout is for results
 
     file = tmp_path / "squeeze.safetensors"
-    features = {name: tensor for name, tensor in squeeze_state.items() if name.startswith("features.")}
+    features = {
+        name: tensor for name, tensor in squeeze_state.items() if name.startswith("features.")
+    }
     safetensors.torch.save_file(features, file)
     read = Perceptual.load("squeeze", file)
     assert read.weights_sha256 == fetched.weights_sha256
-    assert torch.equal(read.distance(images(2), images(2, seed=1)), fetched.distance(images(2), images(2, seed=1)))
+    assert torch.equal(
+        read.distance(images(2), images(2, seed=1)), fetched.distance(images(2), images(2, seed=1))
+    )
 
     safetensors.torch.save_file({name: tensor.half() for name, tensor in features.items()}, file)
-    half = Perceptual.load("squeeze", file)  # fewer digits in the file, float32 arithmetic all the same
+    # fewer digits in the file, float32 arithmetic all the same
+    half = Perceptual.load("squeeze", file)
     assert half.features(images(2)).dtype == torch.float32
 
 
@@ -276,7 +334,8 @@ def test_a_tensor_that_nothing_filled_is_found(
 ) -> None:
     file = tmp_path / "squeeze.safetensors"
     safetensors.torch.save_file(squeeze_state, file)
-    monkeypatch.setattr(torch, "load", lambda *_, **__: {"another.name": torch.ones(1)})  # lpips' linear layers
+    # lpips' linear layers
+    monkeypatch.setattr(torch, "load", lambda *_, **__: {"another.name": torch.ones(1)})
     with pytest.raises(RuntimeError, match=r"left lin0.model.1.weight.* without weights"):
         Perceptual.load("squeeze", file)
 

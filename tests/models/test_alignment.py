@@ -1,4 +1,6 @@
-"""Frames: moved, scaled and slanted images are known again; maps between frames are exact and undo each other."""
+"""Frames: moved, scaled and slanted images are known again; maps between frames are exact and undo
+each other.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +18,44 @@ from translate.models.alignment import PLAIN, affine_flow, domain_affine, relati
 SCALE = st.floats(0.5, 1.5)
 
 
-def spot(x: float, y: float, wide: float, high: float, slant: float = 0.0, size: int = 64) -> Tensor:
-    """A Gaussian spot on white: mean and deviations as shares of the image; `slant` moves x by so much per y."""
+def spot(
+    x: float, y: float, wide: float, high: float, slant: float = 0.0, size: int = 64
+) -> Tensor:
+    """A Gaussian spot on white: mean and deviations as shares of the image; `slant` moves x by so
+    much per y.
+    """
     p = (torch.arange(size) + 0.5) / size
     rows, columns = torch.meshgrid(p, p, indexing="ij")
     columns = columns - slant * (rows - y)
-    return 1 - torch.exp(-0.5 * (((columns - x) / wide) ** 2 + ((rows - y) / high) ** 2))[None, None]
+    return (
+        1 - torch.exp(-0.5 * (((columns - x) / wide) ** 2 + ((rows - y) / high) ** 2))[None, None]
+    )
 
 
-@pytest.mark.parametrize(("x", "y", "wide", "high", "slant"), [(0.5, 0.5, 0.1, 0.1, 0.0), (0.4, 0.55, 0.08, 0.12, 0.3)])
-def test_the_frame_of_a_spot_is_its_mean_and_spread(x: float, y: float, wide: float, high: float, slant: float) -> None:
+@pytest.mark.parametrize(
+    ("x", "y", "wide", "high", "slant"), [(0.5, 0.5, 0.1, 0.1, 0.0), (0.4, 0.55, 0.08, 0.12, 0.3)]
+)
+def test_the_frame_of_a_spot_is_its_mean_and_spread(
+    x: float, y: float, wide: float, high: float, slant: float
+) -> None:
     found = domain_affine(spot(x, y, wide, high, slant))
-    torch.testing.assert_close(found, torch.tensor([[wide, slant * high, x], [0.0, high, y]]), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        found, torch.tensor([[wide, slant * high, x], [0.0, high, y]]), atol=2e-3, rtol=0
+    )
 
 
-@pytest.mark.parametrize("change", [lambda x: -x, lambda x: 40 + 100 * x, lambda x: x.repeat(3, 3, 1, 1)])
+@pytest.mark.parametrize(
+    "change", [lambda x: -x, lambda x: 40 + 100 * x, lambda x: x.repeat(3, 3, 1, 1)]
+)
 def test_colours_and_numbers_of_images_do_not_matter(change: object) -> None:
     x = spot(0.4, 0.55, 0.08, 0.12, 0.3)
     torch.testing.assert_close(domain_affine(change(x)), domain_affine(x), atol=1e-5, rtol=0)  # type: ignore[operator]
 
 
 def test_what_is_everywhere_alike_has_the_plain_frame() -> None:
-    assert torch.equal(domain_affine(torch.full((3, 1, 8, 8), 7, dtype=torch.uint8)), torch.tensor(PLAIN))
+    assert torch.equal(
+        domain_affine(torch.full((3, 1, 8, 8), 7, dtype=torch.uint8)), torch.tensor(PLAIN)
+    )
     noise = torch.rand(400, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(domain_affine(noise), torch.tensor(PLAIN), atol=1e-2, rtol=0)
 
@@ -62,10 +80,13 @@ def test_frames_are_taken_a_few_images_at_a_time_with_the_same_result() -> None:
     assert sizes[:-1] == [32, 32, 32, 4], "and at last the frame itself"
 
 
-@given(st.lists(st.tuples(SCALE, st.floats(-0.5, 0.5), SCALE, SCALE, SCALE), min_size=2, max_size=2))
+@given(
+    st.lists(st.tuples(SCALE, st.floats(-0.5, 0.5), SCALE, SCALE, SCALE), min_size=2, max_size=2)
+)
 def test_places_between_frames_undo_each_other(frames: list[tuple[float, ...]]) -> None:
     a, b = (torch.tensor([[[u, v, x], [0.0, w, y]]]) for u, v, w, x, y in frames)
-    there, back = relative_affine(a, b), relative_affine(b, a)
+    there = relative_affine(a, b)
+    back = relative_affine(b, a)
     q = torch.tensor([0.3, 0.9])
     p = there[0, :, :2] @ q + there[0, :, 2]
     torch.testing.assert_close(back[0, :, :2] @ p + back[0, :, 2], q, atol=1e-4, rtol=1e-4)
@@ -87,7 +108,8 @@ def test_displacement_in_pixels_and_by_rows() -> None:
 
 
 def test_moving_by_the_frames_lays_one_domain_upon_the_other() -> None:
-    a, b = spot(0.4, 0.55, 0.08, 0.12, 0.3), spot(0.55, 0.5, 0.12, 0.1)
+    a = spot(0.4, 0.55, 0.08, 0.12, 0.3)
+    b = spot(0.55, 0.5, 0.12, 0.1)
     n = a.shape[-1]
     flow = affine_flow(relative_affine(domain_affine(a)[None], domain_affine(b)[None]), n, n)
     p = torch.arange(n) + 0.5

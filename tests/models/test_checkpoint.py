@@ -49,10 +49,14 @@ def test_a_model_is_rebuilt_from_its_file_alone(saved: tuple[Path, Model], tmp_p
 def test_the_bytes_hold_no_pickle(saved: tuple[Path, Model]) -> None:
     data = saved[0].read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    spans = sorted(tuple(value["data_offsets"]) for name, value in header.items() if name != "__metadata__")
+    spans = sorted(
+        tuple(value["data_offsets"]) for name, value in header.items() if name != "__metadata__"
+    )
     assert spans[0][0] == 0
     assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
-    assert 8 + int.from_bytes(data[:8], "little") + spans[-1][1] == len(data), "header, tensors, nothing else"
+    assert 8 + int.from_bytes(data[:8], "little") + spans[-1][1] == len(data), (
+        "header, tensors, nothing else"
+    )
 
 
 def test_equal_models_are_equal_files(saved: tuple[Path, Model], tmp_path: Path) -> None:
@@ -81,7 +85,9 @@ def change(path: Path, tensors: dict[str, torch.Tensor] | None = None, **changed
     save_file(load_file(path) if tensors is None else tensors, path, {KEY: json.dumps(about)})
 
 
-def test_damaged_and_foreign_files_are_refused_in_one_line(saved: tuple[Path, Model], tmp_path: Path) -> None:
+def test_damaged_and_foreign_files_are_refused_in_one_line(
+    saved: tuple[Path, Model], tmp_path: Path
+) -> None:
     path, _ = saved
     good = path.read_bytes()
 
@@ -111,7 +117,10 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(saved: tuple[Path, Mo
         path.write_bytes(good)
     path.write_bytes(good)
     change(
-        path, config=from_dict({"data": {"size": 16}, "model": {"width": 1024, "levels": 2}}).model_dump(mode="json")
+        path,
+        config=from_dict({"data": {"size": 16}, "model": {"width": 1024, "levels": 2}}).model_dump(
+            mode="json"
+        ),
     )
     assert "do not fit" in refused()
     path.write_bytes(good)
@@ -134,7 +143,9 @@ def test_sizes_that_do_not_fit_the_tensors_take_no_memory(saved: tuple[Path, Mod
 def trained(config: Config = CONFIG) -> tuple[Model, Model, list[torch.optim.Optimizer]]:
     torch.manual_seed(1)
     model = Model(config)
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(p.parameters()) for p in (model.encoder, model.decoder)]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.Adam(p.parameters()) for p in (model.encoder, model.decoder)
+    ]
     model.reconstruct(torch.rand(2, 1, 16, 16), 0).sum().backward()
     for optimizer in optimizers:
         optimizer.step()
@@ -155,9 +166,13 @@ def test_a_state_restores_everything_and_two_are_kept(tmp_path: Path) -> None:
     clock, complaints = load_state(tmp_path, other, copy.deepcopy(other), fresh)
     assert clock == {"step": 3, "seconds": 0.5}
     assert not complaints
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True)
+    )
     for old, new in zip(optimizers, fresh, strict=True):
-        before, after = old.state_dict()["state"], new.state_dict()["state"]
+        before = old.state_dict()["state"]
+        after = new.state_dict()["state"]
         assert before.keys() == after.keys()
         assert all(torch.equal(before[i][k], after[i][k]) for i in before for k in before[i])
 

@@ -34,7 +34,9 @@ def imported(watched: tuple[str, ...], *words: object) -> list[str]:
 
 
 @pytest.mark.parametrize("domains", [("A", "B"), ("A",)])
-def test_a_translation_imports_no_compiler_and_no_augmentation(tmp_path: Path, domains: tuple[str, ...]) -> None:
+def test_a_translation_imports_no_compiler_and_no_augmentation(
+    tmp_path: Path, domains: tuple[str, ...]
+) -> None:
     options = {} if len(domains) == 2 else {"content_channels": 0}
     model = save(tmp_path, domains=domains, **options)
     draw(tmp_path / "in" / "a.png")

@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from translate.models.layers import MAX_PRODUCTS, MIN_CHUNK, BatchInvariantLinear
 
-# Inputs and outputs of a linear layer: conditions, and the style head of one domain of `small`, `base` and `large`
-# at 64 or 128 pixels.
+# Inputs and outputs of a linear layer: conditions, and the style head of one domain of `small`,
+# `base` and `large` at 64 or 128 pixels.
 SHAPES = [(1, 2), (64, 192), (49_152, 256), (98_304, 65), (786_432, 9)]
 
 

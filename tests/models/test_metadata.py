@@ -14,14 +14,18 @@ from translate.models.checkpoint import load_model
 from translate.models.metadata import read_info
 
 
-@pytest.mark.parametrize("options", [{}, {"domains": ("A",), "content_channels": 0, "style_dim": 4}])
+@pytest.mark.parametrize(
+    "options", [{}, {"domains": ("A",), "content_channels": 0, "style_dim": 4}]
+)
 def test_the_header_says_what_the_model_is(tmp_path: Path, options: dict[str, Any]) -> None:
     path = save(tmp_path, **options)
     file = load_model(path)
     info = read_info(path)
     assert (info.config, info.summary) == (file.config, file.summary)
     assert info.parameters == sum(parameter.numel() for parameter in file.model.parameters())
-    assert info.shapes == {name: tuple(tensor.shape) for name, tensor in file.model.state_dict().items()}
+    assert info.shapes == {
+        name: tuple(tensor.shape) for name, tensor in file.model.state_dict().items()
+    }
 
 
 def header_of(header: object) -> bytes:

@@ -14,16 +14,23 @@ from translate.presets import PRESETS
 
 def tiny(channels: int = 1, **model: object) -> Model:
     torch.manual_seed(0)
-    return Model(from_dict({"data": {"size": 16, "channels": channels}, "model": {"width": 8, **model}})).eval()
+    return Model(
+        from_dict({"data": {"size": 16, "channels": channels}, "model": {"width": 8, **model}})
+    ).eval()
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_preset_keeps_sizes_and_ranges(preset: str, channels: int) -> None:
-    config = from_dict({"data": {"size": 64, "channels": channels}, "model": {"preset": preset, "width": 8}})
-    model, stride = Model(config), config.model.stride
-    x, y = torch.rand(2, channels, 64, 64 + stride) * 2 - 1, torch.tensor([0, 1])
-    q_c, q_s = model.encoder.content(x, y), model.encoder.style(x, y)
+    config = from_dict(
+        {"data": {"size": 64, "channels": channels}, "model": {"preset": preset, "width": 8}}
+    )
+    model = Model(config)
+    stride = config.model.stride
+    x = torch.rand(2, channels, 64, 64 + stride) * 2 - 1
+    y = torch.tensor([0, 1])
+    q_c = model.encoder.content(x, y)
+    q_s = model.encoder.style(x, y)
     assert q_c.mu.shape == (
         2,
         config.model.content_channels,
@@ -37,7 +44,9 @@ def test_every_preset_keeps_sizes_and_ranges(preset: str, channels: int) -> None
 
 
 def test_samples_of_a_batch_do_not_touch_each_other() -> None:
-    model, x, y = tiny(), torch.rand(4, 1, 16, 16) * 2 - 1, torch.tensor([0, 1, 1, 0])
+    model = tiny()
+    x = torch.rand(4, 1, 16, 16) * 2 - 1
+    y = torch.tensor([0, 1, 1, 0])
     with torch.no_grad():
         together = model.decoder(model.encoder.content(x, y).mu, model.encoder.style(x, y).mu, y, y)
         alone = [
@@ -48,16 +57,20 @@ def test_samples_of_a_batch_do_not_touch_each_other() -> None:
 
 
 def test_domain_and_style_matter() -> None:
-    model, x = tiny(), torch.rand(2, 1, 16, 16) * 2 - 1
+    model = tiny()
+    x = torch.rand(2, 1, 16, 16) * 2 - 1
     with torch.no_grad():
-        a, b = model.encoder.style(x, torch.tensor([0, 0])), model.encoder.style(x, torch.tensor([1, 1]))
+        a = model.encoder.style(x, torch.tensor([0, 0]))
+        b = model.encoder.style(x, torch.tensor([1, 1]))
         assert not torch.allclose(a.mu, b.mu)
-        mean, random = model.translate(x, 0, 1), model.translate(x, 0, 1, torch.randn(2, model.style_dim) * 3)
+        mean = model.translate(x, 0, 1)
+        random = model.translate(x, 0, 1, torch.randn(2, model.style_dim) * 3)
     assert not torch.allclose(mean, random)
 
 
 def test_blocks_resample() -> None:
-    x, condition = torch.randn(2, 8, 6, 6), torch.randn(2, 4)
+    x = torch.randn(2, 8, 6, 6)
+    condition = torch.randn(2, 4)
     assert Block(8, 16, 4, 0.5)(x, condition).shape == (2, 16, 3, 3)
     assert Block(8, 16, 4, 2.0)(x, condition).shape == (2, 16, 12, 12)
 
@@ -66,7 +79,9 @@ def test_a_fresh_decoder_shows_no_checkerboard() -> None:
     """The four sub-pixels of a folded pixel start equal, whatever the content."""
     model = tiny()
     with torch.no_grad():
-        image = model.decoder(torch.randn(2, 8, 4, 4), torch.zeros(2, 16), *2 * [torch.tensor([0, 1])])
+        image = model.decoder(
+            torch.randn(2, 8, 4, 4), torch.zeros(2, 16), *2 * [torch.tensor([0, 1])]
+        )
     cells = torch.nn.functional.pixel_unshuffle(image, 2)
     torch.testing.assert_close(cells, cells[:, :1].expand_as(cells))
 
@@ -81,41 +96,52 @@ def test_a_warp_starts_as_the_identity_and_moves_by_pixels() -> None:
     torch.testing.assert_close(Warp.warp(h, flow, stay), h, atol=1e-5, rtol=1e-5)
     right = torch.zeros(2, 2, 3, 5)
     right[:, 0] = 0.5  # pixels of the flow's map, which is half as large
-    torch.testing.assert_close(Warp.warp(h, right, stay)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(Warp.warp(h, right.flip(1), stay)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5)
-    down = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1 / 6]]).repeat(2, 1, 1)  # a sixth of six rows
-    torch.testing.assert_close(Warp.warp(h, right, down)[..., :-1, :-1], h[..., 1:, 1:], atol=1e-5, rtol=1e-5)
-    image = torch.randn(2, 3, 12, 20)
-    cells, one_pixel = (
-        F.pixel_unshuffle(image, 2),
-        torch.tensor([[1.0, 0.0, 1 / 20], [0.0, 1.0, 1 / 12]]).repeat(2, 1, 1),
+    torch.testing.assert_close(
+        Warp.warp(h, right, stay)[..., :-1], h[..., 1:], atol=1e-5, rtol=1e-5
     )
+    torch.testing.assert_close(
+        Warp.warp(h, right.flip(1), stay)[..., :-1, :], h[..., 1:, :], atol=1e-5, rtol=1e-5
+    )
+    down = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1 / 6]]).repeat(2, 1, 1)  # a sixth of six rows
+    torch.testing.assert_close(
+        Warp.warp(h, right, down)[..., :-1, :-1], h[..., 1:, 1:], atol=1e-5, rtol=1e-5
+    )
+    image = torch.randn(2, 3, 12, 20)
+    cells = F.pixel_unshuffle(image, 2)
+    one_pixel = torch.tensor([[1.0, 0.0, 1 / 20], [0.0, 1.0, 1 / 12]]).repeat(2, 1, 1)
     moved = F.pixel_shuffle(Warp.warp_subpixel(cells, torch.zeros_like(right), one_pixel), 2)
     torch.testing.assert_close(moved[..., :-1, :-1], image[..., 1:, 1:], atol=1e-4, rtol=1e-4)
     with torch.no_grad():
         warp.flow.bias.fill_(1e3)
     assert warp(h, torch.randn(2, 4)).unique().tolist() == [2.5]
-    model = Model(from_dict({}))  # 0.3 of half of 32 px, where a pixel of the map is four of the image
+    # 0.3 of half of 32 px, where a pixel of the map is four of the image
+    model = Model(from_dict({}))
     assert model.decoder.trunk.warp.max_displacement == pytest.approx(0.3 * 16 / 4)  # type: ignore[union-attr]
     assert model.encoder.content_trunk.warp is None and model.encoder.style_trunk.warp is None
 
 
 def test_a_translation_starts_at_the_place_of_the_other_domain() -> None:
     model = tiny().eval()
-    x, y = torch.rand(1, 1, 16, 16), torch.tensor([0])
-    z_c, z_s = model.encoder.content(x, y).mu, torch.zeros(1, 16)
+    x = torch.rand(1, 1, 16, 16)
+    y = torch.tensor([0])
+    z_c = model.encoder.content(x, y).mu
+    z_s = torch.zeros(1, 16)
     plain = model.decoder(z_c, z_s, 1 - y, y)
     assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), (
         "frames are alike until they are set from the data"
     )
     model.decoder.domain_affine[0, :, 2] += 0.25
-    assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), "nothing moves within a domain"
+    assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), (
+        "nothing moves within a domain"
+    )
     moved = model.decoder(z_c, z_s, 1 - y, y)
     assert not torch.allclose(plain, moved)
 
 
 def test_style_features_are_dropped_in_training_alone() -> None:
-    model, x, y = tiny(style_dropout=0.5), torch.rand(4, 1, 16, 16), torch.tensor([0, 0, 1, 1])
+    model = tiny(style_dropout=0.5)
+    x = torch.rand(4, 1, 16, 16)
+    y = torch.tensor([0, 0, 1, 1])
     model.train()
     assert not torch.equal(model.encoder.style(x, y).mu, model.encoder.style(x, y).mu)
     assert torch.equal(model.encoder.content(x, y).mu, model.encoder.content(x, y).mu)

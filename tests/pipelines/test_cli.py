@@ -38,9 +38,15 @@ def fill(folder: Path, count: int = 4, size: int = 16) -> Path:
 
 TINY: Sequence[str] = [
     word
-    for setting in ("train.steps=4", "train.batch_size=2", "train.log_every=2", "model.width=8", "train.precision='32'")
+    for setting in (
+        "train.steps=4",
+        "train.batch_size=2",
+        "train.log_every=2",
+        "model.width=8",
+        "train.precision='32'",
+    )
     for word in ("--set", setting)
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runner = CliRunner()
     folders = [str(root / "data" / name) for name in ("trainA", "trainB")]
     assert runner.invoke(app, ["init", *folders, "-o", str(root / "my.yaml")]).exit_code == 0
-    done = runner.invoke(app, ["train", str(root / "my.yaml"), "--out", str(root / "run"), "--json", *TINY])
+    done = runner.invoke(
+        app, ["train", str(root / "my.yaml"), "--out", str(root / "run"), "--json", *TINY]
+    )
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["step"] == 4
     assert "step 2" in done.stderr
@@ -63,7 +71,13 @@ def test_translate_keeps_names_and_sizes(trained: Path, tmp_path: Path, call: Ca
     fill(tmp_path / "in" / "deep", size=40)
     for to in "BA":
         code, out, _ = call(
-            "translate", trained / "run/model.safetensors", tmp_path / "in", tmp_path / to, "--to", to, "--json"
+            "translate",
+            trained / "run/model.safetensors",
+            tmp_path / "in",
+            tmp_path / to,
+            "--to",
+            to,
+            "--json",
         )
         assert code == 0
         assert json.loads(out)["ok"] == 4
@@ -72,30 +86,42 @@ def test_translate_keeps_names_and_sizes(trained: Path, tmp_path: Path, call: Ca
         assert [json.loads(line)["source"] for line in lines] == [f"deep/{i}.png" for i in range(4)]
 
 
-def test_a_broken_file_is_listed_and_the_rest_translated(trained: Path, tmp_path: Path, call: Call) -> None:
+def test_a_broken_file_is_listed_and_the_rest_translated(
+    trained: Path, tmp_path: Path, call: Call
+) -> None:
     folder = fill(tmp_path / "in")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    code, out, err = call("translate", trained / "run/model.safetensors", folder, tmp_path / "out", "--to", "B")
+    code, out, err = call(
+        "translate", trained / "run/model.safetensors", folder, tmp_path / "out", "--to", "B"
+    )
     assert code == 1
     assert "4 translated, 0 skipped, 1 failed" in out
     assert "failed broken.png" in err
 
 
-def test_training_leaves_a_broken_file_out_and_says_so(trained: Path, tmp_path: Path, call: Call) -> None:
+def test_training_leaves_a_broken_file_out_and_says_so(
+    trained: Path, tmp_path: Path, call: Call
+) -> None:
     data = tmp_path / "data"
     for name in ("trainA", "trainB"):
         fill(data / name)
     (data / "trainA" / "broken.png").write_bytes(b"nothing")
     (tmp_path / "c.yaml").write_text("data: {size: 16, channels: 1}\n")
-    code, _, err = call("train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", *TINY)
+    code, _, err = call(
+        "train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", *TINY
+    )
     assert code == 0
     assert "left out" in err
     assert "broken.png" in err
-    code, _, err = call("train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", *TINY)
+    code, _, err = call(
+        "train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", *TINY
+    )
     assert code == 2
     assert "holds a run already" in err
     more = [x if x != "train.steps=4" else "train.steps=6" for x in TINY]
-    code, out, err = call("train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", "--resume", *more)
+    code, out, err = call(
+        "train", tmp_path / "c.yaml", "--data", data, "--out", tmp_path / "run", "--resume", *more
+    )
     assert code == 0, err
     assert "resumed at step 4" in err
     assert "6 steps" in out
@@ -112,8 +138,11 @@ def test_info_says_what_a_model_is(trained: Path, call: Call) -> None:
     assert "beta_neg: auto" in out
 
 
-def test_evaluate_and_compare_judge_and_fail_when_asked(trained: Path, tmp_path: Path, call: Call) -> None:
-    model, data = trained / "run/model.safetensors", trained / "data"
+def test_evaluate_and_compare_judge_and_fail_when_asked(
+    trained: Path, tmp_path: Path, call: Call
+) -> None:
+    model = trained / "run/model.safetensors"
+    data = trained / "data"
     code, out, err = call("evaluate", model, data, "--out", tmp_path / "report", "--json")
     assert code == 0, err
     assert [direction["name"] for direction in json.loads(out)["directions"]]
@@ -128,9 +157,19 @@ def test_evaluate_and_compare_judge_and_fail_when_asked(trained: Path, tmp_path:
 
 
 def test_exemplar_styles_and_samples(trained: Path, tmp_path: Path, call: Call) -> None:
-    model, folder = trained / "run/model.safetensors", fill(tmp_path / "in", 2)
+    model = trained / "run/model.safetensors"
+    folder = fill(tmp_path / "in", 2)
     code, _, err = call(
-        "translate", model, folder, tmp_path / "o", "--to", "B", "--style", trained / "data/testB", "--samples", 2
+        "translate",
+        model,
+        folder,
+        tmp_path / "o",
+        "--to",
+        "B",
+        "--style",
+        trained / "data/testB",
+        "--samples",
+        2,
     )
     assert code == 0, err
     assert len(list((tmp_path / "o").glob("*.png"))) == 4
@@ -139,23 +178,41 @@ def test_exemplar_styles_and_samples(trained: Path, tmp_path: Path, call: Call) 
 def test_translate_takes_a_list_a_shard_a_background_and_a_scale(
     trained: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, folder = trained / "run/model.safetensors", fill(tmp_path / "in", 4)
+    model = trained / "run/model.safetensors"
+    folder = fill(tmp_path / "in", 4)
     monkeypatch.chdir(folder)
-    arguments = ["translate", str(model), "-", str(tmp_path / "o"), "--to", "B", "--background", "tomato"]
+    arguments = [
+        "translate",
+        str(model),
+        "-",
+        str(tmp_path / "o"),
+        "--to",
+        "B",
+        "--background",
+        "tomato",
+    ]
     done = CliRunner().invoke(app, arguments, input="0.png\n\nsub/../1.png\nnone.png\n")
     assert done.exit_code == 1
-    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["0.png", "1.png", "manifest.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        "0.png",
+        "1.png",
+        "manifest.jsonl",
+    ]
     assert "none.png" in done.stderr
     counts = []
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", "3")
-        code, out, _ = call("translate", model, folder, tmp_path / "s", "--to", "B", "--scale", "native", "--json")
+        code, out, _ = call(
+            "translate", model, folder, tmp_path / "s", "--to", "B", "--scale", "native", "--json"
+        )
         assert code == 0
         counts.append(json.loads(out)["ok"])
     assert sum(counts) == 4
     assert max(counts) < 4
-    code, out, _ = call("translate", model, folder, tmp_path / "t", "--to", "B", "--shard", "1/1", "--json")
+    code, out, _ = call(
+        "translate", model, folder, tmp_path / "t", "--to", "B", "--shard", "1/1", "--json"
+    )
     assert (code, json.loads(out)["ok"]) == (0, 4), "what is asked for goes before the environment"
 
 
@@ -167,7 +224,12 @@ def test_a_full_disk_is_one_line_and_exit_1(
 
     monkeypatch.setattr("translate.io.images.write_image", full)
     code, out, err = call(
-        "translate", trained / "run/model.safetensors", fill(tmp_path / "in"), tmp_path / "o", "--to", "B"
+        "translate",
+        trained / "run/model.safetensors",
+        fill(tmp_path / "in"),
+        tmp_path / "o",
+        "--to",
+        "B",
     )
     assert (code, out) == (1, "")
     (line,) = (line for line in err.splitlines() if not line.startswith("translating"))
@@ -189,34 +251,55 @@ def test_bench_train_counts_passes_and_time(call: Call) -> None:
     assert code == 0, err
     done = json.loads(out)
     assert done["warm-up"]["passes"] == {"content": 1, "style": 1, "decoder": 1}
-    # The game: content of x and t; style of x, of t and of x taken for the other domain; x again, t, x by way of t.
+    # The game: content of x and t; style of x, of t and of x taken for the other domain; x again,
+    # t, x by way of t.
     assert done["game"]["passes"] == {"content": 2, "style": 3, "decoder": 3}
     for phase in ("warm-up", "game"):
         assert sum(done[phase]["share"].values()) == pytest.approx(1)
         assert 0 < done[phase]["gflops"] < 3 * done["matrix_gflops"]
 
 
-def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path: Path, call: Call) -> None:
-    model, config, data = trained / "run/model.safetensors", trained / "my.yaml", trained / "data"
+def test_mistakes_are_one_line_with_a_remedy_and_exit_2(
+    trained: Path, tmp_path: Path, call: Call
+) -> None:
+    model = trained / "run/model.safetensors"
+    config = trained / "my.yaml"
+    data = trained / "data"
     (tmp_path / "empty").mkdir()
     fill(tmp_path / "one" / "trainA", 1)
     fill(tmp_path / "one" / "trainB", 4)
-    plain, foreign = tmp_path / "plain.yaml", tmp_path / "foreign.safetensors"
+    plain = tmp_path / "plain.yaml"
+    foreign = tmp_path / "foreign.safetensors"
     plain.write_text("data: {size: 32}\n")
     (tmp_path / "bad.yaml").write_text("trian: {}\n")
     (tmp_path / "file").write_text("")
     foreign.write_bytes(b"x" * 100)
     cases = [
-        (["init", tmp_path / "nowhere", data / "trainB", "-o", tmp_path / "n.yaml"], "nowhere: no such folder"),
-        (["init", tmp_path / "empty", data / "trainB", "-o", tmp_path / "n.yaml"], "no readable picture"),
+        (
+            ["init", tmp_path / "nowhere", data / "trainB", "-o", tmp_path / "n.yaml"],
+            "nowhere: no such folder",
+        ),
+        (
+            ["init", tmp_path / "empty", data / "trainB", "-o", tmp_path / "n.yaml"],
+            "no readable picture",
+        ),
         (["init", data / "trainA", data / "trainB", "-o", config], "exists already"),
         (["train", tmp_path / "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["train", tmp_path / "bad.yaml"], "unknown key; did you mean train?"),
-        (["train", plain, "--data", tmp_path / "empty", "--out", tmp_path / "r"], "no such folder for domain A"),
-        (["train", plain, "--data", tmp_path / "one", "--out", tmp_path / "r"], "has 1 usable image"),
+        (
+            ["train", plain, "--data", tmp_path / "empty", "--out", tmp_path / "r"],
+            "no such folder for domain A",
+        ),
+        (
+            ["train", plain, "--data", tmp_path / "one", "--out", tmp_path / "r"],
+            "has 1 usable image",
+        ),
         (["train", config, "--set", "train.stesp=3"], "did you mean train.steps?"),
         (["train", config, "--set", "train.steps=many"], "train.steps: 'many' is not allowed"),
-        (["train", config, "--set", "train.learning_rate=-1"], "train.learning_rate: -1 is not allowed"),
+        (
+            ["train", config, "--set", "train.learning_rate=-1"],
+            "train.learning_rate: -1 is not allowed",
+        ),
         (["train", config, "--out", tmp_path / "file" / "run"], "run: cannot be written"),
         (["train", config, "--out", tmp_path / "r", "--resume"], "no training state"),
         (["train", config, "--out", tmp_path / "r", "--device", "abacus"], "--device abacus"),
@@ -226,12 +309,48 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
         (["translate", model, data / "testA", data / "testA" / "o", "--to", "B"], "testA"),
         (["translate", model, data / "testA", tmp_path / "file", "--to", "B"], "file"),
         (["translate", model, data / "testA", tmp_path / "o"], "--to"),
-        (["translate", tmp_path / "nowhere", data / "testA", tmp_path / "o", "--to", "B"], "no such file"),
-        (["translate", foreign, data / "testA", tmp_path / "o", "--to", "B"], "not a readable safetensors"),
-        (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--style", tmp_path / "nowhere"], "nowhere"),
-        (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--shard", "4/3"], "--shard 4/3"),
-        (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--scale", "big"], "--scale big"),
-        (["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--background", "1,2"], "--background 1,2"),
+        (
+            ["translate", tmp_path / "nowhere", data / "testA", tmp_path / "o", "--to", "B"],
+            "no such file",
+        ),
+        (
+            ["translate", foreign, data / "testA", tmp_path / "o", "--to", "B"],
+            "not a readable safetensors",
+        ),
+        (
+            [
+                "translate",
+                model,
+                data / "testA",
+                tmp_path / "o",
+                "--to",
+                "B",
+                "--style",
+                tmp_path / "nowhere",
+            ],
+            "nowhere",
+        ),
+        (
+            ["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--shard", "4/3"],
+            "--shard 4/3",
+        ),
+        (
+            ["translate", model, data / "testA", tmp_path / "o", "--to", "B", "--scale", "big"],
+            "--scale big",
+        ),
+        (
+            [
+                "translate",
+                model,
+                data / "testA",
+                tmp_path / "o",
+                "--to",
+                "B",
+                "--background",
+                "1,2",
+            ],
+            "--background 1,2",
+        ),
         (["evaluate", model, tmp_path / "empty"], "testA"),
         (["evaluate", model, data, "--fail-if", "beauty<1"], "beauty"),
         (["compare", tmp_path / "nowhere", data / "testA"], "nowhere"),
@@ -240,7 +359,7 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
         (["data", "glyphs", tmp_path / "g", "--size", "4"], "--size"),
         (["data", "glyphs", tmp_path / "file"], "file/trainA: not a directory; give another path"),
         (["trian"], "No such command"),
-    ]  # fmt: skip
+    ]
     before = sorted(tmp_path.rglob("*"))
     for arguments, message in cases:
         code, out, err = call(*arguments)
@@ -253,9 +372,16 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(trained: Path, tmp_path:
         assert sorted(tmp_path.rglob("*")) == before, f"{arguments} left something half-written"
 
 
-@pytest.mark.parametrize(("end", "expected"), [(Interrupted("saved"), 130), (Diverged("rec not finite"), 4)])
+@pytest.mark.parametrize(
+    ("end", "expected"), [(Interrupted("saved"), 130), (Diverged("rec not finite"), 4)]
+)
 def test_ends_of_training_have_their_exit_codes(
-    end: Exception, expected: int, trained: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+    end: Exception,
+    expected: int,
+    trained: Path,
+    tmp_path: Path,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(*_: object) -> None:
         raise end
@@ -290,7 +416,9 @@ def test_half_of_torchrun_s_variables_names_no_share(
     assert json.loads(out)["ok"] == 4
 
 
-@pytest.mark.parametrize("name", [r"back\new", "it's", 'a "b"', "a: b", "#1", " spaced ", "null", "1e3", "[x"])
+@pytest.mark.parametrize(
+    "name", [r"back\new", "it's", 'a "b"', "a: b", "#1", " spaced ", "null", "1e3", "[x"]
+)
 def test_data_in_an_oddly_named_folder_is_found(
     name: str, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +427,9 @@ def test_data_in_an_oddly_named_folder_is_found(
         fill(Path(name) / domain)
     (tmp_path / "c.yaml").write_text("data: {size: 16, channels: 1}\n")
     few = ["--set", "train.steps=1", "--set", "model.width=8", "--max-minutes", 1e-9]
-    code, _, err = call("train", "c.yaml", "--data", name, "--out", "run", "--precision", "32", *few)
+    code, _, err = call(
+        "train", "c.yaml", "--data", name, "--out", "run", "--precision", "32", *few
+    )
     assert code == 0, err
     code, out, _ = call("info", "run/model.safetensors", "--config")
     values = yaml.safe_load(out)
@@ -310,17 +440,29 @@ def test_data_in_an_oddly_named_folder_is_found(
 
 @pytest.mark.parametrize("name", ["auto", "fp32", "32", "bf16"])
 def test_precisions_by_name(name: str, trained: Path, tmp_path: Path, call: Call) -> None:
-    arguments = ["translate", trained / "run/model.safetensors", trained / "data/testA", tmp_path / "o"]
+    arguments = [
+        "translate",
+        trained / "run/model.safetensors",
+        trained / "data/testA",
+        tmp_path / "o",
+    ]
     code, _, err = call(*arguments, "--to", "B", "--precision", name)
     assert code == 0, err
 
 
 def test_an_unknown_precision_is_refused(trained: Path, tmp_path: Path, call: Call) -> None:
-    arguments = ["translate", trained / "run/model.safetensors", trained / "data/testA", tmp_path / "o"]
+    arguments = [
+        "translate",
+        trained / "run/model.safetensors",
+        trained / "data/testA",
+        tmp_path / "o",
+    ]
     code, _, err = call(*arguments, "--to", "B", "--precision", "fp16")
     assert code == 2
     assert "--precision fp16: unknown; use auto, fp32 or bf16" in err
-    code, _, err = call("train", trained / "my.yaml", "--out", tmp_path / "r", "--precision", "fp16")
+    code, _, err = call(
+        "train", trained / "my.yaml", "--out", tmp_path / "r", "--precision", "fp16"
+    )
     assert code == 2
     assert "train.precision: 'fp16' is not allowed" in err and "'fp32'" in err
     code, _, err = call("bench", "train", "--precision", "': x")
@@ -337,8 +479,14 @@ def test_a_hostile_config_ends_at_once_with_exit_2(tmp_path: Path, call: Call) -
         assert (code, out) == (2, "")
         assert "c.yaml: line " in err and len(err) < 1000
     (tmp_path / "c.yaml").write_text("")
-    for setting in ("train.batch_size=1000000000", "data.memory_gb=.inf", "data.root=" + "[" * 5000):
-        code, out, err = call("train", tmp_path / "c.yaml", "--out", tmp_path / "r", "--set", setting)
+    for setting in (
+        "train.batch_size=1000000000",
+        "data.memory_gb=.inf",
+        "data.root=" + "[" * 5000,
+    ):
+        code, out, err = call(
+            "train", tmp_path / "c.yaml", "--out", tmp_path / "r", "--set", setting
+        )
         assert (code, out) == (2, "")
         assert setting.partition("=")[0] in err and len(err) < 1000
 
@@ -376,7 +524,12 @@ def test_debug_as_a_value_is_the_value(
 
 
 def test_a_suffix_may_be_called_debug(trained: Path, tmp_path: Path, call: Call) -> None:
-    arguments = ["translate", trained / "run/model.safetensors", trained / "data/testA", tmp_path / "o"]
+    arguments = [
+        "translate",
+        trained / "run/model.safetensors",
+        trained / "data/testA",
+        tmp_path / "o",
+    ]
     code, _, err = call(*arguments, "--to", "B", "--suffix", "--debug")
     assert code == 0, err
     assert (tmp_path / "o" / "0--debug.png").exists()
@@ -393,7 +546,9 @@ def test_the_demo_goes_the_whole_way(tmp_path: Path, call: Call) -> None:
 
 README = Path(__file__).parents[2] / "README.md"
 COMMANDS = [
-    line.split("#")[0].split()[2:] for line in README.read_text().splitlines() if line.startswith("$ introshift ")
+    line.split("#")[0].split()[2:]
+    for line in README.read_text().splitlines()
+    if line.startswith("$ introshift ")
 ]
 
 
@@ -419,5 +574,6 @@ def test_bars_on_a_terminal_show_rate_and_terms(
         tick(TrainProgress(40, 1.0, 57.0, 61.0, {"rec": 12.3456, "kl_s": 2.0}))
     shown = capsys.readouterr().err
     assert all(
-        text in shown for text in ("3/3", "images/s", "step 40", "57 images/s", "1:01 left", "rec 12.3", "kl_s 2")
+        text in shown
+        for text in ("3/3", "images/s", "step 40", "57 images/s", "1:01 left", "rec 12.3", "kl_s 2")
     )

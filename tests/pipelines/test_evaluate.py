@@ -1,4 +1,6 @@
-"""`introshift evaluate` and `compare` at the terminal: exit codes, what is said where, folders with broken files."""
+"""`introshift evaluate` and `compare` at the terminal: exit codes, what is said where, folders
+with broken files.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,18 @@ def test_all_files_of_a_report(model: Path, data: Path, tmp_path: Path) -> None:
     names = {"metrics.json", "per_image.csv", "report.html", "grid_A_to_B.png", "grid_B_to_A.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     assert all(name in done.stderr for name in names)
-    printed, written = json.loads(done.stdout), json.loads((tmp_path / "out" / "metrics.json").read_text())
+    printed = json.loads(done.stdout)
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert printed["model_sha256"] == written["model_sha256"]
     with (tmp_path / "out" / "per_image.csv").open() as file:
         rows = list(csv.DictReader(file))
     for way in written["directions"]:
         figure = way["metrics"]["l1"]
-        assert figure["low"] <= figure["value"] <= figure["high"] and figure["n"] == 6 and figure["identity"]
+        assert (
+            figure["low"] <= figure["value"] <= figure["high"]
+            and figure["n"] == 6
+            and figure["identity"]
+        )
         values = [float(row["l1"]) for row in rows if row["direction"] == way["name"]]
         assert sum(values) / 6 == pytest.approx(figure["value"], rel=1e-5)
     html = (tmp_path / "out" / "report.html").read_text()
@@ -53,7 +60,11 @@ def test_several_thresholds_exit_3_and_name_what_missed(model: Path, data: Path)
     done = call("evaluate", model, data, *fail)
     assert done.exit_code == 3
     missed = [line for line in done.stderr.splitlines() if line.startswith("missed: ")]
-    assert [line.split()[1:3] for line in missed] == [["l1>0:", "A-B"], ["l1>0:", "B-A"], ["A-B:ssim<1:", "A-B"]]
+    assert [line.split()[1:3] for line in missed] == [
+        ["l1>0:", "A-B"],
+        ["l1>0:", "B-A"],
+        ["A-B:ssim<1:", "A-B"],
+    ]
     assert call("evaluate", model, data, "--fail-if", "l1>1").exit_code == 0
 
 
@@ -61,11 +72,15 @@ def test_broken_pictures_are_listed_and_exit_1(model: Path, data: Path, tmp_path
     shorten(data / "testA" / "001.png")
     done = call("evaluate", model, data, "--to", "B", "--out", tmp_path / "out")
     assert done.exit_code == 1
-    assert "001.png" in next(line for line in done.stderr.splitlines() if line.startswith("failed "))
+    assert "001.png" in next(
+        line for line in done.stderr.splitlines() if line.startswith("failed ")
+    )
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert len(written["broken"]) == 1 and written["directions"][0]["metrics"]["l1"]["n"] == 5
     assert "001.png" in (tmp_path / "out" / "report.html").read_text()
-    assert call("evaluate", model, data, "--fail-if", "l1>0").exit_code == 3, "what was asked for goes first"
+    assert call("evaluate", model, data, "--fail-if", "l1>0").exit_code == 3, (
+        "what was asked for goes first"
+    )
     done = call("compare", data / "testA", data / "testB")
     assert done.exit_code == 2 and "--allow-missing" in done.stderr
     assert call("compare", data / "testA", data / "testB", "--allow-missing").exit_code == 1
@@ -80,7 +95,9 @@ def test_a_folder_of_broken_pictures(model: Path, data: Path, tmp_path: Path) ->
     html = (tmp_path / "out" / "report.html").read_text()
     assert "cannot be read" in html
     done = call("evaluate", model, data, "--to", "B", "--fail-if", "l1>0.5")
-    assert done.exit_code == 3 and "A-B has no l1" in done.stderr, "what cannot be checked is missed"
+    assert done.exit_code == 3 and "A-B has no l1" in done.stderr, (
+        "what cannot be checked is missed"
+    )
 
 
 def test_progress_and_words_stay_off_stdout(model: Path, data: Path) -> None:

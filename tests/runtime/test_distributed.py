@@ -43,10 +43,16 @@ torch.save(gradients, Path(sys.argv[1]) / f"{trainer.processes.count}_{trainer.p
 
 def launch(count: int, *arguments: object) -> subprocess.Popen[str]:
     """Python with these arguments, once or in several processes."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"] if count > 1 else []
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+        if count > 1
+        else []
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}"}
     words = [sys.executable, *launcher, *(str(word) for word in arguments)]
-    return subprocess.Popen(words, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        words, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
 
 
 def finished(process: subprocess.Popen[str]) -> str:
@@ -64,7 +70,8 @@ def test_gradients_of_two_equal_those_of_one_on_the_joined_batch(tmp_path: Path)
     assert sum(gradient.abs().sum() > 0 for gradient in one.values()) > 50
     for name, gradient in one.items():
         assert torch.equal(first[name], second[name])
-        # Of a tensor, not of its elements: those near 0 are rounding errors of sums in another order.
+        # Of a tensor, not of its elements: those near 0 are rounding errors of sums in another
+        # order.
         assert (first[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
 
@@ -84,25 +91,33 @@ def config(tmp_path: Path) -> Path:
 
 
 def train(config: Path, out: Path, *more: object, count: int = 2) -> subprocess.Popen[str]:
-    return launch(count, "-m", "pipelines.cli", "train", config, "--out", out, "--device", "cpu", *more)
+    return launch(
+        count, "-m", "pipelines.cli", "train", config, "--out", out, "--device", "cpu", *more
+    )
 
 
 def test_two_processes_write_one_run_and_resume_it(config: Path, tmp_path: Path) -> None:
     finished(train(config, tmp_path / "whole"))
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "stats.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "whole" / "stats.jsonl").read_text().splitlines()
+    ]
     assert [line["step"] for line in lines] == [2, 4, 6, 8], "one of the two writes"
     shutil.copytree(tmp_path / "whole", tmp_path / "parts")
     for path in (tmp_path / "parts" / "state").glob("step_0000008*"):
         path.unlink()  # as if it had been killed after step 4
     finished(train(config, tmp_path / "parts", "--resume"))
-    whole, parts = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts"))
+    whole, parts = (
+        load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")
+    )
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(config: Path, tmp_path: Path) -> None:
     process = train(config, tmp_path / "run", "--set", "train.batch_size=3")
     _, words = process.communicate(timeout=180)
-    assert process.returncode != 0 and "train.batch_size: 3 cannot be shared by 2 processes" in words
+    assert (
+        process.returncode != 0 and "train.batch_size: 3 cannot be shared by 2 processes" in words
+    )
 
 
 def test_both_stop_when_one_is_told_to(config: Path, tmp_path: Path) -> None:

@@ -53,10 +53,13 @@ def test_the_board_s_squares_alternate() -> None:
 
 
 def test_spirals_are_two_mirrored_arms() -> None:
-    """A point at angle t of its arm lies at radius t / 3, but for noise: 0.5 / 3 at most each way and 0.1 at random."""
+    """A point at angle t of its arm lies at radius t / 3, but for noise: 0.5 / 3 at most each way
+    and 0.1 at random.
+    """
     points = drawn("2spirals")
     radius = points.norm(dim=1)
-    turn = torch.atan2(points[:, 1], -points[:, 0])  # t modulo pi: the two arms are half a turn apart
+    # t modulo pi: the two arms are half a turn apart
+    turn = torch.atan2(points[:, 1], -points[:, 0])
     outer = radius > 1  # nearer in, noise turns a point too far
     nearest = ((3 * radius - turn) / math.pi).round() * math.pi + turn
     assert ((radius - nearest / 3).abs()[outer] < 0.45).double().mean() > 0.99
@@ -65,29 +68,40 @@ def test_spirals_are_two_mirrored_arms() -> None:
 
 
 def test_histograms_count_shares() -> None:
-    points = torch.tensor([[-1.0, -1.0], [0.999, 0.0], [0.0, 0.0], [0.001, 0.001], [1.0, 0.0], [0.0, -1.01]])
+    points = torch.tensor(
+        [[-1.0, -1.0], [0.999, 0.0], [0.0, 0.0], [0.001, 0.001], [1.0, 0.0], [0.0, -1.01]]
+    )
     shares = histogram(points, 1.0)
     assert shares.shape == (BINS, BINS)
-    assert {tuple(place): shares[tuple(place)].item() for place in shares.nonzero().tolist()} == pytest.approx(
-        {(0, 0): 1 / 6, (99, 50): 1 / 6, (50, 50): 2 / 6}
-    ), "what lies on or beyond the far border is in no bin"
+    assert {
+        tuple(place): shares[tuple(place)].item() for place in shares.nonzero().tolist()
+    } == pytest.approx({(0, 0): 1 / 6, (99, 50): 1 / 6, (50, 50): 2 / 6}), (
+        "what lies on or beyond the far border is in no bin"
+    )
 
 
 def test_divergences_are_the_plain_sums() -> None:
     draw = torch.Generator().manual_seed(0)
     p, q = (torch.rand(7, 5, generator=draw, dtype=torch.float64) for _ in range(2))
-    p[0], q[1] = 0, 0
-    p, q = p / p.sum(), q / q.sum()
+    p[0] = 0
+    q[1] = 0
+    p = p / p.sum()
+    q = q / q.sum()
     pairs = list(zip(p.flatten().tolist(), q.flatten().tolist(), strict=True))
     plain = sum(a * math.log(a / max(b, EMPTY)) for a, b in pairs if a > 0)
     assert kl_divergence(p, q) == pytest.approx(plain, rel=1e-12)
-    halves = [a * math.log(2 * a / (a + b)) / 2 for a, b in [*pairs, *((b, a) for a, b in pairs)] if a > 0]
+    halves = [
+        a * math.log(2 * a / (a + b)) / 2 for a, b in [*pairs, *((b, a) for a, b in pairs)] if a > 0
+    ]
     assert jsd(p, q) == pytest.approx(sum(halves), rel=1e-12)
     assert jsd(q, p) == pytest.approx(jsd(p, q), rel=1e-12)
 
 
 def test_divergences_at_their_ends() -> None:
-    p, q = torch.tensor([0.25, 0.75, 0, 0]).double(), torch.tensor([0, 0, 0.5, 0.5]).double()
+    p = torch.tensor([0.25, 0.75, 0, 0]).double()
+    q = torch.tensor([0, 0, 0.5, 0.5]).double()
     assert kl_divergence(p, p) == jsd(p, p) == 0
     assert jsd(p, q) == pytest.approx(math.log(2))
-    assert kl_divergence(p, q) == pytest.approx(0.25 * math.log(0.25 / EMPTY) + 0.75 * math.log(0.75 / EMPTY))
+    assert kl_divergence(p, q) == pytest.approx(
+        0.25 * math.log(0.25 / EMPTY) + 0.75 * math.log(0.75 / EMPTY)
+    )

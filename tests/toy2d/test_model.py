@@ -1,4 +1,6 @@
-"""The one-latent objective on points: gradients against the published order of passes, seeds, a run that improves."""
+"""The one-latent objective on points: gradients against the published order of passes, seeds, a
+run that improves.
+"""
 
 from __future__ import annotations
 
@@ -40,18 +42,26 @@ def encode(model: ToyVae, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def plain_losses(model: ToyVae, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-    """The equations, player by player, each with passes of its own and the other player's part cut off."""
-    b_rec, b_kl, b_neg = RINGS.beta_rec, RINGS.beta_kl, RINGS.beta_neg
+    """The equations, player by player, each with passes of its own and the other player's part cut
+    off.
+    """
+    b_rec = RINGS.beta_rec
+    b_kl = RINGS.beta_kl
+    b_neg = RINGS.beta_neg
     posterior, prior, *again = eps.split(B)
     mu, logvar = encode(model, x)
     z = mu + torch.exp(logvar / 2) * posterior
     rec = ((x - model.decoder(z)) ** 2).sum(1)
     energies = []
-    for fake, noise in zip((model.decoder(z).detach(), model.decoder(prior).detach()), again, strict=True):
+    for fake, noise in zip(
+        (model.decoder(z).detach(), model.decoder(prior).detach()), again, strict=True
+    ):
         mu_f, logvar_f = encode(model, fake)
         rec_f = ((fake - model.decoder(mu_f + torch.exp(logvar_f / 2) * noise)) ** 2).sum(1)
         energies.append(torch.exp(-2 * SCALE * (b_rec * rec_f + b_neg * kl(mu_f, logvar_f))).mean())
-    l_e = SCALE * (b_rec * rec.mean() + b_kl * kl(mu, logvar).mean()) + 0.25 * (energies[0] + energies[1])
+    l_e = SCALE * (b_rec * rec.mean() + b_kl * kl(mu, logvar).mean()) + 0.25 * (
+        energies[0] + energies[1]
+    )
 
     rec_d = ((x - model.decoder(z.detach())) ** 2).sum(1).mean()
     pulls = [kl(*encode(model, model.decoder(code))).mean() for code in (z.detach(), prior)]
@@ -61,10 +71,13 @@ def plain_losses(model: ToyVae, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]
 
 def test_gradients_are_those_of_the_equations(model: ToyVae) -> None:
     draw = torch.Generator().manual_seed(1)
-    x, eps = RINGS.draw(B, draw), torch.randn(4 * B, 2, generator=draw)
+    x = RINGS.draw(B, draw)
+    eps = torch.randn(4 * B, 2, generator=draw)
     introspective_step(model, RINGS, x, eps)
     got = {name: parameter.grad for name, parameter in model.named_parameters()}
-    for loss, player in zip(plain_losses(model, x, eps), (model.encoder, model.decoder), strict=True):
+    for loss, player in zip(
+        plain_losses(model, x, eps), (model.encoder, model.decoder), strict=True
+    ):
         prefix = "encoder" if player is model.encoder else "decoder"
         names, parameters = zip(*player.named_parameters(prefix), strict=True)
         for name, expected in zip(names, torch.autograd.grad(loss, parameters), strict=True):
@@ -73,7 +86,8 @@ def test_gradients_are_those_of_the_equations(model: ToyVae) -> None:
 
 def test_the_warm_up_is_the_plain_vae(model: ToyVae) -> None:
     draw = torch.Generator().manual_seed(1)
-    x, eps = RINGS.draw(B, draw), torch.randn(B, 2, generator=draw)
+    x = RINGS.draw(B, draw)
+    eps = torch.randn(B, 2, generator=draw)
     vae_step(model, RINGS, x, eps)
     mu, logvar = encode(model, x)
     rec = ((x - model.decoder(mu + torch.exp(logvar / 2) * eps)) ** 2).sum(1)
@@ -91,7 +105,8 @@ def test_learning_in_bfloat16_is_near_float32(model: ToyVae) -> None:
 
 def test_seeds_repeat_a_run() -> None:
     first, again, other = (
-        torch.nn.utils.parameters_to_vector(train_toy(RINGS, 20, seed, CPU).parameters()) for seed in (0, 0, 1)
+        torch.nn.utils.parameters_to_vector(train_toy(RINGS, 20, seed, CPU).parameters())
+        for seed in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
 
@@ -104,7 +119,8 @@ def test_training_leaves_the_global_generator_alone() -> None:
 
 def test_a_short_run_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy_report, "SAMPLES", 20_000)
-    toy, seen = TOYS["8gaussians"], list[tuple[int, int]]()
+    toy = TOYS["8gaussians"]
+    seen = list[tuple[int, int]]()
     untrained = match(train_toy(toy, 0, 0, CPU), toy, 5)
     trained = match(train_toy(toy, 150, 0, CPU, progress=lambda *at: seen.append(at)), toy, 5)
     assert seen == [(0, 150), (100, 150), (150, 150)]
@@ -126,7 +142,9 @@ def test_energy_and_samples_are_closed_forms(model: ToyVae) -> None:
     expected = kl(mu, logvar) + ((x - model.decoder(mu)) ** 2).sum(1)
     torch.testing.assert_close(model.energy(x), expected.detach(), rtol=1e-4, atol=1e-5)
     z = torch.randn(10, 2, generator=torch.Generator().manual_seed(3))
-    torch.testing.assert_close(model.sample(10, torch.Generator().manual_seed(3)), model.decoder(z).detach())
+    torch.testing.assert_close(
+        model.sample(10, torch.Generator().manual_seed(3)), model.decoder(z).detach()
+    )
 
 
 def test_the_square_goes_row_by_row_from_below() -> None:
@@ -138,7 +156,9 @@ def test_the_square_goes_row_by_row_from_below() -> None:
     assert points[-1].tolist() == [4 - step / 2, 4 - step / 2]
 
 
-def test_files_are_whole_or_refused(model: ToyVae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_whole_or_refused(
+    model: ToyVae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(toy_report, "SAMPLES", 5000)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="cannot be written .*; name another folder"):
@@ -147,14 +167,28 @@ def test_files_are_whole_or_refused(model: ToyVae, tmp_path: Path, monkeypatch: 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy_report, "SAMPLES", 5000)
-    words = ["toy2d", "rings", str(tmp_path / "out"), "--steps", "20", "--device", "cpu", "--seed", "3", "--json"]
+    words = [
+        "toy2d",
+        "rings",
+        str(tmp_path / "out"),
+        "--steps",
+        "20",
+        "--device",
+        "cpu",
+        "--seed",
+        "3",
+        "--json",
+    ]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.stderr
-    told, kept = json.loads(done.stdout), json.loads((tmp_path / "out" / "metrics.json").read_text())
+    told = json.loads(done.stdout)
+    kept = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert {**kept, "out": str(tmp_path / "out")} == {**told, "samples": 5000}
     assert (kept["toy"], kept["seed"], kept["steps"]) == ("rings", 3, 20)
     assert list(kept["matches"]) == ["Soft-IntroVAE", "VAE", "data"]
-    assert all(set(values) == set(Match.__dataclass_fields__) for values in kept["matches"].values())
+    assert all(
+        set(values) == set(Match.__dataclass_fields__) for values in kept["matches"].values()
+    )
     with Image.open(tmp_path / "out" / "toy2d.png") as image:
         assert image.format == "PNG" and image.width == 720
     assert "training the VAE: 20 of 20" in done.stderr
@@ -162,10 +196,18 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wrong_use_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    wrong = [(["moons", str(tmp_path)], "rings"), (["rings", str(tmp_path / "file")], "is a file; name a folder")]
-    for words, message in [*wrong, (["rings", str(tmp_path), "--device", "abacus"], "--device abacus: not available")]:
+    wrong = [
+        (["moons", str(tmp_path)], "rings"),
+        (["rings", str(tmp_path / "file")], "is a file; name a folder"),
+    ]
+    for words, message in [
+        *wrong,
+        (["rings", str(tmp_path), "--device", "abacus"], "--device abacus: not available"),
+    ]:
         done = CliRunner().invoke(app, ["toy2d", *words])
-        assert done.exit_code == 2 and message in done.stderr and len(done.stderr.splitlines()) <= 2, done.stderr
+        assert (
+            done.exit_code == 2 and message in done.stderr and len(done.stderr.splitlines()) <= 2
+        ), done.stderr
 
 
 def test_training_leaves_the_random_state_of_all_devices_alone(

@@ -1,4 +1,6 @@
-"""torch.compile behind its switch: the same step (slow, compilers are), and a word where it cannot be had."""
+"""torch.compile behind its switch: the same step (slow, compilers are), and a word where it cannot
+be had.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def no_compiler(passes: Any, **options: Any) -> Any:
     return fail
 
 
-def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_training_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "compile", no_compiler)
     said: list[str] = []
     config = settings(train={"compile": True})
@@ -30,7 +34,9 @@ def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeyp
     assert "train.compile: not possible here (no compiler); training goes on without" in said
     run(settings(), tmp_path / "plain")
     plain = weights(tmp_path / "plain")
-    assert all(torch.equal(value, plain[name]) for name, value in weights(tmp_path / "compiled").items())
+    assert all(
+        torch.equal(value, plain[name]) for name, value in weights(tmp_path / "compiled").items()
+    )
 
 
 @pytest.mark.slow
@@ -39,12 +45,15 @@ def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeyp
 def test_compiled_gradients_are_those_of_the_plain_step(beta_neg: float | None) -> None:
     config = settings(model={"style_dropout": 0.0})  # compiled dropout draws other numbers
     learners = [TrainStep(config, Processes(choose_device("cpu"))) for _ in range(2)]
-    x, said = torch.randint(0, 256, (4, 1, 16, 16), dtype=torch.uint8), list[str]()
+    x = torch.randint(0, 256, (4, 1, 16, 16), dtype=torch.uint8)
+    said = list[str]()
     learners[1].compile(x, said.append)
     assert not said and learners[1].compiled
     for train_step in learners:
         train_step.gradients(x, 3, beta_neg)
     names = [name for name, _ in learners[0].model.named_parameters()]
     assert names == [name for name, _ in learners[1].model.named_parameters()]
-    for name, plain, compiled in zip(names, *(train_step.model.parameters() for train_step in learners), strict=True):
+    for name, plain, compiled in zip(
+        names, *(train_step.model.parameters() for train_step in learners), strict=True
+    ):
         torch.testing.assert_close(compiled.grad, plain.grad, rtol=1e-3, atol=1e-5, msg=name)

@@ -1,4 +1,6 @@
-"""One domain is a plain image Soft-IntroVAE, three are translated in all six directions: trained, at toy size."""
+"""One domain is a plain image Soft-IntroVAE, three are translated in all six directions: trained,
+at toy size.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,19 @@ def train(root: Path, domains: dict[str, UInt8], steps: int, **sections: object)
     data = {"domains": {name: str(write(root / name, images)) for name, images in domains.items()}}
     config = {
         "data": {**data, "size": SIZE, "channels": 1},
-        "train": {"steps": steps, "batch_size": 8, "learning_rate": 2e-3, "ema_decay": 0.98, "precision": "32"},
+        "train": {
+            "steps": steps,
+            "batch_size": 8,
+            "learning_rate": 2e-3,
+            "ema_decay": 0.98,
+            "precision": "32",
+        },
         **sections,
     }
     (root / "config.yaml").write_text(json.dumps(config))
-    ran = runner.invoke(app, ["train", str(root / "config.yaml"), "--out", str(root / "run"), "--device", "cpu"])
+    ran = runner.invoke(
+        app, ["train", str(root / "config.yaml"), "--out", str(root / "run"), "--device", "cpu"]
+    )
     assert ran.exit_code == 0, ran.output
     return root / "run"
 
@@ -74,12 +84,18 @@ def test_one_domain_is_reconstructed_and_sampled(alone: Path) -> None:
     with torch.inference_mode():
         error = (file.model.reconstruct(x, 0) - x).abs().mean()
         assert error < 0.6 * (x.mean(0) - x).abs().mean(), "far nearer than the best single picture"
-        drawn = np.stack(list(sample(Predictor.load(alone / "model.safetensors", "cpu"), "bars", 64)))
+        drawn = np.stack(
+            list(sample(Predictor.load(alone / "model.safetensors", "cpu"), "bars", 64))
+        )
         assert drawn.shape == (64, SIZE, SIZE, 1)
         features = RandomFeatures(1)
         real, made, noise = (
             features(to_batch(y, torch.device("cpu")))
-            for y in (images, drawn, np.random.default_rng(0).integers(0, 256, drawn.shape, np.uint8))
+            for y in (
+                images,
+                drawn,
+                np.random.default_rng(0).integers(0, 256, drawn.shape, np.uint8),
+            )
         )
         scale = real.std()
         distances = [kernel_distance(f / scale, real / scale) for f in (made, noise)]
@@ -88,23 +104,43 @@ def test_one_domain_is_reconstructed_and_sampled(alone: Path) -> None:
 
 
 def test_one_domain_has_the_objective_of_the_paper() -> None:
-    """Equations 3 to 6, from the terms of a step: the divergence of real images is no business of the decoder's."""
-    config = from_dict({"data": {"domains": {"A": "a"}, "size": SIZE, "channels": 1}, "model": {"width": 8}})
+    """Equations 3 to 6, from the terms of a step: the divergence of real images is no business of
+    the decoder's.
+    """
+    config = from_dict(
+        {"data": {"domains": {"A": "a"}, "size": SIZE, "channels": 1}, "model": {"width": 8}}
+    )
     torch.manual_seed(0)
-    model, x, y = Model(config), torch.rand(4, 1, SIZE, SIZE) * 2 - 1, torch.zeros(4, dtype=torch.int64)
-    w, n = config.objective, x[0].numel()
-    losses = Objective(w, augmentations(config.augment)).introspective(model, x, y, y, beta_neg=32.0)
+    model = Model(config)
+    x = torch.rand(4, 1, SIZE, SIZE) * 2 - 1
+    y = torch.zeros(4, dtype=torch.int64)
+    w = config.objective
+    n = x[0].numel()
+    losses = Objective(w, augmentations(config.augment)).introspective(
+        model, x, y, y, beta_neg=32.0
+    )
     terms = losses.terms
-    fake_rec, fake_kl = (torch.stack([terms[f"{k}_reconstruction"], terms[f"{k}_prior"]]) for k in ("rec", "kl_s"))
+    fake_rec, fake_kl = (
+        torch.stack([terms[f"{k}_reconstruction"], terms[f"{k}_prior"]]) for k in ("rec", "kl_s")
+    )
     encoder = one_latent_encoder_loss(
-        terms["rec"], terms["kl_s"], fake_rec, fake_kl, beta_rec=1.0, beta_kl=1.0, beta_neg=32.0, scale=1 / n
+        terms["rec"],
+        terms["kl_s"],
+        fake_rec,
+        fake_kl,
+        beta_rec=1.0,
+        beta_kl=1.0,
+        beta_neg=32.0,
+        scale=1 / n,
     )
     decoder = one_latent_decoder_loss(
         terms["rec"], fake_rec, fake_kl, beta_rec=1.0, beta_kl=1.0, gamma_r=0.0, scale=1 / n
     )
     assert losses.encoder is not None and losses.decoder is not None
     torch.testing.assert_close(losses.shared + losses.encoder, encoder.mean())
-    torch.testing.assert_close(losses.shared + losses.decoder, decoder.mean() + terms["kl_s"].mean() / n)
+    torch.testing.assert_close(
+        losses.shared + losses.decoder, decoder.mean() + terms["kl_s"].mean() / n
+    )
 
 
 def test_what_one_domain_leaves_behind(alone: Path) -> None:
@@ -117,27 +153,42 @@ def test_what_one_domain_leaves_behind(alone: Path) -> None:
     assert {"rec", "kl_s", "kl_s_prior", "kl_s_reconstruction", "rec_prior"} <= lines[-1].keys()
     assert not {"cyc", "kl_s_translation", "kl_s_wrong"} & lines[-1].keys()
     assert all(line["kl_c"] == 0 for line in lines), "there is no content"
-    scored = runner.invoke(app, ["score", str(alone / "model.safetensors"), str(alone.parent / "bars"), "--json"])
+    scored = runner.invoke(
+        app, ["score", str(alone / "model.safetensors"), str(alone.parent / "bars"), "--json"]
+    )
     assert scored.exit_code in (0, 2), scored.output
 
 
 def test_what_one_domain_cannot_do(alone: Path, tmp_path: Path) -> None:
     model = alone / "model.safetensors"
-    with pytest.raises(ValueError, match="the model knows bars alone: there is nothing to translate"):
+    with pytest.raises(
+        ValueError, match="the model knows bars alone: there is nothing to translate"
+    ):
         Translator.load(model, "cpu").translate(torch.zeros(1, 1, SIZE, SIZE), to="bars")
-    with pytest.raises(ValueError, match="--scale native: a model of one domain has one latent and one size"):
+    with pytest.raises(
+        ValueError, match="--scale native: a model of one domain has one latent and one size"
+    ):
         Predictor.load(model, "cpu", scale="native")
     with pytest.raises(ValueError, match="--content: a model of one domain has no content"):
         sample(Predictor.load(model, "cpu"), "bars", 1, content=alone.parent / "bars")
     refused = runner.invoke(app, ["evaluate", str(model), str(tmp_path)])
-    assert refused.exit_code == 2 and "knows one domain, bars; sample from it, then compare" in refused.output
+    assert (
+        refused.exit_code == 2
+        and "knows one domain, bars; sample from it, then compare" in refused.output
+    )
     with pytest.raises(ConfigError, match="content_channels: 0 leaves nothing to translate"):
         from_dict({"model": {"content_channels": 0}})
 
 
 def test_what_lies_between_two_images_of_one_domain(alone: Path, tmp_path: Path) -> None:
     pictures = [str(alone.parent / "bars" / name) for name in ("00.png", "20.png")]
-    ends = [str(alone / "model.safetensors"), *pictures, str(tmp_path / "between.png"), "--domain", "bars"]
+    ends = [
+        str(alone / "model.safetensors"),
+        *pictures,
+        str(tmp_path / "between.png"),
+        "--domain",
+        "bars",
+    ]
     ran = runner.invoke(app, ["interpolate", *ends, "--steps", "5", "--json"])
     assert ran.exit_code == 0, ran.output
     assert json.loads(ran.stdout)["rows"] == ["latent"]
@@ -158,14 +209,17 @@ def test_init_writes_a_config_for_one_folder_and_for_three(tmp_path: Path) -> No
 
 def test_an_image_of_any_shape_passes_through_one_latent(alone: Path) -> None:
     image = np.tile(bars(3)[5], (1, 4, 1))
-    (again,) = Translator.load(alone / "model.safetensors", "cpu").translate([image], to="bars", style="own")
+    (again,) = Translator.load(alone / "model.safetensors", "cpu").translate(
+        [image], to="bars", style="own"
+    )
     assert again.shape == image.shape
 
 
 def test_three_domains_are_translated_in_six_directions(tmp_path: Path) -> None:
     domains = {"thin": bars(2), "thick": bars(5), "gray": 128 + bars(2) // 2}
     run = train(tmp_path, domains, 220, model={"width": 16, "style_dim": 4, "condition": 16})
-    translator, features = Translator.load(run / "model.safetensors", "cpu"), RandomFeatures(1)
+    translator = Translator.load(run / "model.safetensors", "cpu")
+    features = RandomFeatures(1)
 
     def far(a: UInt8, b: UInt8) -> float:
         x, y = (features(to_batch(images, torch.device("cpu"))) for images in (a, b))
@@ -174,5 +228,7 @@ def test_three_domains_are_translated_in_six_directions(tmp_path: Path) -> None:
     for a, b in permutations(domains, 2):
         made = np.stack(translator.translate(list(domains[a]), to=b, source=a))
         assert far(made, domains[b]) < 0.5 * far(domains[a], domains[b]), (a, b)
-    direction_scores = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])["direction_scores"]
+    direction_scores = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])[
+        "direction_scores"
+    ]
     assert {(way["source"], way["to"]) for way in direction_scores} == set(permutations(domains, 2))

@@ -1,4 +1,6 @@
-"""Training that is killed at any moment and resumed ends with the weights of an undisturbed run (minutes: slow)."""
+"""Training that is killed at any moment and resumed ends with the weights of an undisturbed run
+(minutes: slow).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(config: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "pipelines.cli", "train", str(config), "--out", str(out), "--device", "cpu", *more]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        "train",
+        str(config),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+        *more,
+    ]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
@@ -34,14 +47,24 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     sections = {
         "data": {"root": str(tmp_path), "size": 16, "channels": 1, "flip": 0.5, "held_out": 0.4},
         "model": {"width": 8, "style_dim": 4, "condition": 8},
-        "train": {"steps": 900, "batch_size": 2, "log_every": 7, "checkpoint_every": 10, "score_every": 30},
+        "train": {
+            "steps": 900,
+            "batch_size": 2,
+            "log_every": 7,
+            "checkpoint_every": 10,
+            "score_every": 30,
+        },
     }
-    config, whole, parts = tmp_path / "c.yaml", tmp_path / "whole", tmp_path / "parts"
+    config = tmp_path / "c.yaml"
+    whole = tmp_path / "whole"
+    parts = tmp_path / "parts"
     config.write_text(yaml.safe_dump(sections))
     assert start(config, whole).wait() == 0
     kills = 0
     while kills < 20:
-        process = start(config, parts, *(["--resume"] if list((parts / "state").glob("step_*")) else []))
+        process = start(
+            config, parts, *(["--resume"] if list((parts / "state").glob("step_*")) else [])
+        )
         states = sorted((parts / "state").glob("step_*"))
         while process.poll() is None and sorted((parts / "state").glob("step_*")) == states:
             time.sleep(0.01)
@@ -52,6 +75,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
         kills += 1
     assert start(config, parts, "--resume").wait() == 0
     for file in ("model.safetensors", "last.safetensors"):
-        one, other = load_tensors(whole / file)[0], load_tensors(parts / file)[0]
+        one = load_tensors(whole / file)[0]
+        other = load_tensors(parts / file)[0]
         assert all(torch.equal(one[name], other[name]) for name in one)
     assert not list(parts.rglob("*.part"))

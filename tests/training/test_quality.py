@@ -15,20 +15,32 @@ from translate.training.trainer import Trainer
 
 
 @pytest.mark.slow
-def test_unseen_characters_come_closer_to_the_other_typeface(tmp_path: Path, lpips_weights: Path) -> None:
-    """Two to three minutes on two cores: LPIPS at least 20 % below the input's own from A to B, and below it back."""
+def test_unseen_characters_come_closer_to_the_other_typeface(
+    tmp_path: Path, lpips_weights: Path
+) -> None:
+    """Two to three minutes on two cores: LPIPS at least 20 % below the input's own from A to B,
+    and below it back.
+    """
     write_glyphs(tmp_path / "data")
     folders = {name: tmp_path / "data" / f"train{name}" for name in "AB"}
-    config = from_dict({**suggest_config(folders), "train": {"steps": 1500, "checkpoint_every": 1500}})
+    config = from_dict(
+        {**suggest_config(folders), "train": {"steps": 1500, "checkpoint_every": 1500}}
+    )
     Trainer(config, load_domains(config.data), tmp_path / "run", "cpu", say=lambda text: None).run()
     evaluation = evaluate(
-        tmp_path / "run" / "model.safetensors", tmp_path / "data", weights=lpips_weights, device="cpu"
+        tmp_path / "run" / "model.safetensors",
+        tmp_path / "data",
+        weights=lpips_weights,
+        device="cpu",
     )
     for result, factor in zip(evaluation.directions, (0.8, 1.0), strict=True):
         for name in ("lpips_paired", "l1", "ssim", "kid_alex"):
             figure = result.metrics[name]
             assert figure.identity is not None
             if figure.better == "lower":
-                assert figure.value < (factor if name == "lpips_paired" else 1.0) * figure.identity.value, name
+                assert (
+                    figure.value
+                    < (factor if name == "lpips_paired" else 1.0) * figure.identity.value
+                ), name
             else:
                 assert figure.value > figure.identity.value, name

@@ -18,11 +18,14 @@ from translate.training.trainer import Diverged, Trainer
 
 
 def diverging(out: Path, times: int, **train: object) -> tuple[Trainer, list[str]]:
-    """A trainer whose gradients are not finite at its sixth step, the first `times` times that it comes there."""
+    """A trainer whose gradients are not finite at its sixth step, the first `times` times that it
+    comes there.
+    """
     said: list[str] = []
     config = settings(train=train)
     trainer = Trainer(config, bars(config), out, "cpu", say=said.append)
-    plain, visits = trainer.train_step._losses, 0
+    plain = trainer.train_step._losses
+    visits = 0
 
     def losses(x: torch.Tensor, beta_neg: float | None) -> Losses:
         nonlocal visits
@@ -40,21 +43,29 @@ def test_a_diverged_run_goes_back_with_half_the_learning_rate(tmp_path: Path, ti
     trainer, said = diverging(tmp_path, times)
     assert trainer.run()["rollbacks"] == times
     back = [text for text in said if "not finite" in text]
-    assert len(back) == times and all("step 6: " in text and "back to step 4 " in text for text in back)
+    assert len(back) == times and all(
+        "step 6: " in text and "back to step 4 " in text for text in back
+    )
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 8]
     plain = run(settings(), tmp_path / "plain")
     usual = [
-        json.loads(line)["learning_rate"] for line in (tmp_path / "plain" / "stats.jsonl").read_text().splitlines()
+        json.loads(line)["learning_rate"]
+        for line in (tmp_path / "plain" / "stats.jsonl").read_text().splitlines()
     ]
-    assert [line["learning_rate"] for line in lines] == [*usual[:2], *(rate / 2**times for rate in usual[2:])]
+    assert [line["learning_rate"] for line in lines] == [
+        *usual[:2],
+        *(rate / 2**times for rate in usual[2:]),
+    ]
     assert trainer.state.step == plain.state.step == 8
 
 
 def test_a_run_that_keeps_diverging_ends_with_the_remedy_and_a_good_state(tmp_path: Path) -> None:
     trainer, _ = diverging(tmp_path, 4)
-    with pytest.raises(Diverged, match=r"step 6: .* 3 times half the learning rate; lower train.learning_rate"):
+    with pytest.raises(
+        Diverged, match=r"step 6: .* 3 times half the learning rate; lower train.learning_rate"
+    ):
         trainer.run()
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
     assert run(settings(), tmp_path, resume=True).state.step == 8
@@ -85,10 +96,14 @@ def test_logs_that_were_cut_off_are_mended(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
 
 
-def test_a_full_disk_ends_with_the_remedy_and_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_with_the_remedy_and_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(settings(), tmp_path / "whole")
     with monkeypatch.context() as patch:
-        trainer = Trainer(settings(), bars(settings()), tmp_path / "parts", "cpu", say=lambda text: None)
+        trainer = Trainer(
+            settings(), bars(settings()), tmp_path / "parts", "cpu", say=lambda text: None
+        )
         write = Path.write_bytes
 
         def full(path: Path, data: bytes) -> int:
@@ -98,9 +113,12 @@ def test_a_full_disk_ends_with_the_remedy_and_can_be_resumed(tmp_path: Path, mon
             return write(path, data)
 
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(DiskFull, match="parts: no space left on device; make room, then --resume"):
+        with pytest.raises(
+            DiskFull, match="parts: no space left on device; make room, then --resume"
+        ):
             trainer.run()
     assert not list(tmp_path.rglob("*.part"))
     run(settings(), tmp_path / "parts", resume=True)
-    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    whole = weights(tmp_path / "whole")
+    parts = weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

@@ -1,4 +1,6 @@
-"""Resuming: the newest whole state, of the same config and data or with --force; nothing is half restored."""
+"""Resuming: the newest whole state, of the same config and data or with --force; nothing is half
+restored.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from translate.training.trainer import Diverged, Interrupted, Trainer
 GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 
 
-def resumed(config: Config, out: Path, force: bool = False, domains: list[Domain] | None = None) -> list[str]:
+def resumed(
+    config: Config, out: Path, force: bool = False, domains: list[Domain] | None = None
+) -> list[str]:
     """Resume a run; returns what it says."""
     said: list[str] = []
     Trainer(config, domains or bars(config), out, "cpu", say=said.append).run(True, force)
@@ -64,7 +68,8 @@ def test_terms_that_begin_within_an_interval_are_means_of_their_steps(tmp_path: 
 
 
 def test_states_are_sorted_by_number(tmp_path: Path) -> None:
-    model, average = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    model = torch.nn.Linear(2, 2)
+    average = torch.nn.Linear(2, 2)
     for step in (9_999_998, 9_999_999, 10_000_000):
         save_state(tmp_path, model, average, [], {"step": step})
     (tmp_path / "step_copy.safetensors").write_bytes(b"somebody's")
@@ -73,7 +78,9 @@ def test_states_are_sorted_by_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("added", "removed"), [("momentum", None), (None, "kl_s")])
-def test_a_state_of_another_version_is_told(finished: Path, added: str | None, removed: str | None) -> None:
+def test_a_state_of_another_version_is_told(
+    finished: Path, added: str | None, removed: str | None
+) -> None:
     path = list_states(finished / "state")[-1]
     clock = json.loads(load_tensors(path)[1]["clock"])
     if added:
@@ -144,7 +151,9 @@ def test_without_a_whole_state_to_go_back_to_a_run_diverges(tmp_path: Path) -> N
         ("augment", "energy_cutout", 0.0, 0.5),
     ],
 )
-def test_another_config_is_named(finished: Path, section: str, key: str, value: object, before: object) -> None:
+def test_another_config_is_named(
+    finished: Path, section: str, key: str, value: object, before: object
+) -> None:
     changed = settings(**{section: {key: value}})
     with pytest.raises(ValueError, match=r"--force") as caught:
         resumed(changed, finished)
@@ -157,12 +166,16 @@ def test_force_goes_on_with_the_changed_settings(finished: Path) -> None:
     assert any("objective.beta_kl_s: 3.0 in the state, 5.0" in line for line in said)
     assert load_model(finished / "last.safetensors").config.objective.beta_kl_s == 5
     assert load_model(finished / "last.safetensors").summary["step"] == 10
-    assert not any("beta_kl_s" in line for line in resumed(changed, finished)), "it is the run's now"
+    assert not any("beta_kl_s" in line for line in resumed(changed, finished)), (
+        "it is the run's now"
+    )
 
 
 def test_other_pictures_and_other_numbers_of_them_are_named(finished: Path) -> None:
     a, b = bars(settings())
-    with pytest.raises(ValueError, match=r"data of B: 12 images, .* in the state, 11 images, .* now"):
+    with pytest.raises(
+        ValueError, match=r"data of B: 12 images, .* in the state, 11 images, .* now"
+    ):
         resumed(settings(), finished, domains=[a, replace(b, images=b.images[1:])])
     inverted = [255 - image for image in b.images]
     with pytest.raises(ValueError, match="data of B: ") as caught:

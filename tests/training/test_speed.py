@@ -1,4 +1,5 @@
-"""What a step costs beside the plain transcription of the objective: slow, and only worth something on a quiet machine.
+"""What a step costs beside the plain transcription of the objective: slow, and only worth
+something on a quiet machine.
 
 The figures: python -m pytest -m slow -s tests/test_speed.py
 """
@@ -20,12 +21,16 @@ from translate.runtime.device import choose_precision
 from translate.runtime.distributed import Processes
 from translate.training.step import TrainStep
 
-BATCH, BETA_NEG, ROUNDS = 16, 64.0, 9
+BATCH = 16
+BETA_NEG = 64.0
+ROUNDS = 9
 
 
 @pytest.mark.slow
 def test_a_step_costs_a_part_of_the_plain_transcription(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both updates of the players, optimizers included, on one thread, rounds interleaved; medians."""
+    """Both updates of the players, optimizers included, on one thread, rounds interleaved;
+    medians.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -51,7 +56,9 @@ def test_a_step_costs_a_part_of_the_plain_transcription(capsys: pytest.CaptureFi
 
 def step(precision: str) -> Callable[[], None]:
     """As the trainer does it."""
-    train_step = TrainStep(from_dict({"train": {"precision": precision}}), Processes(torch.device("cpu")))
+    train_step = TrainStep(
+        from_dict({"train": {"precision": precision}}), Processes(torch.device("cpu"))
+    )
     x = torch.randint(0, 256, (2 * BATCH, 3, 32, 32), dtype=torch.uint8)
 
     def run() -> None:
@@ -62,10 +69,13 @@ def step(precision: str) -> Callable[[], None]:
 
 
 def plain_step() -> Callable[[], None]:
-    """L_E and L_D each computed from the start and differentiated for their player, as the equations stand."""
+    """L_E and L_D each computed from the start and differentiated for their player, as the
+    equations stand.
+    """
     torch.manual_seed(0)
     config = from_dict({})
-    model, y = Model(config), torch.arange(2).repeat_interleave(BATCH)
+    model = Model(config)
+    y = torch.arange(2).repeat_interleave(BATCH)
     x = torch.rand(2 * BATCH, 3, 32, 32) * 2 - 1
     plain = Plain(config.objective, augmentations(config.augment), model, BETA_NEG)
     optimizers = [torch.optim.Adam(p.parameters(), 1e-3, (0.5, 0.99)) for p in model.children()]

@@ -14,7 +14,8 @@ def test_the_learning_rate_rises_at_the_start_and_when_the_game_begins() -> None
     clock = TrainState(train)
     for clock.step in range(4000):
         if clock.beta_neg is None and not clock.warming_up:
-            clock.beta_neg, clock.introspective_start = 64.0, clock.step
+            clock.beta_neg = 64.0
+            clock.introspective_start = clock.step
         rates.append(clock.learning_rate)
     ramp = [1e-3 * (i + 1) / LEARNING_RATE_RAMP for i in range(LEARNING_RATE_RAMP)]
     assert rates[:100] == pytest.approx(ramp) and rates[1000:1100] == pytest.approx(ramp)

@@ -28,15 +28,26 @@ from translate.training.trainer import Interrupted, Trainer, TrainProgress
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
     config = settings(
-        train={"steps": 120, "batch_size": 4, "log_every": 20, "learning_rate": 2e-3, "checkpoint_every": 200}
+        train={
+            "steps": 120,
+            "batch_size": 4,
+            "log_every": 20,
+            "learning_rate": 2e-3,
+            "checkpoint_every": 200,
+        }
     )
     run(config, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(20, 121, 20))
     assert lines[-1]["rec"] < 0.5 * lines[0]["rec"]
-    assert {"cyc", "kl_s_translation", "kl_s_wrong", "beta_neg", "learning_rate", "images_per_second"} <= lines[
-        -1
-    ].keys()
+    assert {
+        "cyc",
+        "kl_s_translation",
+        "kl_s_wrong",
+        "beta_neg",
+        "learning_rate",
+        "images_per_second",
+    } <= lines[-1].keys()
     assert "kl_s_translation" not in lines[0], "the warm-up decodes no fakes"
     file = load_model(tmp_path / "model.safetensors")
     assert file.summary["step"] == 120
@@ -49,7 +60,8 @@ def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     config = settings(augment={"content_affine": 0.5, "energy_shift": 0.1}, data={"flip": 0.5})
     run(config, tmp_path / "whole")
     trainer = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
-    plain, count = trainer.step, 0
+    plain = trainer.step
+    count = 0
 
     def dies_at_the_sixth(x: torch.Tensor) -> dict[str, torch.Tensor]:
         nonlocal count
@@ -62,9 +74,13 @@ def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     with pytest.raises(MemoryError):
         trainer.run()
     run(config, tmp_path / "parts", resume=True)
-    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    whole = weights(tmp_path / "whole")
+    parts = weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "stats.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "parts" / "stats.jsonl").read_text().splitlines()
+    ]
     assert steps == [2, 4, 6, 8]
 
 
@@ -87,7 +103,9 @@ def test_a_process_goes_on_until_all_agree_to_stop(tmp_path: Path) -> None:
 def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_path: Path) -> None:
     config = settings(train={"steps": 12, "score_every": 3, "checkpoint_every": 4})
     whole = run(config, tmp_path / "whole")
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "scores.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "whole" / "scores.jsonl").read_text().splitlines()
+    ]
     assert [line["step"] for line in lines] == [3, 6, 9, 12]
     values = [float(line["value"]) for line in lines]
     as_good = [line for i, line in enumerate(lines) if values[i] <= 1.3 * min(values[: i + 1])]
@@ -118,7 +136,9 @@ def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_pa
     second = run(config, tmp_path / "parts", resume=True)
     assert (second.state.best_step, second.state.best_value) == (best["step"], best["value"])
     for name in ("whole", "parts"):
-        assert (tmp_path / name / "scores.jsonl").read_text() == (tmp_path / "whole" / "scores.jsonl").read_text()
+        assert (tmp_path / name / "scores.jsonl").read_text() == (
+            tmp_path / "whole" / "scores.jsonl"
+        ).read_text()
     kept = [load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")]
     assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
 
@@ -130,7 +150,8 @@ def test_what_goes_wrong_is_said_once_and_stays_in_the_model_file(tmp_path: Path
     warnings = [text for text in said if "warning" in text]
     kept = load_model(tmp_path / "model.safetensors").summary["warnings"]
     assert kept, "eight steps cannot translate"
-    # Said when it first went wrong, with the numbers of that step; kept with those of the last score.
+    # Said when it first went wrong, with the numbers of that step; kept with those of the last
+    # score.
     numbers = re.compile(r"-?[\d.]+")
     said_kinds = [numbers.sub("#", text.split("warning: ")[1]) for text in warnings]
     assert {numbers.sub("#", text) for text in kept} <= set(said_kinds)
@@ -144,12 +165,18 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="--resume continues"):
         trainer.run()
     assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.state.step > 0
-    assert [path.name for path in sorted((tmp_path / "state").iterdir())][0] == "step_0000000.safetensors"
+    assert [path.name for path in sorted((tmp_path / "state").iterdir())][
+        0
+    ] == "step_0000000.safetensors"
 
 
-def test_minutes_end_a_run_and_its_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minutes_end_a_run_and_its_schedules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seconds = itertools.count()
-    monkeypatch.setattr("translate.training.trainer.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    monkeypatch.setattr(
+        "translate.training.trainer.time", SimpleNamespace(perf_counter=lambda: next(seconds))
+    )
     trainer = run(settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5}), tmp_path)
     assert trainer.state.step == trainer.state.seconds == 12
     assert trainer.state.progress == 1
@@ -167,7 +194,9 @@ def test_three_domains_train_as_two_do(tmp_path: Path) -> None:
 
 def test_domains_of_very_different_sizes(tmp_path: Path) -> None:
     a, b = bars(settings())
-    trainer = Trainer(settings(), [a, Domain("B", b.images[:2], {})], tmp_path, "cpu", say=lambda text: None)
+    trainer = Trainer(
+        settings(), [a, Domain("B", b.images[:2], {})], tmp_path, "cpu", say=lambda text: None
+    )
     assert trainer.run()["step"] == 8
     assert read_image(tmp_path / "samples" / "step_0000008.png").pixels.shape[0] < 3 * 100
 
@@ -218,14 +247,20 @@ def test_tensorboard_sees_each_step_once_also_after_a_kill(tmp_path: Path) -> No
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("stats/kl_s")] == [2, 4, 6, 8]
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
-    assert [event.value for event in events.Scalars("stats/kl_s")] == pytest.approx([line["kl_s"] for line in lines])
+    assert [event.value for event in events.Scalars("stats/kl_s")] == pytest.approx(
+        [line["kl_s"] for line in lines]
+    )
     assert [event.step for event in events.Scalars("scores/value")] == [4, 8]
     assert [event.step for event in events.Images("samples")] == [4, 8]
 
 
-def test_tensorboard_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_that_is_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ValueError, match=r"train.tensorboard: .*pip install 'introshift\[tensorboard\]'"):
+    with pytest.raises(
+        ValueError, match=r"train.tensorboard: .*pip install 'introshift\[tensorboard\]'"
+    ):
         run(settings(train={"tensorboard": True}), tmp_path)
 
 

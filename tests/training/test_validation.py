@@ -25,12 +25,15 @@ from translate.training.validation import (
     value,
 )
 
-N, SIZE = 40, 16
+N = 40
+SIZE = 16
 Translate = Callable[[Tensor, Tensor], Tensor]
 
 
 def textures(seed: int, n: int = N) -> Tensor:
-    """Domain A: vertical stripes of any phase and contrast, uint8 (n, 1, S, S); turned by 90 degrees they are B's."""
+    """Domain A: vertical stripes of any phase and contrast, uint8 (n, 1, S, S); turned by 90
+    degrees they are B's.
+    """
     draw = torch.Generator().manual_seed(seed)
     phase, height = torch.rand(2, n, 1, 1, generator=draw)
     wave = torch.sin(torch.arange(SIZE) * 0.9 + 6.28 * phase) * (0.4 + 0.6 * height)
@@ -42,14 +45,17 @@ def turn(x: Tensor) -> Tensor:
 
 
 class Stub(nn.Module):
-    """Answers as a model does: `translation` of an image and a style, and KL_s = `kl(x, y)` nats for every image."""
+    """Answers as a model does: `translation` of an image and a style, and KL_s = `kl(x, y)` nats
+    for every image.
+    """
 
     style_dim = 2
 
     def __init__(self, translation: Translate, kl: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
-        self.translation, self.kl = translation, kl
+        self.translation = translation
+        self.kl = kl
         self.encoder = self
 
     def translate(self, x: Tensor, source: int, to: int, z_s: Tensor | None = None) -> Tensor:
@@ -63,8 +69,11 @@ def no_kl(x: Tensor, y: Tensor) -> Tensor:
     return torch.zeros(len(x))
 
 
-def scores(translation: Translate, kl: Callable[[Tensor, Tensor], Tensor] = no_kl) -> list[DirectionScore]:
-    held_out, trained = [textures(1), turn(textures(2))], [textures(3, 80), turn(textures(4, 80))]
+def scores(
+    translation: Translate, kl: Callable[[Tensor, Tensor], Tensor] = no_kl
+) -> list[DirectionScore]:
+    held_out = [textures(1), turn(textures(2))]
+    trained = [textures(3, 80), turn(textures(4, 80))]
     return ModelSelector("AB", held_out, trained).score(cast(Model, Stub(translation, kl)))
 
 
@@ -78,7 +87,8 @@ def test_features_are_the_same_for_every_run_and_leave_the_random_numbers_alone(
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first, second = RandomFeatures(3)(x), RandomFeatures(3)(x)
+    first = RandomFeatures(3)(x)
+    second = RandomFeatures(3)(x)
     assert torch.equal(first, second)
     assert first.shape == (3, 640)
     assert torch.equal(torch.rand(1), expected)
@@ -91,11 +101,16 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
         return y + x.mean((1, 2, 3)).abs()
 
     way = scores(styled, kl)[0]
-    x, b = textures(1).float() / 127.5 - 1, turn(textures(4, 80)).float() / 127.5 - 1
+    x = textures(1).float() / 127.5 - 1
+    b = turn(textures(4, 80)).float() / 127.5 - 1
     first, second = torch.randn(N, 2, 2, generator=torch.Generator().manual_seed(0)).unbind(1)
-    made, other, mean = styled(x, first), styled(x, second), turn(x)
+    made = styled(x, first)
+    other = styled(x, second)
+    mean = turn(x)
     features = RandomFeatures(1)
-    real, middle, std = features(b), features(b).mean(0), features(b).std(0)
+    real = features(b)
+    middle = features(b).mean(0)
+    std = features(b).std(0)
     std = torch.maximum(std, 0.1 * std.mean())
     target, moved, source = ((f - middle) / std for f in (real, features(made), features(x)))
     assert (way.source, way.to) == ("A", "B")
@@ -104,8 +119,12 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
     assert way.cycle == pytest.approx((turn(made) - x).abs().mean().item() / 2, rel=0.1)
     assert way.diversity == pytest.approx((made - other).abs().mean().item() / 2, rel=1e-4)
     energy, at_mean = (kl(z, torch.ones(N)).mean().item() for z in (made, mean))
-    assert way.mean_style_energy_ratio == pytest.approx((at_mean + ALIKE) / (energy + ALIKE), rel=1e-4)
-    assert way.feature_std_ratio == pytest.approx((features(mean).std(0) / std).mean().item(), rel=1e-5)
+    assert way.mean_style_energy_ratio == pytest.approx(
+        (at_mean + ALIKE) / (energy + ALIKE), rel=1e-4
+    )
+    assert way.feature_std_ratio == pytest.approx(
+        (features(mean).std(0) / std).mean().item(), rel=1e-5
+    )
     held_out = turn(textures(2)).float() / 127.5 - 1
     unseen, seen = (kl(z, torch.ones(len(z))).mean().item() for z in (held_out, b))
     assert way.kl_generalization_gap == pytest.approx(unseen - seen, abs=1e-5)
@@ -114,7 +133,12 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
 
 def test_better_translators_score_lower() -> None:
     half = value(scores(lambda x, z: 0.5 * (turn(x) + x)))
-    assert value(scores(styled)) < half < value(scores(lambda x, z: x)) < value(scores(lambda x, z: torch.ones_like(x)))
+    assert (
+        value(scores(styled))
+        < half
+        < value(scores(lambda x, z: x))
+        < value(scores(lambda x, z: torch.ones_like(x)))
+    )
 
 
 def test_a_good_run_is_not_warned_of() -> None:
@@ -130,7 +154,9 @@ def test_a_good_run_is_not_warned_of() -> None:
     ],
     ids=["identity", "content", "style"],
 )
-def test_what_the_pictures_show(translation: Translate, kl: Callable[[Tensor, Tensor], Tensor], words: str) -> None:
+def test_what_the_pictures_show(
+    translation: Translate, kl: Callable[[Tensor, Tensor], Tensor], words: str
+) -> None:
     said = "\n".join(scores(translation, kl)[0].warnings(True).values())
     assert words in said
     assert "A to B" in said
@@ -146,11 +172,16 @@ def test_an_energy_gap_of_the_wrong_sign_has_a_number() -> None:
 def test_training_images_known_by_heart_have_a_number() -> None:
     assert (
         "memorizes"
-        in DirectionScore(**{**vars(scores(styled)[0]), "kl_generalization_gap": MEMORISED + 1}).warnings(True)[
-            "B, memorised"
-        ]
+        in DirectionScore(
+            **{**vars(scores(styled)[0]), "kl_generalization_gap": MEMORISED + 1}
+        ).warnings(True)["B, memorised"]
     )
-    assert DirectionScore(**{**vars(scores(styled)[0]), "kl_generalization_gap": MEMORISED - 1}).warnings(True) == {}
+    assert (
+        DirectionScore(
+            **{**vars(scores(styled)[0]), "kl_generalization_gap": MEMORISED - 1}
+        ).warnings(True)
+        == {}
+    )
 
 
 def test_before_the_game_only_lost_content_is_warned_of() -> None:
@@ -159,7 +190,9 @@ def test_before_the_game_only_lost_content_is_warned_of() -> None:
     assert len(way.warnings(True)) == 5
 
 
-def test_the_images_come_in_batches_without_changing_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_images_come_in_batches_without_changing_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     whole = scores(styled)
     monkeypatch.setattr("translate.data.dataset.BATCH", 40)
     for a, b in zip(whole, scores(styled), strict=True):

@@ -22,7 +22,10 @@ def run_folder(folder: Path, *lines: dict[str, object], tail: str = "") -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    lines = ({"step": 10 * i, "seconds": i, "rec": 10.0**-i, "kl <c>": 5.0, "beta_neg": None} for i in range(1, 5))
+    lines = (
+        {"step": 10 * i, "seconds": i, "rec": 10.0**-i, "kl <c>": 5.0, "beta_neg": None}
+        for i in range(1, 5)
+    )
     return run_folder(tmp_path / "run", *lines)
 
 
@@ -33,8 +36,16 @@ def test_every_number_becomes_a_curve(run: Path) -> None:
 
 
 def test_a_step_logged_again_counts_once_and_a_torn_line_not_at_all(tmp_path: Path) -> None:
-    lines = [{"step": 1, "a": 1.0}, {"step": 2, "a": 2.0}, {"step": 2, "a": 3.0}, {"step": 3, "a": float("nan")}]
-    assert read_stats(run_folder(tmp_path / "r", *lines, tail='{"step": 4, "a"'))["a"] == [(1, 1.0), (2, 3.0)]
+    lines = [
+        {"step": 1, "a": 1.0},
+        {"step": 2, "a": 2.0},
+        {"step": 2, "a": 3.0},
+        {"step": 3, "a": float("nan")},
+    ]
+    assert read_stats(run_folder(tmp_path / "r", *lines, tail='{"step": 4, "a"'))["a"] == [
+        (1, 1.0),
+        (2, 3.0),
+    ]
 
 
 def test_panels_show_the_numbers(run: Path) -> None:
@@ -63,7 +74,9 @@ def test_the_svg_for_a_page_takes_its_colours(run: Path) -> None:
 
 
 def test_refusals(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="stats.jsonl: cannot be read .*; give the folder of a run"):
+    with pytest.raises(
+        ValueError, match="stats.jsonl: cannot be read .*; give the folder of a run"
+    ):
         read_stats(tmp_path)
     with pytest.raises(ValueError, match="nothing was logged yet"):
         read_stats(run_folder(tmp_path / "empty"))

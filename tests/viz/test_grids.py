@@ -14,16 +14,28 @@ from translate.viz.grids import grid
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.integers(1, 3))
-def test_grid_places_every_tile(rows: int, columns: int, h: int, w: int, pad: int, scale: int) -> None:
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(0, 3),
+    st.integers(1, 3),
+)
+def test_grid_places_every_tile(
+    rows: int, columns: int, h: int, w: int, pad: int, scale: int
+) -> None:
     rng = np.random.default_rng(0)
     tiles = rng.integers(0, 255, (rows, columns, h, w, 3), dtype=np.uint8)
     sheet = grid([list(row) for row in tiles], pad=pad, scale=scale)
     assert sheet.shape == (rows * (h * scale + pad) + pad, columns * (w * scale + pad) + pad, 3)
     for j in range(rows):
         for i in range(columns):
-            y, x = pad + j * (h * scale + pad), pad + i * (w * scale + pad)
-            assert np.array_equal(sheet[y : y + h * scale : scale, x : x + w * scale : scale], tiles[j, i])
+            y = pad + j * (h * scale + pad)
+            x = pad + i * (w * scale + pad)
+            assert np.array_equal(
+                sheet[y : y + h * scale : scale, x : x + w * scale : scale], tiles[j, i]
+            )
     inside = scale**2 * tiles.astype(int).sum()
     assert sheet.astype(int).sum() == inside + 255 * (sheet.size - scale**2 * tiles.size)
 
@@ -31,15 +43,25 @@ def test_grid_places_every_tile(rows: int, columns: int, h: int, w: int, pad: in
 def test_grid_with_labels() -> None:
     black = np.zeros((40, 64, 1), np.uint8)
     bare = grid([[black] * 3, [black]])
-    sheet = grid([[black] * 3, [black]], ["source", "a very long label indeed\nof two lines", ""], ["Ägypten", "漢字"])
-    top, left = sheet.shape[0] - bare.shape[0], sheet.shape[1] - bare.shape[1]
+    sheet = grid(
+        [[black] * 3, [black]],
+        ["source", "a very long label indeed\nof two lines", ""],
+        ["Ägypten", "漢字"],
+    )
+    top = sheet.shape[0] - bare.shape[0]
+    left = sheet.shape[1] - bare.shape[1]
     assert top >= 11 and left >= 11
-    assert np.array_equal(sheet[top + 2 :, left + 2 :], bare[2:, 2:])  # tiles, gaps and the missing ones
+    # tiles, gaps and the missing ones
+    assert np.array_equal(sheet[top + 2 :, left + 2 :], bare[2:, 2:])
     ink = (sheet[:top] < 128).any(axis=(0, 2))
     columns = [slice(left + 2 + i * 66, left + 66 + i * 66) for i in range(3)]
     assert ink[columns[0]].any() and ink[columns[1]].any() and not ink[columns[2]].any()
     assert ink.sum() == sum(ink[column].sum() for column in columns)  # no label leaves its column
-    assert (sheet[top + 2 : top + 42, :left] < 128).any() and (sheet[:, 0] == 255).all() and (sheet[0] == 255).all()
+    assert (
+        (sheet[top + 2 : top + 42, :left] < 128).any()
+        and (sheet[:, 0] == 255).all()
+        and (sheet[0] == 255).all()
+    )
 
 
 def test_grid_refuses_unlike_tiles() -> None:

@@ -1,7 +1,8 @@
 """Random changes on the device, with kornia: before content is taken, and before the energy.
 
-All run in [0, 1], float32, autocast off (kornia 0.9 returns zeros for some intensity operations on negative inputs)
-and draw from torch's default generator, which the trainer seeds at every step.
+All run in [0, 1], float32, autocast off (kornia 0.9 returns zeros for some intensity operations
+on negative inputs) and draw from torch's default generator, which the trainer seeds at every
+step.
 """
 
 from __future__ import annotations
@@ -38,14 +39,17 @@ def augmentations(config: AugmentConfig) -> Augmentations:
 
 
 class SmoothWarp(nn.Module):
-    """A thin-plate-spline warp that fills what comes in from outside with the frame's mean; kornia leaves it black."""
+    """A thin-plate-spline warp that fills what comes in from outside with the frame's mean; kornia
+    leaves it black.
+    """
 
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.spline = K.RandomThinPlateSpline(scale=scale, p=0.8)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = x[:, :, [0, -1]].flatten(2), x[:, :, :, [0, -1]].flatten(2)
+        rows = x[:, :, [0, -1]].flatten(2)
+        columns = x[:, :, :, [0, -1]].flatten(2)
         frame = torch.cat([rows, columns], dim=2).mean(2)[:, :, None, None]
         return cast(Tensor, self.spline(x - frame)) + frame
 
@@ -56,7 +60,9 @@ class Colour(nn.Module):
     def __init__(self, strength: float) -> None:
         super().__init__()
         a = strength
-        self.jiggle = K.ColorJiggle(brightness=0.3 * a, contrast=0.3 * a, saturation=0.5 * a, hue=0.1 * a, p=0.8)
+        self.jiggle = K.ColorJiggle(
+            brightness=0.3 * a, contrast=0.3 * a, saturation=0.5 * a, hue=0.1 * a, p=0.8
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.jiggle(x.expand(-1, 3, -1, -1)))[:, : x.shape[1]]
@@ -76,11 +82,15 @@ def _identity(x: Tensor) -> Tensor:
 
 
 def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
-    """What is changed before c is taken: c then cannot carry it, and the decoder learns to supply the domain's own.
+    """What is changed before c is taken: c then cannot carry it, and the decoder learns to supply
+    the domain's own.
 
-    Only a `share` of the images is changed: the decoder cannot know what was, and would learn to blur.
+    Only a `share` of the images is changed: the decoder cannot know what was, and would learn to
+    blur.
     """
-    a, w, c = config.content_affine, config.content_warp, config.content_colour
+    a = config.content_affine
+    w = config.content_warp
+    c = config.content_colour
     steps: list[nn.Module] = []
     if a > 0:
         steps.append(
@@ -109,11 +119,15 @@ def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
 
 
 def energy_augmentation(config: AugmentConfig) -> Augmentation:
-    """What is changed, differentiably and alike, on real and fake before the energy (Zhao et al. 2020, DiffAugment)."""
+    """What is changed, differentiably and alike, on real and fake before the energy (Zhao et al.
+    2020, DiffAugment).
+    """
     steps: list[nn.Module] = []
     if config.energy_shift > 0:
         shift = config.energy_shift
-        steps.append(K.RandomAffine(degrees=0.0, translate=(shift, shift), padding_mode="border", p=1.0))
+        steps.append(
+            K.RandomAffine(degrees=0.0, translate=(shift, shift), padding_mode="border", p=1.0)
+        )
     if config.energy_cutout > 0:
         steps.append(K.RandomErasing(scale=(0.02, 0.25), value=0.5, p=config.energy_cutout))
     return _in_unit_range(nn.Sequential(*steps)) if steps else _identity

@@ -1,6 +1,8 @@
-"""Domains as folders, decoded once into uint8 memory, and unpaired batches that depend on nothing but (seed, step).
+"""Domains as folders, decoded once into uint8 memory, and unpaired batches that depend on nothing
+but (seed, step).
 
-Legend: B images per domain and step, C channels, S = data.size, domains stacked in order: (domains * B, C, S, S) uint8.
+Legend: B images per domain and step, C channels, S = data.size, domains stacked in order:
+(domains * B, C, S, S) uint8.
 """
 
 from __future__ import annotations
@@ -21,21 +23,32 @@ from torch import Tensor
 
 from translate.config import Config, DataConfig
 from translate.io.files import evenly_spaced
-from translate.io.images import ImageError, UInt8, composite, list_images, read_image, resize, to_channels
+from translate.io.images import (
+    ImageError,
+    UInt8,
+    composite,
+    list_images,
+    read_image,
+    resize,
+    to_channels,
+)
 from translate.runtime.device import free_memory, usable_cores
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+# its import would ask the network for a newer version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 Share: TypeAlias = Callable[[Sequence[tuple[int, int]]], Sequence[tuple[int, int]]]
 
 MIN_IMAGES = 2
-MIN_HELD_OUT, MAX_HELD_OUT = 8, 128
+MIN_HELD_OUT = 8
+MAX_HELD_OUT = 128
 BATCH = 32  # of images that are measured, not trained on
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain's images as (h, w, C) uint8 with the shorter side at load size, and what could not be read.
+    """A domain's images as (h, w, C) uint8 with the shorter side at load size, and what could not
+    be read.
 
     `held_out` images are not trained on: the trainer scores the model with them.
     """
@@ -47,11 +60,18 @@ class Domain:
 
 
 def load_image(path: Path, config: DataConfig) -> np.ndarray:
-    """Decodes a file to (h, w, C) uint8, shorter side `load_size` (default `size`). Raises ImageError."""
+    """Decodes a file to (h, w, C) uint8, shorter side `load_size` (default `size`). Raises
+    ImageError.
+    """
     pixels = to_channels(
-        composite(read_image(path), (config.background[0], config.background[1], config.background[2])), config.channels
+        composite(
+            read_image(path), (config.background[0], config.background[1], config.background[2])
+        ),
+        config.channels,
     )
-    return resize(pixels, shorter_side(pixels.shape[1], pixels.shape[0], config.load_size or config.size))
+    return resize(
+        pixels, shorter_side(pixels.shape[1], pixels.shape[0], config.load_size or config.size)
+    )
 
 
 def load_square(path: Path, config: DataConfig) -> np.ndarray:
@@ -66,9 +86,13 @@ def shorter_side(width: int, height: int, side: int) -> tuple[int, int]:
 
 
 def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
-    """Reads all images below `folder`, with threads. Raises ValueError when fewer than two can be used."""
+    """Reads all images below `folder`, with threads. Raises ValueError when fewer than two can be
+    used.
+    """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder for domain {name}; set data.root (--data) or data.domains.{name}")
+        raise ValueError(
+            f"{folder}: no such folder for domain {name}; set data.root (--data) or data.domains.{name}"
+        )
     paths = list_images(folder)
 
     def attempt(path: Path) -> np.ndarray | str:
@@ -99,7 +123,9 @@ def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
 
 
 def spill_to_memmap(images: Iterable[np.ndarray], budget: int) -> list[np.ndarray]:
-    """The images in order; those beyond `budget` bytes lie in an unlinked temporary file, mapped into memory."""
+    """The images in order; those beyond `budget` bytes lie in an unlinked temporary file, mapped
+    into memory.
+    """
     kept: list[np.ndarray] = []
     spilled: list[tuple[int, ...]] = []
     with tempfile.TemporaryFile() as file:
@@ -114,12 +140,17 @@ def spill_to_memmap(images: Iterable[np.ndarray], budget: int) -> list[np.ndarra
             file.flush()
             ends = np.cumsum([math.prod(shape) for shape in spilled])
             mapped = np.memmap(file, np.uint8, "r")
-            kept += [part.reshape(shape) for part, shape in zip(np.split(mapped, ends[:-1]), spilled, strict=True)]
+            kept += [
+                part.reshape(shape)
+                for part, shape in zip(np.split(mapped, ends[:-1]), spilled, strict=True)
+            ]
     return kept
 
 
 def _split(images: list[np.ndarray], share: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(trained, held out), the latter spread evenly over the files' order; too few to say anything stay in training."""
+    """(trained, held out), the latter spread evenly over the files' order; too few to say anything
+    stay in training.
+    """
     count = min(MAX_HELD_OUT, int(share * len(images)))
     if count < MIN_HELD_OUT:
         return images, []
@@ -152,16 +183,25 @@ def host_augmentation(config: DataConfig) -> Callable[[np.ndarray, int], np.ndar
 
 
 class UnpairedBatches:
-    """Batches of all domains. `batch(step)` is a pure function of (seed, step), so a resumed run sees the same data."""
+    """Batches of all domains. `batch(step)` is a pure function of (seed, step), so a resumed run
+    sees the same data.
+    """
 
     def __init__(
-        self, domains: list[Domain], config: Config, device: torch.device | None = None, share: Share = lambda all: all
+        self,
+        domains: list[Domain],
+        config: Config,
+        device: torch.device | None = None,
+        share: Share = lambda all: all,
     ) -> None:
-        """What needs no change on the host waits on the device, where it fits into half of the free memory.
+        """What needs no change on the host waits on the device, where it fits into half of the
+        free memory.
 
         `share`: this process's part of a domain's images of a step.
         """
-        self.domains, self.config, self.share = domains, config, share
+        self.domains = domains
+        self.config = config
+        self.share = share
         data = config.data
         fixed = (data.size, data.size, data.channels)
         plain = data.flip == 0 and data.crop != "resized"
@@ -173,23 +213,37 @@ class UnpairedBatches:
             self.resident = [_stack(domain.images).to(device) for domain in domains]
 
     def indices(self, domain: int, step: int) -> Sequence[tuple[int, int]]:
-        """This process's (image, draw number) for a domain and step: every image once an epoch, in a new order each."""
-        count, batch = len(self.domains[domain].images), self.config.train.batch_size
+        """This process's (image, draw number) for a domain and step: every image once an epoch, in
+        a new order each.
+        """
+        count = len(self.domains[domain].images)
+        batch = self.config.train.batch_size
         draws = range(step * batch, (step + 1) * batch)
         seed = self.config.train.seed
-        return self.share([(int(_order(seed, domain, n // count, count)[n % count]), n) for n in draws])
+        return self.share(
+            [(int(_order(seed, domain, n // count, count)[n % count]), n) for n in draws]
+        )
 
     def batch(self, step: int) -> Tensor:
         """(domains * B, C, S, S) uint8 for a step."""
         if self.resident:
-            chosen = [[index for index, _ in self.indices(d, step)] for d in range(len(self.domains))]
-            return torch.cat([x[torch.tensor(i, device=x.device)] for x, i in zip(self.resident, chosen, strict=True)])
+            chosen = [
+                [index for index, _ in self.indices(d, step)] for d in range(len(self.domains))
+            ]
+            return torch.cat(
+                [
+                    x[torch.tensor(i, device=x.device)]
+                    for x, i in zip(self.resident, chosen, strict=True)
+                ]
+            )
         images = []
         for d, domain in enumerate(self.domains):
             for index, draw in self.indices(d, step):
                 image = domain.images[index]
                 if self.augment is not None:
-                    seed = np.random.SeedSequence([self.config.train.seed, d, draw]).generate_state(1)[0]
+                    seed = np.random.SeedSequence([self.config.train.seed, d, draw]).generate_state(
+                        1
+                    )[0]
                     image = self.augment(image, int(seed))
                 images.append(image)
         return _stack(images)
@@ -199,7 +253,9 @@ class UnpairedBatches:
         return self._squares(evenly_spaced(self.domains[domain].images, count))
 
     def held_out(self, domain: int) -> Tensor:
-        """The images that are not trained on or, where too few were there to spare any, trained ones. As `fixed`."""
+        """The images that are not trained on or, where too few were there to spare any, trained
+        ones. As `fixed`.
+        """
         images = self.domains[domain].held_out
         return self._squares(images) if images else self.fixed(domain, MAX_HELD_OUT)
 
@@ -218,8 +274,12 @@ def to_batch(pixels: UInt8, device: torch.device) -> Tensor:
     return to_floats(torch.from_numpy(pixels), device).permute(0, 3, 1, 2)
 
 
-def over_batches(measure: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
-    """What `measure` makes of images (n, C, S, S) uint8, given to it as floats and a few at a time. Shape: (n, ...)."""
+def over_batches(
+    measure: Callable[[Tensor], Tensor], images: Tensor, device: torch.device
+) -> Tensor:
+    """What `measure` makes of images (n, C, S, S) uint8, given to it as floats and a few at a
+    time. Shape: (n, ...).
+    """
     return torch.cat([measure(to_floats(x, device)) for x in torch.split(images, BATCH)])
 
 
@@ -230,7 +290,8 @@ def _stack(images: list[np.ndarray]) -> Tensor:
 
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
     """The middle (size, size) of an (h, w, C) array at least as large."""
-    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    top = (image.shape[0] - size) // 2
+    left = (image.shape[1] - size) // 2
     return image[top : top + size, left : left + size]
 
 

@@ -1,8 +1,10 @@
-"""The embedded data set: characters of two typefaces that ship inside matplotlib, drawn black on white.
+"""The embedded data set: characters of two typefaces that ship inside matplotlib, drawn black on
+white.
 
-Domain A is DejaVu Sans (upright, even strokes), domain B DejaVu Serif Bold Italic (slanted, heavy, serifs). Train A,
-train B and test hold different characters, and no two characters that look alike in either face (Latin A, Greek Alpha,
-Cyrillic A) are both taken, so nothing of the test set can have been seen in training.
+Domain A is DejaVu Sans (upright, even strokes), domain B DejaVu Serif Bold Italic (slanted,
+heavy, serifs). Train A, train B and test hold different characters, and no two characters that
+look alike in either face (Latin A, Greek Alpha, Cyrillic A) are both taken, so nothing of the
+test set can have been seen in training.
 """
 
 from __future__ import annotations
@@ -32,13 +34,16 @@ def font_folder() -> Path:
 def draw(font: ImageFont.FreeTypeFont, character: str, size: int) -> np.ndarray:
     """The character on its baseline, centred by its advance: (size, size, 1) uint8."""
     image = Image.new("L", (size, size), 255)
-    ImageDraw.Draw(image).text((size / 2, size * _BASELINE), character, font=font, fill=0, anchor="ms")
+    ImageDraw.Draw(image).text(
+        (size / 2, size * _BASELINE), character, font=font, fill=0, anchor="ms"
+    )
     return np.asarray(image)[:, :, None]
 
 
 def common_characters(size: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Code point -> its picture in A and in B: letters, numbers, punctuation and currency signs that both faces have,
-    that fit the frame and that look like no other one taken."""
+    """Code point -> its picture in A and in B: letters, numbers, punctuation and currency signs
+    that both faces have, that fit the frame and that look like no other one taken.
+    """
     from fontTools.ttLib import TTFont
 
     paths = [font_folder() / name for name in FACES.values()]
@@ -65,9 +70,11 @@ def _framed(picture: np.ndarray) -> bool:
 
 
 def write_glyphs(out: Path, size: int = 32, seed: int = 0) -> dict[str, int]:
-    """Writes OUT/trainA, trainB, testA, testB as PNGs named by code point; returns the number of files in each.
+    """Writes OUT/trainA, trainB, testA, testB as PNGs named by code point; returns the number of
+    files in each.
 
-    Raises ValueError when a folder to be written holds something already or the size is out of range.
+    Raises ValueError when a folder to be written holds something already or the size is out of
+    range.
     """
     if not 16 <= size <= 512:
         raise ValueError(f"--size {size}: glyphs are drawn at 16 to 512 pixels")
@@ -77,7 +84,8 @@ def write_glyphs(out: Path, size: int = 32, seed: int = 0) -> dict[str, int]:
             raise ValueError(f"{out / split}: not empty; give a new folder")
     pictures = common_characters(size)
     codes = np.random.default_rng(seed).permutation(sorted(pictures))
-    test, train = codes[:TEST_PAIRS], codes[TEST_PAIRS:]
+    test = codes[:TEST_PAIRS]
+    train = codes[TEST_PAIRS:]
     halves = {"A": train[: len(train) // 2], "B": train[len(train) // 2 :]}
     counts = {}
     for split, domain in splits.items():

@@ -1,4 +1,6 @@
-"""Looks at folders of pictures, one a domain, and proposes a config: size, channels, cropping and preset."""
+"""Looks at folders of pictures, one a domain, and proposes a config: size, channels, cropping and
+preset.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,16 @@ from translate.io.images import ImageError, list_images, read_image
 
 SAMPLE = 24  # images a folder that are decoded
 SIZES = {32: "tiny", 64: "small", 128: "base", 256: "large"}
-_GRAY = 8  # largest difference between channels, of 255, that still counts as gray (JPEG leaves a few)
+# largest difference between channels, of 255, that still counts as gray (JPEG leaves a few)
+_GRAY = 8
 _SQUARE = 1.05  # longest side over shortest up to which a centre crop loses nothing worth keeping
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was seen in one folder: number of candidates, shorter sides (px), aspect ratios, whether all are gray."""
+    """What was seen in one folder: number of candidates, shorter sides (px), aspect ratios,
+    whether all are gray.
+    """
 
     count: int
     sides: list[int]
@@ -31,7 +36,10 @@ def inspect_folder(folder: Path) -> Survey:
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give folders of pictures")
     paths = list_images(folder)
-    sides, aspects, gray, problems = [], [], True, []
+    sides = []
+    aspects = []
+    gray = True
+    problems = []
     for path in paths[:: max(1, len(paths) // SAMPLE)]:
         try:
             picture = read_image(folder / path)
@@ -43,12 +51,18 @@ def inspect_folder(folder: Path) -> Survey:
         aspects.append(max(width, height) / min(width, height))
         gray &= int(np.ptp(picture.pixels, axis=2).max()) <= _GRAY
     if not sides:
-        raise ValueError(f"{folder}: no readable picture" + (f" ({problems[0]})" if problems else ""))
+        raise ValueError(
+            f"{folder}: no readable picture" + (f" ({problems[0]})" if problems else "")
+        )
     return Survey(len(paths), sides, aspects, gray)
 
 
-def suggest_config(folders: dict[str, Path], size: int | None = None) -> dict[str, dict[str, object]]:
-    """The settings, by section, that differ from the defaults for these folders. Raises ValueError as `survey` does."""
+def suggest_config(
+    folders: dict[str, Path], size: int | None = None
+) -> dict[str, dict[str, object]]:
+    """The settings, by section, that differ from the defaults for these folders. Raises ValueError
+    as `survey` does.
+    """
     found = {name: inspect_folder(folder) for name, folder in folders.items()}
     typical = median(side for seen in found.values() for side in seen.sides)
     chosen = size or max((s for s in SIZES if s <= typical), default=min(SIZES))
@@ -67,7 +81,9 @@ def suggest_config(folders: dict[str, Path], size: int | None = None) -> dict[st
 
 
 def _test_folder(folder: Path) -> Path:
-    """trainA -> testA; a name that does not begin with "train" stays, whatever it holds, such as `constraints`."""
+    """trainA -> testA; a name that does not begin with "train" stays, whatever it holds, such as
+    `constraints`.
+    """
     if not folder.name.startswith("train"):
         return folder
     return folder.with_name("test" + folder.name.removeprefix("train"))

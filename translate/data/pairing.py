@@ -1,6 +1,7 @@
 """Which files belong together: folders in, groups of paths out. Nothing is decoded.
 
-Files of one name are pairs: of one stem or, where two files of a folder share a stem, one path without the suffix.
+Files of one name are pairs: of one stem or, where two files of a folder share a stem, one path
+without the suffix.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ LOSSY = ("JPEG", "WEBP")  # WebP has a lossless form too, but a name does not te
 
 
 def match_by_name(folders: Mapping[str, Path], allow_missing: bool, notes: list[str]) -> Groups:
-    """The images of folders by name, the whole groups first; adds to `notes` what a reader must know.
+    """The images of folders by name, the whole groups first; adds to `notes` what a reader must
+    know.
 
-    Raises ValueError for a folder that is missing or without images, two files of one name in a folder, and files
-    without a partner.
+    Raises ValueError for a folder that is missing or without images, two files of one name in a
+    folder, and files without a partner.
     """
     if missing := [str(folder) for folder in folders.values() if not folder.is_dir()]:
         raise ValueError(f"no such folder: {' and '.join(missing)}; check the path")
@@ -33,23 +35,38 @@ def match_by_name(folders: Mapping[str, Path], allow_missing: bool, notes: list[
     for what, path in ((what, path) for what, paths in files.items() for path in paths):
         group = groups[path.stem if unique else path.with_suffix("").as_posix()]
         if what in group:
-            raise ValueError(f"{group[what]} and {path.name} have one name: which is the pair? rename the other")
+            raise ValueError(
+                f"{group[what]} and {path.name} have one name: which is the pair? rename the other"
+            )
         group[what] = folders[what] / path
-    alone = [str(path) for group in groups.values() if len(group) < len(folders) for path in group.values()]
+    alone = [
+        str(path)
+        for group in groups.values()
+        if len(group) < len(folders)
+        for path in group.values()
+    ]
     if len(alone) == sum(map(len, files.values())):
         notes.append("the folders share no file names: metrics of pairs are left out")
     elif alone:
         notes.append(f"without a partner of the same name: {some(alone)}")
         if not allow_missing:
             raise ValueError(f"{notes[-1]}; leave them out with --allow-missing")
-    codecs = {what: {SUFFIXES[path.suffix.lower()] for path in paths} for what, paths in files.items()}
+    codecs = {
+        what: {SUFFIXES[path.suffix.lower()] for path in paths} for what, paths in files.items()
+    }
     found = set().union(*codecs.values())
     if len(found) > 1 and found.intersection(LOSSY):
-        listed = "; ".join(sorted(f"{folders[what]}: {', '.join(sorted(names))}" for what, names in codecs.items()))
-        notes.append(f"mixed codecs shift scores, as the artefacts of JPEG and WebP count as differences ({listed})")
+        listed = "; ".join(
+            sorted(f"{folders[what]}: {', '.join(sorted(names))}" for what, names in codecs.items())
+        )
+        notes.append(
+            f"mixed codecs shift scores, as the artefacts of JPEG and WebP count as differences ({listed})"
+        )
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), *item[1], item[0])))
 
 
 def some(names: Collection[str]) -> str:
     """The first names of many, and how many more there are."""
-    return ", ".join(list(names)[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+    return ", ".join(list(names)[:LISTED]) + (
+        f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    )

@@ -1,8 +1,9 @@
 """Pictures in, figures with their intervals out: what `evaluate` and `compare` share.
 
-Legend: n images; H, W, C height, width, channels; K styles; a, b domains. Pictures, by what they show, are uint8
-(n, H, W, C): source (input), translation, truth (its pair, or any of b), reconstruction, cycle (to b and back to a);
-styles, the translation in K random styles, is (n, K, H, W, C).
+Legend: n images; H, W, C height, width, channels; K styles; a, b domains. Pictures, by what they
+show, are uint8 (n, H, W, C): source (input), translation, truth (its pair, or any of b),
+reconstruction, cycle (to b and back to a); styles, the translation in K random styles, is (n, K,
+H, W, C).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from translate.metrics.registry import METRICS, Direction
 from translate.metrics.statistics import bootstrap_interval
 from translate.runtime.device import choose_device
 
-# Metric: its measure and the pictures compared. Against the truth, the source is measured as well: the identity.
+# Metric: its measure and the pictures compared. Against the truth, the source is measured as well:
+# the identity.
 COMPARED = {
     "lpips_paired": ("lpips", "translation", "truth"),
     "l1": ("l1", "translation", "truth"),
@@ -43,12 +45,17 @@ COMPARED = {
     "reconstruction_l1": ("l1", "reconstruction", "source"),
 }
 IDENTITY = "identity_"  # how the names of its columns begin
-BATCH, BATCH_PIXELS = 16, 1 << 20  # images, and pixels, that are floats at a time; larger batches are slower on CPUs
-SHOWN, SHOWN_BYTES = 500, 1 << 27  # images whose pictures are kept, and what these may take
+# images, and pixels, that are floats at a time; larger batches are slower on CPUs
+BATCH = 16
+BATCH_PIXELS = 1 << 20
+# images whose pictures are kept, and what these may take
+SHOWN = 500
+SHOWN_BYTES = 1 << 27
 
 Read: TypeAlias = Callable[[Path], images.UInt8]
 Pictures: TypeAlias = dict[str, Tensor]
-Extend: TypeAlias = Callable[[list[str], Pictures], Pictures]  # names and pictures of a batch -> all to be measured
+# names and pictures of a batch -> all to be measured
+Extend: TypeAlias = Callable[[list[str], Pictures], Pictures]
 Progress: TypeAlias = Callable[[int, int], None]  # images done, of so many
 
 
@@ -82,13 +89,17 @@ class Result:
     sizes: dict[str, int]  # "width x height": images measured at that size
 
     def __post_init__(self) -> None:  # no fields, so not in `asdict`
-        self.shown: dict[str, dict[str, images.UInt8]] = {}  # pictures (H, W, C) of images evenly spaced, by name
-        self.swap: images.UInt8 | None = None  # a figure (H, W, 3): contents along the top, styles down the left
+        # pictures (H, W, C) of images evenly spaced, by name
+        self.shown: dict[str, dict[str, images.UInt8]] = {}
+        # a figure (H, W, 3): contents along the top, styles down the left
+        self.swap: images.UInt8 | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was found, what it depends on, and notes on what was left out; `asdict` gives plain data."""
+    """All that was found, what it depends on, and notes on what was left out; `asdict` gives plain
+    data.
+    """
 
     versions: dict[str, str]
     model_sha256: str | None
@@ -107,12 +118,26 @@ class Evaluator:
     """Reads groups of files and measures them; `total` images are announced to `progress`."""
 
     def __init__(
-        self, read: Read, net: Net, weights: Path | None, device: str, seed: int, notes: list[str],
-        progress: Progress | None = None, total: int = 0,
-    ) -> None:  # fmt: skip
-        self.read, self.net, self.seed, self.notes, self.device = read, net, seed, notes, choose_device(device)
+        self,
+        read: Read,
+        net: Net,
+        weights: Path | None,
+        device: str,
+        seed: int,
+        notes: list[str],
+        progress: Progress | None = None,
+        total: int = 0,
+    ) -> None:
+        self.read = read
+        self.net = net
+        self.seed = seed
+        self.notes = notes
+        self.device = choose_device(device)
         self.broken: dict[str, None] = {}  # an ordered set
-        self.progress, self.done, self.total, self.enlarged = progress, 0, total, False
+        self.progress = progress
+        self.done = 0
+        self.total = total
+        self.enlarged = False
         self.measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "ssim": ssim}
         self.perceptual: Perceptual | None = None
         try:
@@ -121,12 +146,17 @@ class Evaluator:
         except WeightsUnavailable as error:
             self.notes.append(f"LPIPS is left out: {error}")
         self.inception = Inception.find(self.device)
-        self.features, self.suffix = self.inception or self.perceptual, "" if self.inception else f"_{net}"
+        self.features = self.inception or self.perceptual
+        self.suffix = "" if self.inception else f"_{net}"
         if not self.features:
-            self.notes.append(f"KID and FID are left out: no LPIPS network, and {ENVIRONMENT} names no weights")
+            self.notes.append(
+                f"KID and FID are left out: no LPIPS network, and {ENVIRONMENT} names no weights"
+            )
 
     def batches(self, groups: Groups) -> Iterator[tuple[list[str], Pictures]]:
-        """Decodes files, but for those that are broken, and stacks them while what they show and its shape stay."""
+        """Decodes files, but for those that are broken, and stacks them while what they show and
+        its shape stay.
+        """
 
         def decode(name: str) -> tuple[str, Pictures]:
             pictures = {}
@@ -137,20 +167,32 @@ class Evaluator:
                     self.broken[f"{path} ({error})"] = None
             return name, pictures
 
-        for shapes, alike in groupby(map(decode, groups), lambda item: {k: v.shape for k, v in item[1].items()}):
-            size = BATCH_PIXELS // max((shape[0] * shape[1] for shape in shapes.values()), default=1)
+        for shapes, alike in groupby(
+            map(decode, groups), lambda item: {k: v.shape for k, v in item[1].items()}
+        ):
+            size = BATCH_PIXELS // max(
+                (shape[0] * shape[1] for shape in shapes.values()), default=1
+            )
             while part := list(islice(alike, max(1, min(BATCH, size)))):
-                yield [name for name, _ in part], {what: torch.stack([x[what] for _, x in part]) for what in shapes}
+                yield (
+                    [name for name, _ in part],
+                    {what: torch.stack([x[what] for _, x in part]) for what in shapes},
+                )
 
     def measure(self, a: str, b: str, groups: Groups, extend: Extend) -> Result:
         """Measures what `extend` makes of the pictures in files."""
         columns: dict[str, dict[str, float]] = defaultdict(dict)  # metric: name: value
         features: dict[str, list[Tensor]] = defaultdict(list)
-        result, sizes = Result(f"{a}-{b}", a, b, {}, [], {}), defaultdict[str, int](int)
-        names, show, total = list[str](), set[int](), sum(group.keys() != {"truth"} for group in groups.values())
+        result = Result(f"{a}-{b}", a, b, {}, [], {})
+        sizes = defaultdict[str, int](int)
+        names = list[str]()
+        show = set[int]()
+        total = sum(group.keys() != {"truth"} for group in groups.values())
         for batch, found in self.batches(groups):
             pictures = extend(batch, found)
-            for what in pictures.keys() & {"source", "translation", "truth"} if self.features else ():
+            for what in (
+                pictures.keys() & {"source", "translation", "truth"} if self.features else ()
+            ):
                 features[what].append(self.features.features(pictures[what]))  # type: ignore[union-attr]
             if "translation" in pictures:
                 if not show:
@@ -167,8 +209,12 @@ class Evaluator:
                 sizes[f"{width} x {height}"] += len(batch)
             self.tell(len(batch))
         result.metrics = {name: self.figure(name, columns) for name in METRICS if name in columns}
-        result.metrics |= self.set_figures({what: torch.cat(parts) for what, parts in features.items()})
-        result.per_image = [{"name": name} | {c: x[name] for c, x in columns.items() if name in x} for name in names]
+        result.metrics |= self.set_figures(
+            {what: torch.cat(parts) for what, parts in features.items()}
+        )
+        result.per_image = [
+            {"name": name} | {c: x[name] for c, x in columns.items() if name in x} for name in names
+        ]
         result.sizes = dict(sizes)
         return result
 
@@ -181,7 +227,10 @@ class Evaluator:
         for metric, (measure, what, other) in COMPARED.items():
             if measure not in self.measures or (measure == "ssim" and smallest < SSIM_WINDOW):
                 continue
-            for column, one in (metric, what), (IDENTITY + metric, "source" if other == "truth" else ""):
+            for column, one in (
+                (metric, what),
+                (IDENTITY + metric, "source" if other == "truth" else ""),
+            ):
                 if {one, other} <= pictures.keys():
                     yield column, self.measures[measure](pictures[one], pictures[other])
         if "styles" in pictures and self.perceptual:
@@ -201,12 +250,16 @@ class Evaluator:
         else:
             low, high = bootstrap_interval(values, seed=self.seed)
             mean = values.mean().item()
-        identity = self.figure(IDENTITY + metric, columns) if columns.get(IDENTITY + metric) else None
+        identity = (
+            self.figure(IDENTITY + metric, columns) if columns.get(IDENTITY + metric) else None
+        )
         better = METRICS[metric.removeprefix(IDENTITY)].better
         return MetricValue(mean, low, high, len(values), better, identity, warning=warning)
 
     def set_figures(self, features: Pictures) -> dict[str, MetricValue]:
-        """KID and FID of the translations, and of the sources, to the truth; features (n, D) by what they are of."""
+        """KID and FID of the translations, and of the sources, to the truth; features (n, D) by
+        what they are of.
+        """
         figures: dict[str, MetricValue] = {}
         if not {"translation", "truth"} <= features.keys():
             return figures
@@ -224,15 +277,22 @@ class Evaluator:
         return figures
 
     def between(self, name: str, measured: Tensor, target: Tensor) -> MetricValue:
-        """KID or FID of two sets of features (n, D); Inception's are taken as they are, as published."""
+        """KID or FID of two sets of features (n, D); Inception's are taken as they are, as
+        published.
+        """
         sets = (measured, target) if self.inception else scaled(measured, target)
         found = (kid if name == "kid" else fid)(*sets, self.seed)
-        fewest, warning = min(map(len, sets)), None
+        fewest = min(map(len, sets))
+        warning = None
         if name == "fid" and fewest < FID_HEADLINE:
             warning = f"no figure to quote: FID is mostly bias with {fewest} images, under {FID_HEADLINE}; see KID"
-        figure = MetricValue(found.value, found.low, found.high, len(measured), "lower", None, found.subset, warning)
+        figure = MetricValue(
+            found.value, found.low, found.high, len(measured), "lower", None, found.subset, warning
+        )
         if not figure.is_finite():
-            self.notes.append(f"{name.upper()} is not finite: the network's features overflow, or hold NaN")
+            self.notes.append(
+                f"{name.upper()} is not finite: the network's features overflow, or hold NaN"
+            )
             figure = replace(figure, warning="not finite")
         return figure
 
@@ -241,11 +301,34 @@ class Evaluator:
         if self.progress:
             self.progress(self.done, self.total)
 
-    def evaluation(self, results: list[Result], model: str | None, size: int | None, resize: str) -> Evaluation:
+    def evaluation(
+        self, results: list[Result], model: str | None, size: int | None, resize: str
+    ) -> Evaluation:
         """Everything together, each note once."""
         packages = ("torch", "torchvision", "lpips", "torch-fidelity", "numpy", "pillow")
-        versions = {"introshift": __version__, "python": sys.version.split()[0]} | {p: version(p) for p in packages}
-        lpips, inception = (one.weights_sha256 if one else None for one in (self.perceptual, self.inception))
-        notes, broken = list(dict.fromkeys(self.notes)), list(self.broken)
-        resize += f"; for the LPIPS network bilinear to {SMALLEST}, where smaller" if self.enlarged else ""
-        return Evaluation(versions, model, lpips, inception, self.net, self.seed, size, resize, notes, broken, results)
+        versions = {"introshift": __version__, "python": sys.version.split()[0]} | {
+            p: version(p) for p in packages
+        }
+        lpips, inception = (
+            one.weights_sha256 if one else None for one in (self.perceptual, self.inception)
+        )
+        notes = list(dict.fromkeys(self.notes))
+        broken = list(self.broken)
+        resize += (
+            f"; for the LPIPS network bilinear to {SMALLEST}, where smaller"
+            if self.enlarged
+            else ""
+        )
+        return Evaluation(
+            versions,
+            model,
+            lpips,
+            inception,
+            self.net,
+            self.seed,
+            size,
+            resize,
+            notes,
+            broken,
+            results,
+        )

@@ -29,7 +29,9 @@ PARTS = Measured._fields
 
 @dataclass(frozen=True)
 class Score:
-    """A picture's energy and its parts (energy.py), its percentile, 0 to 100, and whether it lies beyond the limit."""
+    """A picture's energy and its parts (energy.py), its percentile, 0 to 100, and whether it lies
+    beyond the limit.
+    """
 
     source: str
     energy: float
@@ -41,13 +43,19 @@ class Score:
 
 
 def measure_folder(
-    predictor: Predictor, inputs: Inputs, domain: str, *, max_pixels: int = 178_000_000,
+    predictor: Predictor,
+    inputs: Inputs,
+    domain: str,
+    *,
+    max_pixels: int = 178_000_000,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[dict[str, Measured], list[tuple[str, str]]]:  # fmt: skip
-    """Energies of a picture, all pictures below a folder, or a list, as images of `domain`, by name; and failures.
+) -> tuple[dict[str, Measured], list[tuple[str, str]]]:
+    """Energies of a picture, all pictures below a folder, or a list, as images of `domain`, by
+    name; and failures.
 
-    Names are as in the manifest of a translation; links to files are followed. What a file is given does not depend on
-    the others. Raises ValueError in one line for an unknown domain and for inputs that are not there.
+    Names are as in the manifest of a translation; links to files are followed. What a file is
+    given does not depend on the others. Raises ValueError in one line for an unknown domain and
+    for inputs that are not there.
     """
     index = predictor.domain(domain)
     folder, entries = scan(inputs)
@@ -87,7 +95,9 @@ def measure_folder(
     return dict(sorted(found.items())), failures
 
 
-def scores(measured: dict[str, Measured], reference: EnergyQuantiles, reject: float = 0.999) -> list[Score]:
+def scores(
+    measured: dict[str, Measured], reference: EnergyQuantiles, reject: float = 0.999
+) -> list[Score]:
     """What is measured against what is usual; beyond the quantile `reject` it is rejected.
 
     Raises ValueError for a quantile that is not above 0 and at most 1.
@@ -105,7 +115,9 @@ def to_csv(rows: Sequence[Score]) -> str:
     writer = csv.DictWriter(file, [field.name for field in fields(Score)], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        numbers = {key: f"{value:.6g}" for key, value in asdict(row).items() if isinstance(value, float)}
+        numbers = {
+            key: f"{value:.6g}" for key, value in asdict(row).items() if isinstance(value, float)
+        }
         writer.writerow({"source": readable(row.source), **numbers, "rejected": int(row.rejected)})
     return file.getvalue()
 

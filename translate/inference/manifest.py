@@ -1,8 +1,10 @@
-"""What a folder translation is asked to do and what it did: inputs found, outputs planned, OUT/manifest.jsonl.
+"""What a folder translation is asked to do and what it did: inputs found, outputs planned,
+OUT/manifest.jsonl.
 
-The manifest has a line for every input, links and sockets (skipped) and folders that cannot be listed (failed)
-included; its paths are POSIX, relative to IN, or for a list of files to the current folder. A shard is (i, n): the i-th
-of n runs into one OUT, 1-based; an input belongs to one by its name alone, so shards need not see the same folder.
+The manifest has a line for every input, links and sockets (skipped) and folders that cannot be
+listed (failed) included; its paths are POSIX, relative to IN, or for a list of files to the
+current folder. A shard is (i, n): the i-th of n runs into one OUT, 1-based; an input belongs to
+one by its name alone, so shards need not see the same folder.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ from translate.io.images import SUFFIXES
 
 MANIFEST = "manifest.jsonl"
 LOCK = f"{files.PART}lock.part"
-NOT_REACHED, STOPPED, UP_TO_DATE = "interrupted", "not reached: stopped at a failure", "up to date"
+NOT_REACHED = "interrupted"
+STOPPED = "not reached: stopped at a failure"
+UP_TO_DATE = "up to date"
 OUT_OF_MEMORY = "out of memory; use fewer --workers or a smaller --batch-size or --max-pixels"
-ELSEWHERE, NO_SPACE = "left to another shard", "not reached: no space left on device"
+ELSEWHERE = "left to another shard"
+NO_SPACE = "not reached: no space left on device"
 Inputs: TypeAlias = PathLike | Sequence[PathLike]  # a folder, a file or a list of files
 Shard: TypeAlias = tuple[int, int]
 ALL: Shard = (1, 1)
@@ -38,8 +43,10 @@ ALL: Shard = (1, 1)
 
 @dataclass
 class Entry:
-    """An input and what became of it. `size` is the source's and the outputs' (width, height); `key` stands for all
-    that the outputs follow from; `alpha`, the one thing of full size that waits for the model, is compressed."""
+    """An input and what became of it. `size` is the source's and the outputs' (width, height);
+    `key` stands for all that the outputs follow from; `alpha`, the one thing of full size that
+    waits for the model, is compressed.
+    """
 
     source: str
     status: str = "skipped"
@@ -51,20 +58,32 @@ class Entry:
     alpha: bytes | None = None
 
     def line(self) -> str:
-        """The manifest's line: `output` is a list where samples were asked for; no outputs, no key."""
+        """The manifest's line: `output` is a list where samples were asked for; no outputs, no
+        key.
+        """
         done = self.status == "ok" or self.reason == UP_TO_DATE
         output = (self.outputs[0] if len(self.outputs) == 1 else self.outputs) if done else None
         width, height = self.size or (None, None)
-        line = {"source": self.source, "output": output, "status": self.status, "reason": self.reason}
+        line = {
+            "source": self.source,
+            "output": output,
+            "status": self.status,
+            "reason": self.reason,
+        }
         sizes = {"width": width, "height": height}
-        return json.dumps(line | sizes | {"warnings": self.warnings, "key": self.key if done else None})
+        return json.dumps(
+            line | sizes | {"warnings": self.warnings, "key": self.key if done else None}
+        )
 
     def fail(self, error: Exception, doing: str = "") -> Entry:
-        text = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        text = (
+            error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        )
         reason = doing + (" ".join(text.split()) or type(error).__name__)
         if isinstance(error, MemoryError):  # nothing is wrong with the picture
             reason = OUT_OF_MEMORY
-        self.status, self.reason = "failed", reason
+        self.status = "failed"
+        self.reason = reason
         self.alpha = None
         return self
 
@@ -81,10 +100,11 @@ def belongs(source: str, shard: Shard) -> bool:
 
 
 def scan(inputs: Inputs) -> tuple[Path, list[Entry]]:
-    """The folder that sources are relative to, and an entry for each input, sorted. Raises ValueError for none.
+    """The folder that sources are relative to, and an entry for each input, sorted. Raises
+    ValueError for none.
 
-    Links below a folder are not followed, those that are named are. Of a list, a file keeps its place where that is
-    below the current folder; of any other the source is the absolute path.
+    Links below a folder are not followed, those that are named are. Of a list, a file keeps its
+    place where that is below the current folder; of any other the source is the absolute path.
     """
     if not isinstance(inputs, str | os.PathLike):
         return Path(), _listed(inputs)
@@ -96,10 +116,17 @@ def scan(inputs: Inputs) -> tuple[Path, list[Entry]]:
     entries: list[Entry] = []
 
     def unlisted(error: OSError) -> None:
-        entries.append(Entry(Path(error.filename).relative_to(folder).as_posix()).fail(error, "cannot be listed: "))
+        entries.append(
+            Entry(Path(error.filename).relative_to(folder).as_posix()).fail(
+                error, "cannot be listed: "
+            )
+        )
 
     for root, folders, names in files.walk(folder, unlisted):
-        kinds = [*((name, stat.S_IFDIR) for name in folders), *((name, stat.S_IFREG) for name in names)]
+        kinds = [
+            *((name, stat.S_IFDIR) for name in folders),
+            *((name, stat.S_IFREG) for name in names),
+        ]
         for name, mode in kinds:
             path = Path(root, name)
             with suppress(OSError):  # it will fail, a folder when it is listed
@@ -114,7 +141,8 @@ def scan(inputs: Inputs) -> tuple[Path, list[Entry]]:
 
 
 def _listed(paths: Iterable[PathLike]) -> list[Entry]:
-    here, times = Path.cwd(), Counter[str]()
+    here = Path.cwd()
+    times = Counter[str]()
     for path in map(Path, paths):
         if ".." in path.parts:  # what it leads out of may be a link
             path = Path(os.path.realpath(path.parent), path.name)
@@ -137,25 +165,41 @@ def _listed(paths: Iterable[PathLike]) -> list[Entry]:
 
 
 def check_out(inputs: Inputs, out: Path) -> Path:
-    """`out` without links. Raises ValueError when it is, holds or lies in the input, under whatever name."""
+    """`out` without links. Raises ValueError when it is, holds or lies in the input, under
+    whatever name.
+    """
 
     def holds(folder: Path, path: Path) -> bool:
         return any(os.path.exists(p) and os.path.samefile(p, folder) for p in (path, *path.parents))
 
-    target, listed = Path(os.path.realpath(out)), not isinstance(inputs, str | os.PathLike)
-    named = [Path(inputs)] if isinstance(inputs, str | os.PathLike) else {Path(path).parent for path in inputs}
+    target = Path(os.path.realpath(out))
+    listed = not isinstance(inputs, str | os.PathLike)
+    named = (
+        [Path(inputs)]
+        if isinstance(inputs, str | os.PathLike)
+        else {Path(path).parent for path in inputs}
+    )
     for name in named:
         for place in {Path(os.path.realpath(name)), Path(os.path.abspath(name))}:
-            apart = (listed or not holds(place, target)) and not (target.exists() and holds(target, place))
-            check(apart, f"{out}: outputs must lie neither in nor around the inputs {name}; choose another folder")
+            apart = (listed or not holds(place, target)) and not (
+                target.exists() and holds(target, place)
+            )
+            check(
+                apart,
+                f"{out}: outputs must lie neither in nor around the inputs {name}; choose another folder",
+            )
     return target
 
 
-def plan_outputs(sources: Iterable[str], extension: str, suffix: str, samples: int) -> dict[str, tuple[str, ...]]:
-    """The outputs of each source, by the names alone, different even where case and Unicode forms are not told apart.
+def plan_outputs(
+    sources: Iterable[str], extension: str, suffix: str, samples: int
+) -> dict[str, tuple[str, ...]]:
+    """The outputs of each source, by the names alone, different even where case and Unicode forms
+    are not told apart.
 
-    Of two that would share one, that keeps it which has the output's suffix, else the first in order; the other's whole
-    name goes before the suffix: a.jpg and a.png become a.jpg.png and a.png. Absolute sources lose their root.
+    Of two that would share one, that keeps it which has the output's suffix, else the first in
+    order; the other's whole name goes before the suffix: a.jpg and a.png become a.jpg.png and
+    a.png. Absolute sources lose their root.
     """
 
     def fold(name: object) -> str:
@@ -168,10 +212,18 @@ def plan_outputs(sources: Iterable[str], extension: str, suffix: str, samples: i
     taken = {fold(folder) for place in places.values() for folder in place.parents}
     numbers = [""] if samples == 1 else [f"_{k + 1}" for k in range(samples)]
     plan: dict[str, tuple[str, ...]] = {}
-    order = sorted(places, key=lambda source: (places[source].suffix.lower() != ending(places[source]).lower(), source))
+    order = sorted(
+        places,
+        key=lambda source: (
+            places[source].suffix.lower() != ending(places[source]).lower(),
+            source,
+        ),
+    )
     for source, place in ((source, places[source]) for source in order):
         for stem in chain((place.stem, place.name), (f"{place.name}-{n}" for n in count(2))):
-            outputs = tuple(str(place.with_name(f"{stem}{suffix}{number}{ending(place)}")) for number in numbers)
+            outputs = tuple(
+                str(place.with_name(f"{stem}{suffix}{number}{ending(place)}")) for number in numbers
+            )
             if taken.isdisjoint(map(fold, outputs)):
                 break
         taken.update(map(fold, outputs))
@@ -213,7 +265,9 @@ def mark_up_to_date(out: Path, jobs: Iterable[Entry]) -> None:
     for job in jobs:
         line = known.get(job.key)
         if job.key and line and all(os.path.isfile(out / output) for output in job.outputs):
-            job.reason, job.size, job.warnings = UP_TO_DATE, (line["width"], line["height"]), line["warnings"]
+            job.reason = UP_TO_DATE
+            job.size = (line["width"], line["height"])
+            job.warnings = line["warnings"]
 
 
 @contextmanager
@@ -221,7 +275,8 @@ def _alone(out: Path) -> Iterator[None]:
     """No other shard changes the manifest meanwhile; the lock of a killed one is free."""
     with FileLock(out / LOCK):
         yield
-        (out / LOCK).unlink(missing_ok=True)  # while it is held, so that no one can wait for a file that is gone
+        # while it is held, so that no one can wait for a file that is gone
+        (out / LOCK).unlink(missing_ok=True)
 
 
 def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> None:
@@ -236,12 +291,20 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
             _write(out, mine)
             return
         with _alone(out):
-            others = {line["source"]: text for text, line in _previous(out) if not belongs(line["source"], shard)}
+            others = {
+                line["source"]: text
+                for text, line in _previous(out)
+                if not belongs(line["source"], shard)
+            }
             _write(out, mine | others)
     except OSError as error:
         if is_full(error):
-            raise DiskFull(f"{out}: no space left on device; make room or choose another output folder") from None
-        raise ValueError(f"{out}: cannot be written ({error.strerror}); choose another output folder") from None
+            raise DiskFull(
+                f"{out}: no space left on device; make room or choose another output folder"
+            ) from None
+        raise ValueError(
+            f"{out}: cannot be written ({error.strerror}); choose another output folder"
+        ) from None
 
 
 def _write(out: Path, lines: dict[str, str]) -> None:
@@ -249,7 +312,9 @@ def _write(out: Path, lines: dict[str, str]) -> None:
 
 
 def write_last_manifest(out: Path, entries: Sequence[Entry], shard: Shard) -> None:
-    """Writes what became of the inputs; on a full disk at the price of the last outputs, which then have failed."""
+    """Writes what became of the inputs; on a full disk at the price of the last outputs, which
+    then have failed.
+    """
     done = [entry for entry in entries if entry.status == "ok"]
     while True:
         try:
@@ -257,17 +322,23 @@ def write_last_manifest(out: Path, entries: Sequence[Entry], shard: Shard) -> No
         except DiskFull:
             if not done:
                 raise
-            last = done.pop().fail(ValueError("given up to make room for the manifest: no space left on device"))
+            last = done.pop().fail(
+                ValueError("given up to make room for the manifest: no space left on device")
+            )
             for output in last.outputs:
                 (out / output).unlink(missing_ok=True)
 
 
 def remove_unfinished(out: Path, entries: Iterable[Entry], shard: Shard) -> None:
-    """Removes temporary files that a killed run has left: all, or those of a shard's own outputs, as others may be at
-    work on theirs."""
+    """Removes temporary files that a killed run has left: all, or those of a shard's own outputs,
+    as others may be at work on theirs.
+    """
     outputs = (out / output for entry in entries for output in entry.outputs)
     own = None if shard == ALL else {(path.parent, files.part_tag(path)) for path in outputs}
     for path in files.unfinished(out):
-        if own is None or (path.parent, path.name.removeprefix(files.PART).partition("-")[0]) in own:
+        if (
+            own is None
+            or (path.parent, path.name.removeprefix(files.PART).partition("-")[0]) in own
+        ):
             with suppress(OSError):
                 path.unlink()

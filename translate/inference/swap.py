@@ -22,7 +22,8 @@ from translate.viz.grids import image_grid
 def swap(model: Model, contents: UInt8, styles: UInt8, source: int, to: int) -> UInt8:
     """D(c(content), s(style), to) from the posterior means, on the model's device.
 
-    Shape: contents (n, H, W, C) of domain `source`, styles (m, H, W, C) of domain `to` -> (m, n, H, W, C).
+    Shape: contents (n, H, W, C) of domain `source`, styles (m, H, W, C) of domain `to` -> (m, n,
+    H, W, C).
     """
     device = next(model.parameters()).device
     x, exemplars = (to_batch(stack, device) for stack in (contents, styles))
@@ -42,7 +43,8 @@ def swap_figure(model: Model, contents: UInt8, styles: UInt8, source: int, to: i
 
 
 def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
-    """At most `count` pictures of a folder, evenly spaced by name, as the model takes them. Shape: (n, S, S, C).
+    """At most `count` pictures of a folder, evenly spaced by name, as the model takes them. Shape:
+    (n, S, S, C).
 
     Raises ValueError for a folder without pictures and for a picture that cannot be read.
     """

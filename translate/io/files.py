@@ -82,14 +82,17 @@ def unfinished(folder: Path) -> list[Path]:
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, evenly spaced, the first and (of more than one) the last among them."""
+    """At most `count` of the items, evenly spaced, the first and (of more than one) the last among
+    them.
+    """
     count = min(count, len(items))
     return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
 
 
 def make_way(path: PathLike) -> None:
-    """Makes the folder of a file that is written when the work is done. Raises ValueError for a folder's name, and
-    OSError where there can be no such folder."""
+    """Makes the folder of a file that is written when the work is done. Raises ValueError for a
+    folder's name, and OSError where there can be no such folder.
+    """
     if Path(path).is_dir():
         raise ValueError(f"{path}: is a folder; name a file")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -97,19 +100,24 @@ def make_way(path: PathLike) -> None:
 
 @contextmanager
 def atomic(path: PathLike, durable: bool = False) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed when it fails.
+    """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed
+    when it fails.
 
     Args:
         path: the file that is written.
-        durable: wait until the file and its name are on the disk, so that a power cut leaves the old file or the new
-            one and never an empty one. It costs milliseconds a file: for what a run cannot make again in a moment,
-            such as models and manifests, and not for each of thousands of pictures.
+        durable: wait until the file and its name are on the disk, so that a power cut leaves the
+            old file or the new
+            one and never an empty one. It costs milliseconds a file: for what a run cannot make
+            again in a moment, such as models and manifests, and not for each of thousands of
+            pictures.
     """
-    temporary = Path(path).with_name(f"{PART}{part_tag(path)}-{os.urandom(8).hex()}.part")  # mkstemp's are private
+    # mkstemp's are private
+    temporary = Path(path).with_name(f"{PART}{part_tag(path)}-{os.urandom(8).hex()}.part")
     try:
         yield temporary
         if durable:
-            _sync_file(temporary)  # before the rename: else the name may be on the disk before the bytes
+            # before the rename: else the name may be on the disk before the bytes
+            _sync_file(temporary)
         os.replace(temporary, path)
         if durable:
             _sync_folder(Path(path).parent)
@@ -135,7 +143,8 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems may not sync folders
+        # network file systems may not sync folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
         os.close(descriptor)
@@ -148,8 +157,9 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Files under `folder`, relative to it, by POSIX path; links to files, but not to folders, and no PART files;
-    `on_error` is os.walk's."""
+    """Files under `folder`, relative to it, by POSIX path; links to files, but not to folders, and
+    no PART files; `on_error` is os.walk's.
+    """
     found = []
     for root, folders, names in walk(folder, on_error):
         folders[:] = [name for name in folders if not name.startswith(PART)]

@@ -1,8 +1,8 @@
 """The two-latent objective, and whose gradients go where (docs/mathematics.md).
 
-All terms are per sample, shape (B,). Legend: B batch, x (B, C, H, W) image in [-1, 1], y (B,) domain, c content
-(B, Cc, h, w), s style (B, Ds), t translation, f fake, `rec` L_r, `kl_c`, `kl_s`
-divergences in nats, `scale` s = 1 / (C H W).
+All terms are per sample, shape (B,). Legend: B batch, x (B, C, H, W) image in [-1, 1], y (B,)
+domain, c content (B, Cc, h, w), s style (B, Ds), t translation, f fake, `rec` L_r, `kl_c`,
+`kl_s` divergences in nats, `scale` s = 1 / (C H W).
 """
 
 from __future__ import annotations
@@ -37,74 +37,105 @@ class Objective:
     """The two-latent objective (docs/mathematics.md). It owns no parameters and no optimizer."""
 
     def __init__(self, config: ObjectiveConfig, augment: Augmentations) -> None:
-        self.config, self.augment = config, augment
+        self.config = config
+        self.augment = augment
 
     def vae(self, model: Model, x: Tensor, y: Tensor) -> Losses:
-        """The warm-up step, a plain VAE with two latents: s (beta_rec L_r(x) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)).
+        """The warm-up step, a plain VAE with two latents: s (beta_rec L_r(x) + beta_kl_c KL_c(x) +
+        beta_kl_s KL_s(x)).
 
-        Content is taken from an augmented image and the image itself is asked for: the decoder learns to supply what
-        the domain alone determines (size, weight, slant), which is what translation needs.
+        Content is taken from an augmented image and the image itself is asked for: the decoder
+        learns to supply what the domain alone determines (size, weight, slant), which is what
+        translation needs.
         """
         loss, terms, *_ = self._autoencode(model, self.augment.warmup(x), x, y)
         return Losses(loss.mean(), None, None, _detached(terms))
 
-    def _autoencode(self, model: Model, x_c: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Terms, Gaussian, Tensor]:
-        w, scale = self.config, 1 / x[0].numel()
-        q_c, q_s = model.encoder.content(x_c, y), model.encoder.style(self.augment.energy(x), y)
+    def _autoencode(
+        self, model: Model, x_c: Tensor, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Terms, Gaussian, Tensor]:
+        w = self.config
+        scale = 1 / x[0].numel()
+        q_c = model.encoder.content(x_c, y)
+        q_s = model.encoder.style(self.augment.energy(x), y)
         s = q_s.sample()
         terms = {
             "rec": reconstruction_error(x, model.decoder(q_c.sample(), s, y, y), w.rec),
             "kl_c": q_c.kl(),
             "kl_s": q_s.kl(),
         }
-        loss = scale * (w.beta_rec * terms["rec"] + w.beta_kl_c * terms["kl_c"] + w.beta_kl_s * terms["kl_s"])
+        loss = scale * (
+            w.beta_rec * terms["rec"] + w.beta_kl_c * terms["kl_c"] + w.beta_kl_s * terms["kl_s"]
+        )
         return loss, terms, q_c, s
 
-    def introspective(self, model: Model, x: Tensor, y: Tensor, other: Tensor, beta_neg: float) -> Losses:
+    def introspective(
+        self, model: Model, x: Tensor, y: Tensor, other: Tensor, beta_neg: float
+    ) -> Losses:
         """The two-player step.
 
-        L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(T(t)), s, y)) + 1/2 mean_f exp(-2 s (...))
-        L_D = VAE + the same two                                             + s mean_f(beta_fake KL_s(f) + ...)
+        L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(T(t)), s, y)) + 1/2
+        mean_f exp(-2 s (...)) L_D = VAE + the same two
+        + s mean_f(beta_fake KL_s(f) + ...)
 
         `other` (B,): the domain that each sample is translated to, never its own.
         """
-        w, scale = self.config, 1 / x[0].numel()
+        w = self.config
+        scale = 1 / x[0].numel()
         loss, terms, q_c, s = self._autoencode(model, self.augment.game(x), x, y)
 
-        # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's doing.
+        # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's
+        # doing.
         needs_translation = w.translation or w.lambda_c > 0 or w.lambda_cyc > 0
-        t = model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y) if needs_translation else x
+        t = (
+            model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y)
+            if needs_translation
+            else x
+        )
         t_in = t if w.cycle_grad else t.detach()
         if w.lambda_c > 0:
-            terms["consistency"] = (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)
+            terms["consistency"] = (
+                (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)
+            )
             loss = loss + w.lambda_c * terms["consistency"]
-        if w.lambda_cyc > 0:  # T changes t as T' changes x: the way back has to put right what the way there got wrong
+        # T changes t as T' changes x: the way back has to put right what the way there got wrong
+        if w.lambda_cyc > 0:
             z_ct = model.encoder.content(self.augment.cycle(t_in), other).sample()
             terms["cyc"] = reconstruction_error(x, model.decoder(z_ct, s, y, other), w.rec)
             loss = loss + scale * w.lambda_cyc * terms["cyc"]
 
-        # Kind of negative -> images and the domain they are presented as; the decoder's own come first.
+        # Kind of negative -> images and the domain they are presented as; the decoder's own come
+        # first.
         fakes = {"translation": (t, other)} if w.translation else {}
         if w.reconstruction:
             fakes["reconstruction"] = model.decoder(q_c.mu.detach(), s.detach(), y, y), y
         if w.prior:
             fakes["prior"] = model.decoder(torch.randn_like(q_c.mu), torch.randn_like(s), y, y), y
         negatives = dict(fakes)
-        if w.wrong_domain:  # a real image presented as another domain: a negative that costs no decoding
+        # a real image presented as another domain: a negative that costs no decoding
+        if w.wrong_domain:
             negatives["wrong"] = x, other
         if not negatives:
             return Losses(loss.mean(), None, None, _detached(terms))
 
-        # Gradients are taken for one player at a time (`backward`), so that no graph needs to be cut or run twice here.
-        judged = self._encode_fakes(model, *(torch.cat(parts) for parts in zip(*negatives.values(), strict=True)))
+        # Gradients are taken for one player at a time (`backward`), so that no graph needs to be
+        # cut or run twice here.
+        judged = self._encode_fakes(
+            model, *(torch.cat(parts) for parts in zip(*negatives.values(), strict=True))
+        )
         encoder = 0.5 * self._energy(judged, beta_neg, scale).mean()
         decoder = self._decoder_term(judged, scale)[: len(fakes) * len(x)].mean() if fakes else None
         for name, value in judged.items():
-            terms |= {f"{name}_{kind}": part for kind, part in zip(negatives, value.split(len(x)), strict=True)}
+            terms |= {
+                f"{name}_{kind}": part
+                for kind, part in zip(negatives, value.split(len(x)), strict=True)
+            }
         return Losses(loss.mean(), encoder, decoder, _detached(terms))
 
     def _encode_fakes(self, model: Model, f: Tensor, y: Tensor) -> Terms:
-        """What the encoder says of negatives f: KL_s(f), and KL_c(f) and L_r(f) where a weight asks for them."""
+        """What the encoder says of negatives f: KL_s(f), and KL_c(f) and L_r(f) where a weight
+        asks for them.
+        """
         w = self.config
         q_s = model.encoder.style(self.augment.energy(f), y)
         fake = {"kl_s": q_s.kl()}
@@ -112,18 +143,22 @@ class Objective:
             q_c = model.encoder.content(f, y)
             fake["kl_c"] = q_c.kl()
             if w.beta_rec_neg > 0 or w.gamma_r > 0:
-                fake["rec"] = reconstruction_error(f, model.decoder(q_c.sample(), q_s.sample(), y, y), w.rec)
+                fake["rec"] = reconstruction_error(
+                    f, model.decoder(q_c.sample(), q_s.sample(), y, y), w.rec
+                )
         return fake
 
     def _energy(self, f: Terms, beta_neg: float, scale: float) -> Tensor:
         """exp(-2 s (beta_rec_neg L_r(f) + beta_neg KL_s(f) + beta_neg_c KL_c(f)))."""
-        w, none = self.config, torch.zeros_like(f["kl_s"])
+        w = self.config
+        none = torch.zeros_like(f["kl_s"])
         kl = beta_neg * f["kl_s"] + w.beta_neg_c * f.get("kl_c", none)
         return soft_energy(f.get("rec", none), kl, w.beta_rec_neg, 1.0, scale)
 
     def _decoder_term(self, f: Terms, scale: float) -> Tensor:
         """s (beta_fake KL_s(f) + beta_fake_c KL_c(f) + gamma_r beta_rec L_r(f))."""
-        w, none = self.config, torch.zeros_like(f["kl_s"])
+        w = self.config
+        none = torch.zeros_like(f["kl_s"])
         decoder_term = w.beta_fake * f["kl_s"] + w.beta_fake_c * f.get("kl_c", none)
         return scale * (decoder_term + w.gamma_r * w.beta_rec * f.get("rec", none))
 
@@ -133,8 +168,9 @@ def _detached(terms: Terms) -> Terms:
 
 
 def backward(losses: Losses, model: Model) -> None:
-    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder: what is in both goes to both, the rest to
-    its player alone."""
+    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder: what is in both goes to
+    both, the rest to its player alone.
+    """
     players = [(losses.encoder, model.encoder), (losses.decoder, model.decoder)]
     game = [(loss, list(player.parameters())) for loss, player in players if loss is not None]
     losses.shared.backward(retain_graph=bool(game))

@@ -7,50 +7,63 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-KID_SUBSETS, KID_LARGEST = 100, 1000  # as in the paper and torch-fidelity; at most so many images a subset
+# as in the paper and torch-fidelity; at most so many images a subset
+KID_SUBSETS = 100
+KID_LARGEST = 1000
 FID_HALVES = 10  # whose spread gives FID's interval
-FID_HEADLINE = 2048  # images; with fewer, FID says more about their number than about their likeness
+# images; with fewer, FID says more about their number than about their likeness
+FID_HEADLINE = 2048
 
 
 def _check_features(fx: Tensor, fy: Tensor, least: int) -> None:
     if fx.ndim != 2 or fy.ndim != 2 or fx.shape[1] != fy.shape[1]:
-        raise ValueError(f"expected features (N, D) and (M, D), got {tuple(fx.shape)} and {tuple(fy.shape)}")
+        raise ValueError(
+            f"expected features (N, D) and (M, D), got {tuple(fx.shape)} and {tuple(fy.shape)}"
+        )
     if min(len(fx), len(fy)) < least:
-        raise ValueError(f"at least {least} images are needed on each side, got {len(fx)} and {len(fy)}")
+        raise ValueError(
+            f"at least {least} images are needed on each side, got {len(fx)} and {len(fy)}"
+        )
 
 
 def scaled(fx: Tensor, fy: Tensor) -> tuple[Tensor, Tensor]:
     """Two sets of features in units of the deviation of all of fy, float64.
 
-    For features that have no scale of their own, as those of LPIPS networks: KID's kernel is made for one near 1.
+    For features that have no scale of their own, as those of LPIPS networks: KID's kernel is
+    made for one near 1.
 
-    Shape: fx (N, D) measured set, fy (M, D) target set -> the same. Raises ValueError for other shapes, fewer than two
-    rows and a target without spread.
+    Shape: fx (N, D) measured set, fy (M, D) target set -> the same. Raises ValueError for other
+    shapes, fewer than two rows and a target without spread.
     """
     _check_features(fx, fy, 2)
     spread = fy.double().std()
     if not spread > 0:
-        raise ValueError("the features of the target set have no spread: are all its images the same?")
+        raise ValueError(
+            "the features of the target set have no spread: are all its images the same?"
+        )
     return fx.double() / spread, fy.double() / spread
 
 
 def kernel_distance(fx: Tensor, fy: Tensor) -> float:
     """KID's unbiased squared MMD, of all rows at once: for sets of a few hundred images.
 
-    Unlike torch-fidelity's, for sets of unequal size. 0 on average for two samples of one distribution, may be slightly
-    negative; not to be compared across features or target sets.
+    Unlike torch-fidelity's, for sets of unequal size. 0 on average for two samples of one
+    distribution, may be slightly negative; not to be compared across features or target sets.
 
-    Shape: fx (N, D) measured set, fy (M, D) target set, of a scale near 1. Raises ValueError for other shapes and fewer
-    than two rows.
+    Shape: fx (N, D) measured set, fy (M, D) target set, of a scale near 1. Raises ValueError for
+    other shapes and fewer than two rows.
     """
     _check_features(fx, fy, 2)
-    fx, fy = fx.double(), fy.double()
-    n, m = len(fx), len(fy)
+    fx = fx.double()
+    fy = fy.double()
+    n = len(fx)
+    m = len(fy)
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return (a @ b.T / a.shape[1] + 1) ** 3
 
-    k_xx, k_yy = kernel(fx, fx), kernel(fy, fy)
+    k_xx = kernel(fx, fx)
+    k_yy = kernel(fy, fy)
     within_x = (k_xx.sum() - k_xx.trace()) / (n * (n - 1))
     within_y = (k_yy.sum() - k_yy.trace()) / (m * (m - 1))
     return float(within_x + within_y - 2 * kernel(fx, fy).mean())
@@ -58,7 +71,9 @@ def kernel_distance(fx: Tensor, fy: Tensor) -> float:
 
 @dataclass(frozen=True)
 class SetDistance:
-    """A distance of two sets of images with its 95 % interval; `subset` images of each set were taken at a time."""
+    """A distance of two sets of images with its 95 % interval; `subset` images of each set were
+    taken at a time.
+    """
 
     value: float
     low: float
@@ -67,43 +82,58 @@ class SetDistance:
 
     @classmethod
     def of(cls, value: float, spread: float, subset: int, smallest: int) -> SetDistance:
-        """`spread` is the deviation over subsets of the sets, of which the smaller has `smallest` images.
+        """`spread` is the deviation over subsets of the sets, of which the smaller has `smallest`
+        images.
 
-        Subsets instead of bootstrap samples (Politis & Romano 1994), as an image drawn twice would look like a close
-        pair: half a set varies as much as a bootstrap sample does, a smaller part more, by what the root takes back.
+        Subsets instead of bootstrap samples (Politis & Romano 1994), as an image drawn twice
+        would look like a close
+        pair: half a set varies as much as a bootstrap sample does, a smaller part more, by what
+        the root takes back.
         """
         margin = 1.96 * spread * (subset / (smallest - subset)) ** 0.5
         return cls(value, value - margin, value + margin, subset)
 
 
 def kid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
-    """Kernel distance of two sets of features (Binkowski et al. 2018, section 4), by torch-fidelity.
+    """Kernel distance of two sets of features (Binkowski et al. 2018, section 4), by
+    torch-fidelity.
 
-    The mean, over KID_SUBSETS draws, of the unbiased squared MMD with the kernel (<a, b> / D + 1)^3 between so many
-    images of each set as are half of the smaller one, at most KID_LARGEST: memory does not grow with the sets. It is
-    not multiplied by 1000, is 0 on average for two samples of one distribution, and may be slightly negative.
+    The mean, over KID_SUBSETS draws, of the unbiased squared MMD with the kernel (<a, b> / D +
+    1)^3 between so many images of each set as are half of the smaller one, at most KID_LARGEST:
+    memory does not grow with the sets. It is not multiplied by 1000, is 0 on average for two
+    samples of one distribution, and may be slightly negative.
 
-    Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and under 4 rows.
+    Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and
+    under 4 rows.
     """
-    from torch_fidelity.metric_kid import kid_features_to_metric  # brings torchvision: no matter for training
+    # brings torchvision: no matter for training
+    from torch_fidelity.metric_kid import kid_features_to_metric
 
     _check_features(fx, fy, 4)
     smallest = min(len(fx), len(fy))
     subset = min(smallest // 2, KID_LARGEST)
-    options = {"kid_subsets": KID_SUBSETS, "kid_subset_size": subset, "rng_seed": seed, "verbose": False}
+    options = {
+        "kid_subsets": KID_SUBSETS,
+        "kid_subset_size": subset,
+        "rng_seed": seed,
+        "verbose": False,
+    }
     found = kid_features_to_metric(fx.double(), fy.double(), **options)
     mean, spread = (found[f"kernel_inception_distance_{part}"] for part in ("mean", "std"))
     return SetDistance.of(mean, spread, subset, smallest)
 
 
 def fid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
-    """Frechet distance of two sets of features (Heusel et al. 2017), by torch-fidelity, of all images.
+    """Frechet distance of two sets of features (Heusel et al. 2017), by torch-fidelity, of all
+    images.
 
-    It is biased upwards, the more the fewer images there are: compare only where N and M are the same, and quote none
-    under FID_HEADLINE. The interval comes from the spread of FID_HALVES halves about their own mean, not from their
+    It is biased upwards, the more the fewer images there are: compare only where N and M are the
+    same, and quote none under FID_HEADLINE. The interval comes from the spread of FID_HALVES
+    halves about their own mean, not from their
     size: it leaves that bias out.
 
-    Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and under 4 rows.
+    Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and
+    under 4 rows.
     """
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
@@ -111,7 +141,9 @@ def fid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
     generator = torch.Generator().manual_seed(seed)
 
     def distance(*sets: Tensor) -> float:
-        found = fid_statistics_to_metric(*(fid_features_to_statistics(f.double()) for f in sets), verbose=False)
+        found = fid_statistics_to_metric(
+            *(fid_features_to_statistics(f.double()) for f in sets), verbose=False
+        )
         return float(found["frechet_inception_distance"])
 
     def halves() -> list[Tensor]:

@@ -1,4 +1,6 @@
-"""Inception's features for KID and FID as published, where its weights are within reach: nothing is downloaded."""
+"""Inception's features for KID and FID as published, where its weights are within reach: nothing
+is downloaded.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+from torch_fidelity.feature_extractor_inceptionv3 import (
+    URL_INCEPTION_V3,
+    FeatureExtractorInceptionV3,
+)
 
 from translate.io.files import sha256
 from translate.metrics.image import check_images
@@ -19,7 +24,9 @@ BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class Inception:
-    """InceptionV3 of 2015-12-05 by torch-fidelity, which resizes as the original does; make one with `find`."""
+    """InceptionV3 of 2015-12-05 by torch-fidelity, which resizes as the original does; make one
+    with `find`.
+    """
 
     weights_sha256: str
     module: nn.Module = field(repr=False)
@@ -27,7 +34,8 @@ class Inception:
 
     @classmethod
     def find(cls, device: str | torch.device = "cpu") -> Inception | None:
-        """Loads the weights that INTROSHIFT_INCEPTION_WEIGHTS names, or those in torch.hub's cache, else gives None.
+        """Loads the weights that INTROSHIFT_INCEPTION_WEIGHTS names, or those in torch.hub's
+        cache, else gives None.
 
         Raises ValueError for a named file that is missing and for one that holds something else.
         """
@@ -36,8 +44,11 @@ class Inception:
         if not named and not path.exists():
             return None
         try:
-            torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity itself would run any pickle
-            module = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=path)
+            # torch-fidelity itself would run any pickle
+            torch.load(path, map_location="cpu", weights_only=True)
+            module = FeatureExtractorInceptionV3(
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=path
+            )
         except Exception as error:  # damaged pickles make torch raise anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(
@@ -47,7 +58,12 @@ class Inception:
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """The pooled layer. Shape: x uint8 (N, H, W, C), C 1 or 3 -> float32 (N, 2048) on the CPU, else ValueError."""
+        """The pooled layer. Shape: x uint8 (N, H, W, C), C 1 or 3 -> float32 (N, 2048) on the CPU,
+        else ValueError.
+        """
         check_images(x)
-        parts = (part.permute(0, 3, 1, 2).expand(-1, 3, -1, -1).to(self.device) for part in torch.split(x, BATCH))
+        parts = (
+            part.permute(0, 3, 1, 2).expand(-1, 3, -1, -1).to(self.device)
+            for part in torch.split(x, BATCH)
+        )
         return torch.cat([self.module(part)[0].cpu() for part in parts])

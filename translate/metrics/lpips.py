@@ -1,7 +1,8 @@
 """LPIPS (Zhang et al. 2018, arXiv 1801.03924) and pooled features, both from one ImageNet network.
 
-Images are uint8 (N, H, W, C), C 1 or 3. The only file read is the network's weights: the one given, else the one that
-INTROSHIFT_LPIPS_WEIGHTS names, else torchvision's own from its cache or its server.
+Images are uint8 (N, H, W, C), C 1 or 3. The only file read is the network's weights: the one
+given, else the one that INTROSHIFT_LPIPS_WEIGHTS names, else torchvision's own from its cache or
+its server.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ Net = Literal["alex", "vgg", "squeeze"]
 ENVIRONMENT = "INTROSHIFT_LPIPS_WEIGHTS"
 SMALLEST = 64  # px; below that the last layers see next to nothing
 TIMEOUT = 5.0  # s without an answer from the download server
-# Held while the socket timeout, stdout and warning filters, which belong to the process, are not as they were: of two
-# threads, the last to leave would otherwise restore what the first had set.
+# Held while the socket timeout, stdout and warning filters, which belong to the process, are not as
+# they were: of two threads, the last to leave would otherwise restore what the first had set.
 _PROCESS_STATE = threading.Lock()
 TORCHVISION: dict[Net, str] = {
     "alex": "AlexNet_Weights.IMAGENET1K_V1",
@@ -42,14 +43,17 @@ TORCHVISION: dict[Net, str] = {
 
 
 class WeightsUnavailable(RuntimeError):
-    """No weights for the network: none were given and torchvision's could not be fetched. One line, with the remedy."""
+    """No weights for the network: none were given and torchvision's could not be fetched. One
+    line, with the remedy.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Perceptual:
     """The LPIPS network with its weights; make one with `Perceptual.load`.
 
-    weights_sha256: of the weights file; for torchvision's own, of their features.* tensors saved as such a file.
+    weights_sha256: of the weights file; for torchvision's own, of their features.* tensors saved
+    as such a file.
     version: of the lpips package, whose linear layers weigh the network's features.
     """
 
@@ -60,15 +64,20 @@ class Perceptual:
     device: torch.device
 
     @classmethod
-    def load(cls, net: Net = "alex", weights: Path | None = None, device: str | torch.device = "cpu") -> Perceptual:
+    def load(
+        cls, net: Net = "alex", weights: Path | None = None, device: str | torch.device = "cpu"
+    ) -> Perceptual:
         """Builds the network and fills every one of its tensors.
 
-        weights: a safetensors file with torchvision's `features.*` tensors of AlexNet, VGG-16 or SqueezeNet 1.1.
-        Raises WeightsUnavailable where no file is given and torchvision's weights cannot be had, and ValueError for an
-        unknown net and for a file that is missing, is not safetensors or belongs to another network.
+        weights: a safetensors file with torchvision's `features.*` tensors of AlexNet, VGG-16 or
+        SqueezeNet 1.1. Raises WeightsUnavailable where no file is given and torchvision's
+        weights cannot be had, and ValueError for an unknown net and for a file that is missing,
+        is not safetensors or belongs to another network.
         """
         if net not in get_args(Net):
-            raise ValueError(f"unknown LPIPS network {net!r}, expected one of {', '.join(get_args(Net))}")
+            raise ValueError(
+                f"unknown LPIPS network {net!r}, expected one of {', '.join(get_args(Net))}"
+            )
         named = weights or os.environ.get(ENVIRONMENT)
         with _PROCESS_STATE:
             features, digest = _from_file(Path(named)) if named else _from_torchvision(net)
@@ -77,9 +86,11 @@ class Perceptual:
 
     @torch.no_grad()
     def distance(self, x: Tensor, y: Tensor, batch: int = BATCH) -> Tensor:
-        """LPIPS v0.1 of each pair, 0 for equal images to about 1. Images whose shorter side is under 64 px grow to 64.
+        """LPIPS v0.1 of each pair, 0 for equal images to about 1. Images whose shorter side is
+        under 64 px grow to 64.
 
-        Shape: x, y uint8 (N, H, W, C) -> float32 (N,) on the CPU. Raises ValueError for anything else.
+        Shape: x, y uint8 (N, H, W, C) -> float32 (N,) on the CPU. Raises ValueError for anything
+        else.
         """
         check_images(x, y)
         pairs = zip(self._inputs(x, batch), self._inputs(y, batch), strict=True)
@@ -87,20 +98,29 @@ class Perceptual:
 
     @torch.no_grad()
     def features(self, x: Tensor, batch: int = BATCH) -> Tensor:
-        """The network's last tapped layer (AlexNet's conv5, VGG's conv5_3), mean over places: for KID and FID.
+        """The network's last tapped layer (AlexNet's conv5, VGG's conv5_3), mean over places: for
+        KID and FID.
 
-        Shape: x uint8 (N, H, W, C) -> float32 (N, D) on the CPU, D 256 (alex) or 512. Raises ValueError as `distance`.
+        Shape: x uint8 (N, H, W, C) -> float32 (N, D) on the CPU, D 256 (alex) or 512. Raises
+        ValueError as `distance`.
         """
         check_images(x)
-        trunk, scaling = self.module.get_submodule("net"), self.module.get_submodule("scaling_layer")
+        trunk = self.module.get_submodule("net")
+        scaling = self.module.get_submodule("scaling_layer")
         return torch.cat([trunk(scaling(a))[-1].mean((2, 3)).cpu() for a in self._inputs(x, batch)])
 
     def _inputs(self, x: Tensor, batch: int) -> Iterator[Tensor]:
-        """uint8 (N, H, W, C) -> float32 (<= batch, 3, H', W') in [-1, 1] on the device, both sides at least 64 px."""
+        """uint8 (N, H, W, C) -> float32 (<= batch, 3, H', W') in [-1, 1] on the device, both sides
+        at least 64 px.
+        """
         height, width = x.shape[1:3]
         scale = SMALLEST / min(height, width)
         for part in torch.split(x, batch):
-            z = (part.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1).expand(-1, 3, -1, -1).contiguous()
+            z = (
+                (part.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1)
+                .expand(-1, 3, -1, -1)
+                .contiguous()
+            )
             if scale > 1:
                 size = [round(height * scale), round(width * scale)]
                 z = F.interpolate(z, size, mode="bilinear", align_corners=False, antialias=True)
@@ -115,7 +135,9 @@ def _from_file(path: Path) -> tuple[dict[str, Tensor], str]:
     except OSError as error:
         raise ValueError(f"LPIPS weights {path}: cannot be read ({error.strerror})") from error
     except safetensors.SafetensorError as error:
-        raise ValueError(f"LPIPS weights {path}: not a safetensors file ({_one_line(error)})") from error
+        raise ValueError(
+            f"LPIPS weights {path}: not a safetensors file ({_one_line(error)})"
+        ) from error
 
 
 def _from_torchvision(net: Net) -> tuple[dict[str, Tensor], str]:
@@ -125,7 +147,8 @@ def _from_torchvision(net: Net) -> tuple[dict[str, Tensor], str]:
         from torchvision.models import get_weight
 
         socket.setdefaulttimeout(TIMEOUT)  # torch.hub offers none of its own
-        with contextlib.redirect_stdout(sys.stderr):  # where it says "Downloading"; stdout is for results
+        # where it says "Downloading"; stdout is for results
+        with contextlib.redirect_stdout(sys.stderr):
             state = torch.hub.load_state_dict_from_url(
                 get_weight(TORCHVISION[net]).url,
                 map_location="cpu",
@@ -133,29 +156,37 @@ def _from_torchvision(net: Net) -> tuple[dict[str, Tensor], str]:
                 check_hash=True,
                 weights_only=True,
             )
-    except Exception as error:  # the network, a proxy, the disk, a damaged cache: all have the same remedy
+    except (
+        Exception
+    ) as error:  # the network, a proxy, the disk, a damaged cache: all have the same remedy
         raise WeightsUnavailable(
             f"no weights for the LPIPS network {net}: torchvision's could not be fetched ({_one_line(error)}); give "
             f"--lpips-weights FILE or set {ENVIRONMENT}=FILE, a safetensors file with torchvision's features.* tensors"
         ) from error
     finally:
         socket.setdefaulttimeout(patience)
-    features = {name: tensor.contiguous() for name, tensor in state.items() if name.startswith("features.")}
+    features = {
+        name: tensor.contiguous() for name, tensor in state.items() if name.startswith("features.")
+    }
     return features, hashlib.sha256(safetensors.torch.save(features)).hexdigest()
 
 
 def _build(net: Net, features: Mapping[str, Tensor], origin: str) -> nn.Module:
-    """The lpips module with `features` in its trunk and the package's own linear layers; ValueError names `origin`.
+    """The lpips module with `features` in its trunk and the package's own linear layers;
+    ValueError names `origin`.
 
-    It is laid out on the meta device: no random start (the caller's random state is not touched), and a tensor that
-    nothing was loaded into shows.
+    It is laid out on the meta device: no random start (the caller's random state is not
+    touched), and a tensor that nothing was loaded into shows.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision deprecates the `pretrained=` that lpips passes
+        # torchvision deprecates the `pretrained=` that lpips passes
+        warnings.simplefilter("ignore")
         import lpips
 
         with torch.device("meta"):
-            module: nn.Module = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
+            module: nn.Module = lpips.LPIPS(
+                net=net, pretrained=False, pnet_rand=True, verbose=False
+            )
 
     trunk: dict[str, Tensor] = {}
     problems: list[str] = []
@@ -174,10 +205,16 @@ def _build(net: Net, features: Mapping[str, Tensor], origin: str) -> nn.Module:
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise ValueError(f"LPIPS weights {origin}: not those of {net}: {problems[0]}{more}")
 
-    linear = torch.load(Path(lpips.__file__).parent / f"weights/v0.1/{net}.pth", map_location="cpu", weights_only=True)
+    linear = torch.load(
+        Path(lpips.__file__).parent / f"weights/v0.1/{net}.pth",
+        map_location="cpu",
+        weights_only=True,
+    )
     module.load_state_dict(trunk | linear, strict=False, assign=True)
     if empty := [name for name, tensor in module.state_dict().items() if tensor.is_meta]:
-        raise RuntimeError(f"lpips {version('lpips')} left {', '.join(empty)} of {net} without weights")
+        raise RuntimeError(
+            f"lpips {version('lpips')} left {', '.join(empty)} of {net} without weights"
+        )
     return module.requires_grad_(False).eval()
 
 

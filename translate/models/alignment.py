@@ -1,8 +1,10 @@
-"""Where the domains put things: mean place and spread, so that a translation starts in the right place and size.
+"""Where the domains put things: mean place and spread, so that a translation starts in the right
+place and size.
 
-A frame is a 2x3 matrix [U | m]: m is the mean place (x, y) of what differs from an image's border, as shares of width
-and height, and U U' the covariance about it, U upper triangular. So p = U q + m takes a place q that means the same in
-all domains to the place p where a domain has it: moved, scaled and slanted, but not turned.
+A frame is a 2x3 matrix [U | m]: m is the mean place (x, y) of what differs from an image's
+border, as shares of width and height, and U U' the covariance about it, U upper triangular. So p
+= U q + m takes a place q that means the same in all domains to the place p where a domain has
+it: moved, scaled and slanted, but not turned.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ import torch
 from torch import Tensor
 
 BATCH = 32  # images that are floats at a time: a thousand of 256 px would take gigabytes
-PLAIN = ((1 / math.sqrt(12), 0.0, 0.5), (0.0, 1 / math.sqrt(12), 0.5))  # of an image that is the same everywhere
+# of an image that is the same everywhere
+PLAIN = ((1 / math.sqrt(12), 0.0, 0.5), (0.0, 1 / math.sqrt(12), 0.5))
 
 
 def domain_affine(images: Tensor) -> Tensor:
-    """The frame of a domain's images (n, C, H, W), of any range; blank ones have the plain frame. Shape: (2, 3)."""
+    """The frame of a domain's images (n, C, H, W), of any range; blank ones have the plain frame.
+    Shape: (2, 3).
+    """
     weight = torch.zeros(images.shape[-2:], dtype=torch.float64, device=images.device)
     for batch in torch.split(images, BATCH):
         weight += _difference(batch.float()) * (len(batch) / len(images))
@@ -34,13 +39,17 @@ def domain_affine(images: Tensor) -> Tensor:
 
 
 def _difference(x: Tensor) -> Tensor:
-    """Mean absolute difference of images (n, C, H, W) from their own borders. Shape: (H, W), float64."""
+    """Mean absolute difference of images (n, C, H, W) from their own borders. Shape: (H, W),
+    float64.
+    """
     border = torch.cat([x[:, :, [0, -1]].flatten(2), x[:, :, :, [0, -1]].flatten(2)], dim=2)
     return (x - border.median(dim=2).values[:, :, None, None]).abs().mean((0, 1)).double()
 
 
 def relative_affine(source: Tensor, target: Tensor) -> Tensor:
-    """Where an image of the target's frame finds its contents in one of the source's: frames (B, 2, 3) -> (B, 2, 3)."""
+    """Where an image of the target's frame finds its contents in one of the source's: frames (B,
+    2, 3) -> (B, 2, 3).
+    """
     turn = _product(source[..., :2], _inverse(target[..., :2]))
     return torch.cat([turn, source[..., 2:] - _product(turn, target[..., 2:])], dim=-1)
 
@@ -57,8 +66,11 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
 
 
-def affine_flow(theta: Tensor, height: int, width: int, first: int = 0, last: int | None = None) -> Tensor:
-    """How far from each pixel `theta` (B, 2, 3) finds its contents, for rows [first, last) of an image.
+def affine_flow(
+    theta: Tensor, height: int, width: int, first: int = 0, last: int | None = None
+) -> Tensor:
+    """How far from each pixel `theta` (B, 2, 3) finds its contents, for rows [first, last) of an
+    image.
 
     -> (B, 2, last - first, width), x before y, in pixels.
     """

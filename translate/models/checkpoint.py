@@ -34,7 +34,9 @@ OLD_TENSOR_NAMES = (
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a model file holds: the model on the CPU in evaluation mode, its config, training summary and SHA-256."""
+    """What a model file holds: the model on the CPU in evaluation mode, its config, training
+    summary and SHA-256.
+    """
 
     model: Model
     config: Config
@@ -45,7 +47,8 @@ class ModelFile:
 class SkipInitialization(TorchFunctionMode):
     """Leaves tensors as they are where a module would draw its first weights.
 
-    On the meta device there is nothing to draw, but torch would import its compiler for it, which takes a second.
+    On the meta device there is nothing to draw, but torch would import its compiler for it,
+    which takes a second.
     """
 
     def __torch_function__(
@@ -57,33 +60,44 @@ class SkipInitialization(TorchFunctionMode):
     ) -> Any:
         """Return the tensor unchanged for an initializer; call any other function."""
         kwargs = kwargs or {}
-        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
+        if (
+            func in (Tensor.normal_, Tensor.uniform_)
+            or getattr(func, "__module__", "") == nn.init.__name__
+        ):
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 
 
 def default_style(summary: dict[str, Any], domain: str) -> str:
-    """What a model's training (validation.py) says for translations to a domain, "mean" or "random"; else "mean"."""
+    """What a model's training (validation.py) says for translations to a domain, "mean" or
+    "random"; else "mean".
+    """
     styles = summary.get("styles")
     return "random" if isinstance(styles, dict) and styles.get(domain) == "random" else "mean"
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Writes a safetensors file, whole or not at all."""
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    data = save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata
+    )
     with atomic(path, durable=True) as partial:
         partial.write_bytes(data)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file. Raises ValueError in one line for any other file."""
+    """Tensors and metadata of a safetensors file. Raises ValueError in one line for any other
+    file.
+    """
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from None
+        raise ValueError(
+            f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})"
+        ) from None
 
 
 def rename_old_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,18 +120,22 @@ def rename_old_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, Any]) -> None:
     """Writes the model file: weights of `model` (the average), config and summary as JSON metadata.
 
-    All under one key: safetensors keeps several in random order, and equal models should be equal files.
+    All under one key: safetensors keeps several in random order, and equal models should be
+    equal files.
     """
     about = {"format": FORMAT, "config": config.model_dump(mode="json"), "summary": summary}
     save_tensors(path, model.state_dict(), {KEY: json.dumps(about)})
 
 
 def load_model(path: Path) -> ModelFile:
-    """Rebuilds a model from its file alone. Raises ValueError in one line for a corrupted or foreign file."""
+    """Rebuilds a model from its file alone. Raises ValueError in one line for a corrupted or
+    foreign file.
+    """
     tensors, metadata = load_tensors(path)
     tensors = rename_old_tensors(tensors)
     config, summary = parse_metadata(path, metadata)
-    # No memory for a stranger's sizes before the tensors have been seen to fit them, and no random numbers.
+    # No memory for a stranger's sizes before the tensors have been seen to fit them, and no random
+    # numbers.
     with torch.device("meta"), SkipInitialization():
         model = Model(config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -126,6 +144,8 @@ def load_model(path: Path) -> ModelFile:
             f"{path}: the weights do not fit the config inside the file; it is damaged or from another version"
         )
     if not all(math.isfinite(tensor.float().abs().sum().item()) for tensor in tensors.values()):
-        raise ValueError(f"{path}: the weights are not finite; the file is damaged or its training diverged")
+        raise ValueError(
+            f"{path}: the weights are not finite; the file is damaged or its training diverged"
+        )
     model.load_state_dict(tensors, assign=True)
     return ModelFile(model.eval().requires_grad_(False), config, summary, sha256(path))

@@ -15,7 +15,8 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from translate.models.alignment import affine_flow
 
-# Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real and fake batches.
+# Channels a GroupNorm group should hold: GroupNorm, never BatchNorm, because one step mixes real
+# and fake batches.
 GROUP_CHANNELS = 8
 
 # Numbers in the largest temporary of BatchInvariantLinear, 8 MiB of float32: it stays in the cache.
@@ -26,8 +27,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def icnr_(weight: Tensor, factor: int) -> None:
-    """Gives the factor^2 sub-pixels of each output channel one kernel, so that pixel shuffle starts without
-    checkerboard (Aitken et al. 2017)."""
+    """Gives the factor^2 sub-pixels of each output channel one kernel, so that pixel shuffle
+    starts without checkerboard (Aitken et al. 2017).
+    """
     base = torch.empty(weight.shape[0] // factor**2, *weight.shape[1:])
     nn.init.kaiming_normal_(base, nonlinearity="linear")
     with torch.no_grad():
@@ -35,10 +37,12 @@ def icnr_(weight: Tensor, factor: int) -> None:
 
 
 class BatchInvariantLinear(nn.Linear):
-    """A linear layer for inference that gives a row the same bits in any batch; with BLAS they depend on its place.
+    """A linear layer for inference that gives a row the same bits in any batch; with BLAS they
+    depend on its place.
 
-    It sums the products of one chunk of rows and outputs at a time. A chunk changes no bit, and holds at most
-    MAX_PRODUCTS products, or those of one row and MIN_CHUNK outputs where these are more.
+    It sums the products of one chunk of rows and outputs at a time. A chunk changes no bit, and
+    holds at most MAX_PRODUCTS products, or those of one row and MIN_CHUNK outputs where these
+    are more.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -52,21 +56,24 @@ class BatchInvariantLinear(nn.Linear):
     def _summed(self, input: Tensor) -> Tensor:
         """input (rows, inputs) -> (rows, outputs), without the bias."""
         step = max(MIN_CHUNK, MAX_PRODUCTS // max(1, input.numel()))
-        chunks = -(-self.out_features // step)  # of nearly equal size, so that none is one output alone
+        # of nearly equal size, so that none is one output alone
+        chunks = -(-self.out_features // step)
         weights = self.weight.tensor_split(chunks) if chunks > 1 else (self.weight,)
         parts = [(input[:, None] * weight).sum(-1) for weight in weights]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def with_linear_layers(model: M, kind: type[nn.Linear]) -> M:
-    """Copy a model's modules, with all linear layers of one class; the model itself is left as it is.
+    """Copy a model's modules, with all linear layers of one class; the model itself is left as it
+    is.
 
     Args:
         model: any module.
         kind: nn.Linear or a subclass of it with the same parameters.
 
     Returns:
-        The copy. It shares the memory of parameters and buffers, until one of the two is moved elsewhere.
+        The copy. It shares the memory of parameters and buffers, until one of the two is moved
+        elsewhere.
     """
     shared: dict[int, object] = {id(buffer): buffer.detach() for buffer in model.buffers()}
     for parameter in model.parameters():
@@ -79,7 +86,9 @@ def with_linear_layers(model: M, kind: type[nn.Linear]) -> M:
 
 
 class AdaGroupNorm(nn.Module):
-    """GroupNorm whose gain and bias are an affine function of a condition vector (AdaIN, Huang & Belongie 2017)."""
+    """GroupNorm whose gain and bias are an affine function of a condition vector (AdaIN, Huang &
+    Belongie 2017).
+    """
 
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
@@ -91,7 +100,8 @@ class AdaGroupNorm(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x (B, W, h, w), condition (B, K) -> (B, W, h, w)."""
         gain, bias = self.affine(condition).float()[:, :, None, None].chunk(2, dim=1)
-        h = F.group_norm(x.float(), self.groups)  # as autocast has it on GPUs; on CPUs bf16 takes twice the time here
+        # as autocast has it on GPUs; on CPUs bf16 takes twice the time here
+        h = F.group_norm(x.float(), self.groups)
         return cast(Tensor, h * (1 + gain) + bias)
 
 
@@ -101,10 +111,13 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, condition: int, resample: float = 1.0) -> None:
         super().__init__()
         self.resample = resample
-        self.norm1, self.norm2 = AdaGroupNorm(inputs, condition), AdaGroupNorm(outputs, condition)
+        self.norm1 = AdaGroupNorm(inputs, condition)
+        self.norm2 = AdaGroupNorm(outputs, condition)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        self.skip = (
+            nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        )
         nn.init.constant_(cast(Tensor, self.conv2.bias), 0.0)
         with torch.no_grad():
             self.conv2.weight.mul_(0.3)  # the block starts close to its skip path
@@ -112,10 +125,13 @@ class Block(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x (B, inputs, h, w) -> (B, outputs, h * resample, w * resample)."""
         h = F.silu(self.norm1(x, condition))
-        if self.resample > 1:  # 1x1 skip commutes with nearest upsampling: do it at the lower resolution
-            x, h = F.interpolate(self.skip(x), scale_factor=2.0), F.interpolate(h, scale_factor=2.0)
+        # 1x1 skip commutes with nearest upsampling: do it at the lower resolution
+        if self.resample > 1:
+            x = F.interpolate(self.skip(x), scale_factor=2.0)
+            h = F.interpolate(h, scale_factor=2.0)
         elif self.resample < 1:
-            x, h = self.skip(F.avg_pool2d(x, 2)), F.avg_pool2d(h, 2)
+            x = self.skip(F.avg_pool2d(x, 2))
+            h = F.avg_pool2d(h, 2)
         else:
             x = self.skip(x)
         h = self.conv2(F.silu(self.norm2(self.conv1(h), condition)))
@@ -123,10 +139,12 @@ class Block(nn.Module):
 
 
 class Warp(nn.Module):
-    """Moves features by a smooth flow that content, style and domain decide (after Jaderberg et al. 2015).
+    """Moves features by a smooth flow that content, style and domain decide (after Jaderberg et
+    al. 2015).
 
-    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder by inventing some. The
-    flow is in pixels, so that it means the same in images of any size, and counts from where the domains' frames say.
+    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder
+    by inventing some. The flow is in pixels, so that it means the same in images of any size,
+    and counts from where the domains' frames say.
     """
 
     def __init__(self, channels: int, condition: int, max_displacement: float) -> None:
@@ -138,20 +156,28 @@ class Warp(nn.Module):
         nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of this map, at most `max_displacement`."""
-        return self.max_displacement * torch.tanh(self.flow(F.silu(self.norm(h, condition))).float())
+        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of this map, at most
+        `max_displacement`.
+        """
+        return self.max_displacement * torch.tanh(
+            self.flow(F.silu(self.norm(h, condition))).float()
+        )
 
     @staticmethod
     def warp_subpixel(h: Tensor, flow: Tensor, theta: Tensor) -> Tensor:
-        """`warp` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by half a place, a pixel is
-        another one of the four, which a mean of neighbouring places does not say. -> like h."""
+        """`warp` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by
+        half a place, a pixel is another one of the four, which a mean of neighbouring places
+        does not say. -> like h.
+        """
         moved = F.pixel_unshuffle(Warp.warp(F.pixel_shuffle(h, 2), flow, theta), 2)
-        return moved.contiguous(memory_format=torch.channels_last)  # forgotten on the way, convolutions want it
+        # forgotten on the way, convolutions want it
+        return moved.contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def warp(h: Tensor, flow: Tensor, theta: Tensor) -> Tensor:
-        """Samples features h (B, W, H', W') where `theta` (B, 2, 3), see alignment.py, says and the flow (B, 2, h, w)
-        from there, in float32. -> like h."""
+        """Samples features h (B, W, H', W') where `theta` (B, 2, 3), see alignment.py, says and
+        the flow (B, 2, h, w) from there, in float32. -> like h.
+        """
         if has_torch_function((h, flow)):  # maps that are read in strips (tiling.py)
             return handle_torch_function(Warp.warp, (h, flow), h, flow, theta)
         height, width = h.shape[-2:]
@@ -162,5 +188,6 @@ class Warp(nn.Module):
         x = (columns + flow[:, 0]) * (2 / width) - 1
         y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1
         grid = torch.stack([x, y], dim=-1)
-        grid = grid.nan_to_num()  # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
+        # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
+        grid = grid.nan_to_num()
         return F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)

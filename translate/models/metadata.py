@@ -1,4 +1,6 @@
-"""What a model file says of itself, read from its header alone: no torch, and no weights in memory."""
+"""What a model file says of itself, read from its header alone: no torch, and no weights in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ class ModelInfo:
     @property
     def parameters(self) -> int:
         """The learned numbers; the domains' frames, set from the data, are none of them."""
-        return sum(math.prod(shape) for name, shape in self.shapes.items() if name != "decoder.domain_affine")
+        return sum(
+            math.prod(shape)
+            for name, shape in self.shapes.items()
+            if name != "decoder.domain_affine"
+        )
 
 
 def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[str, Any]]:
@@ -52,7 +58,14 @@ def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[s
                 f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); give a model.safetensors"
             )
         return from_dict(about["config"]), dict(about["summary"])
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, ConfigError, RecursionError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        json.JSONDecodeError,
+        ConfigError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"{path}: damaged model metadata ({str(error).splitlines()[0]})") from None
 
 
@@ -60,17 +73,22 @@ def read_info(path: Path) -> ModelInfo:
     """Read the header of a model file; the weights are neither read nor checked.
 
     Raises:
-        ValueError: if the file is missing, cut short, no safetensors file or no introshift model, in one line.
+        ValueError: if the file is missing, cut short, no safetensors file or no introshift
+            model, in one line.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     header = _read_header(path)
     config, summary = parse_metadata(path, header.pop("__metadata__", {}))
-    return ModelInfo(config, summary, {name: tuple(entry["shape"]) for name, entry in header.items()})
+    return ModelInfo(
+        config, summary, {name: tuple(entry["shape"]) for name, entry in header.items()}
+    )
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    """The JSON object at the start of a safetensors file, after its length as 8 bytes, little-endian."""
+    """The JSON object at the start of a safetensors file, after its length as 8 bytes,
+    little-endian.
+    """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -87,11 +105,15 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 
 def _check_header(header: object, data_size: int) -> None:
-    """Raise ValueError unless all entries have their types and the tensors fill the bytes after the header."""
+    """Raise ValueError unless all entries have their types and the tensors fill the bytes after
+    the header.
+    """
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
     metadata = header.get("__metadata__", {})
-    if not (isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())):
+    if not (
+        isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    ):
         raise ValueError("its metadata are not strings")
     end = 0
     for name, entry in header.items():

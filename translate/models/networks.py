@@ -1,7 +1,7 @@
 """The encoder q(c, s | x, y) and the decoder D(c, s, y), fully convolutional.
 
-Legend: B batch, C image channels, H W image pixels, h w content map (H / `fold`), Cc content channels, Ds style
-dimensions, y (B,) int64 domain index, W width of the first level.
+Legend: B batch, C image channels, H W image pixels, h w content map (H / `fold`), Cc content
+channels, Ds style dimensions, y (B,) int64 domain index, W width of the first level.
 """
 
 from __future__ import annotations
@@ -21,29 +21,41 @@ CANVAS = 16  # channels of the map that stands for content where there is one la
 
 
 class UNet(nn.Module):
-    """Blocks down `levels` halvings and, with `decode`, up again with skips (U-Net, Ronneberger et al. 2015; the skips
-    are added): context comes from below, detail from beside. With a `max_displacement` all of
-    them are moved at the turn."""
+    """Blocks down `levels` halvings and, with `decode`, up again with skips (U-Net, Ronneberger et
+    al. 2015; the skips are added): context comes from below, detail from beside. With a
+    `max_displacement` all of them are moved at the turn.
+    """
 
     def __init__(
-        self, inputs: int, model: ModelConfig, middle: int, decode: bool, max_displacement: float = 0.0
+        self,
+        inputs: int,
+        model: ModelConfig,
+        middle: int,
+        decode: bool,
+        max_displacement: float = 0.0,
     ) -> None:
         super().__init__()
-        width, condition = model.width, model.condition
+        width = model.width
+        condition = model.condition
         widths = [width << level for level in range(model.levels + 1)]
         self.first = nn.Conv2d(inputs, width, 3, padding=1)
         self.encoder_blocks = nn.ModuleList(
-            nn.ModuleList(Block(w, w, condition) for _ in range(model.blocks - 1)) for w in widths[:-1]
+            nn.ModuleList(Block(w, w, condition) for _ in range(model.blocks - 1))
+            for w in widths[:-1]
         )
         self.down = nn.ModuleList(Block(w, 2 * w, condition, 0.5) for w in widths[:-1])
         self.middle = nn.ModuleList(Block(widths[-1], widths[-1], condition) for _ in range(middle))
         self.warp = Warp(widths[-1], condition, max_displacement) if max_displacement > 0 else None
-        self.up = nn.ModuleList(Block(2 * w, w, condition, 2.0) for w in reversed(widths[:-1]) if decode)
+        self.up = nn.ModuleList(
+            Block(2 * w, w, condition, 2.0) for w in reversed(widths[:-1]) if decode
+        )
 
     def forward(self, x: Tensor, condition: Tensor, theta: Tensor | None = None) -> Tensor:
-        """x (B, inputs, h, w), theta (B, 2, 3) -> features (B, W, h, w) or, without `decode`, the lowest,
-        (B, W * 2^levels, h / 2^levels, w / 2^levels)."""
-        h, skips = self.first(x), []
+        """x (B, inputs, h, w), theta (B, 2, 3) -> features (B, W, h, w) or, without `decode`, the
+        lowest, (B, W * 2^levels, h / 2^levels, w / 2^levels).
+        """
+        h = self.first(x)
+        skips = []
         for blocks, down in zip(self.encoder_blocks, self.down, strict=True):
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, condition)
@@ -53,20 +65,26 @@ class UNet(nn.Module):
             h = block(h, condition)
         if self.warp is not None and theta is not None:
             flow = self.warp(h, condition)
-            h, skips = Warp.warp_subpixel(h, flow, theta), [Warp.warp_subpixel(skip, flow, theta) for skip in skips]
+            h = Warp.warp_subpixel(h, flow, theta)
+            skips = [Warp.warp_subpixel(skip, flow, theta) for skip in skips]
         for up in self.up:
             h = up(h, condition) + skips.pop()
         return cast(Tensor, h)
 
 
 class Encoder(nn.Module):
-    """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style, each with its own trunk, so that a
-    pass whose result is not used is not run. Pixels are folded first, as full resolution is dear."""
+    """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style, each with its own
+    trunk, so that a pass whose result is not used is not run. Pixels are folded first, as full
+    resolution is dear.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        model, domains = config.model, len(config.data.names)
-        inputs, width, deep = config.data.channels * model.fold**2, model.width, model.width << model.levels
+        model = config.model
+        domains = len(config.data.names)
+        inputs = config.data.channels * model.fold**2
+        width = model.width
+        deep = model.width << model.levels
         self.fold = model.fold
         self.domain = nn.Embedding(domains, model.condition)
         self.one_latent = model.one_latent
@@ -77,8 +95,9 @@ class Encoder(nn.Module):
         self.style_trunk = UNet(inputs, model, model.blocks, decode=False)
         self.style_norm = AdaGroupNorm(deep, model.condition)
         self.dropout = nn.Dropout(model.style_dropout)
-        # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in StarGAN v2).
-        # One latent says where things are, too: its head sees every place, and is tied to the training size.
+        # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in
+        # StarGAN v2). One latent says where things are, too: its head sees every place, and is tied
+        # to the training size.
         seen = deep * (config.data.size // model.stride) ** 2 if self.one_latent else 2 * deep
         self.style_head = nn.Linear(seen, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)
@@ -97,32 +116,47 @@ class Encoder(nn.Module):
         condition = self.domain(y)
         h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
         h = F.silu(self.style_norm(h, condition))
-        seen = h.flatten(1) if self.one_latent else torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
+        seen = (
+            h.flatten(1) if self.one_latent else torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
+        )
         heads = self.style_head(self.dropout(seen)).unflatten(1, (self.domain.num_embeddings, -1))
         return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
 
 
 class Decoder(nn.Module):
-    """D(c, s, y): the content map painted in the style s of domain y; where it comes from says how it is moved."""
+    """D(c, s, y): the content map painted in the style s of domain y; where it comes from says how
+    it is moved.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        model, width, condition = config.model, config.model.width, config.model.condition
+        model = config.model
+        width = config.model.width
+        condition = config.model.condition
         self.fold = model.fold
         domains = len(config.data.names)
         self.domain = nn.Embedding(domains, condition)
         self.domain_affine: Tensor
-        self.register_buffer("domain_affine", torch.tensor([PLAIN] * domains))  # (domains, 2, 3), set from the data
+        # (domains, 2, 3), set from the data
+        self.register_buffer("domain_affine", torch.tensor([PLAIN] * domains))
         self.style = nn.Sequential(
-            nn.Linear(model.style_dim + condition, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
+            nn.Linear(model.style_dim + condition, condition),
+            nn.SiLU(),
+            nn.Linear(condition, condition),
+            nn.SiLU(),
         )
         max_displacement = model.warp * config.data.size / (2 * model.stride)
         # One latent brings its own content map along, of the training size.
-        self.side, self.canvas = config.data.size // model.fold, None
+        self.side = config.data.size // model.fold
+        self.canvas = None
         if model.one_latent:
             self.canvas = nn.Linear(model.style_dim, CANVAS * self.side**2)
         self.trunk = UNet(
-            model.content_channels or CANVAS, model, model.bottleneck, decode=True, max_displacement=max_displacement
+            model.content_channels or CANVAS,
+            model,
+            model.bottleneck,
+            decode=True,
+            max_displacement=max_displacement,
         )
         self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
         self.norm = AdaGroupNorm(width, condition)
@@ -131,8 +165,9 @@ class Decoder(nn.Module):
         nn.init.constant_(cast(Tensor, self.last.bias), 0.0)
 
     def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor, source: Tensor) -> Tensor:
-        """z_c (B, Cc, h, w) from an image of domain `source` (B,), z_s (B, Ds), y (B,) -> x (B, C, H, W) in [-1, 1],
-        float32."""
+        """z_c (B, Cc, h, w) from an image of domain `source` (B,), z_s (B, Ds), y (B,) -> x (B, C,
+        H, W) in [-1, 1], float32.
+        """
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
         theta = relative_affine(self.domain_affine[source], self.domain_affine[y])
         if self.canvas is not None:
@@ -149,14 +184,19 @@ class Model(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
         self.style_dim = config.model.style_dim
 
     def translate(self, x: Tensor, source: int, to: int, z_s: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W) of domain `source` in domain `to`; style z_s (B, Ds), default the prior's mean. -> like x."""
+        """x (B, C, H, W) of domain `source` in domain `to`; style z_s (B, Ds), default the prior's
+        mean. -> like x.
+        """
         y = torch.full((len(x),), source, device=x.device)
         z_s = x.new_zeros(len(x), self.style_dim) if z_s is None else z_s
-        return cast(Tensor, self.decoder(self.encoder.content(x, y).mu, z_s, torch.full_like(y, to), y))
+        return cast(
+            Tensor, self.decoder(self.encoder.content(x, y).mu, z_s, torch.full_like(y, to), y)
+        )
 
     def reconstruct(self, x: Tensor, domain: int) -> Tensor:
         """D(E(x)) from the posterior means. -> like x."""

@@ -15,9 +15,11 @@ def usable_cores() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Has this process keep the memory that it frees, with glibc: every step of a training asks for as much again, and
-    memory from the system comes page by page, cleared. A training on a CPU calls it once; a quarter of the time of
-    small networks is saved, a few percent of that of large ones."""
+    """Has this process keep the memory that it frees, with glibc: every step of a training asks
+    for as much again, and memory from the system comes page by page, cleared. A training on a
+    CPU calls it once; a quarter of the time of small networks is saved, a few percent of that
+    of large ones.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
@@ -26,7 +28,11 @@ def keep_freed_memory() -> None:
 
 def choose_device(name: str) -> torch.device:
     """auto: cuda, then mps, then cpu. Raises ValueError for a device this machine lacks."""
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    found = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         return torch.device(next(kind for kind, there in found.items() if there))
     if not found.get(name.split(":")[0], False):

@@ -1,7 +1,8 @@
 """One process or several under `torchrun` or `accelerate launch`, by torch.distributed.
 
-Each process has its share of every batch; gradients are averaged, so that all take the step that one process would take
-on the whole batch. DistributedDataParallel does not fit: a step takes gradients for one player at a time.
+Each process has its share of every batch; gradients are averaged, so that all take the step that
+one process would take on the whole batch. DistributedDataParallel does not fit: a step takes
+gradients for one player at a time.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ class Processes:
     """This process among `count`; `rank` 0 writes the files."""
 
     def __init__(self, device: torch.device) -> None:
-        """Join the other processes, where the launcher's environment variables say that there are any.
+        """Join the other processes, where the launcher's environment variables say that there are
+        any.
 
         Args:
-            device: Where a process alone computes; of several, each takes a GPU of its own or all the CPU.
+            device: Where a process alone computes; of several, each takes a GPU of its own or
+                all the CPU.
 
         Raises:
             ValueError: Where the launcher's environment variables are incomplete.
@@ -75,7 +78,9 @@ class Processes:
             return
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         self._flat = self._flat.resize_(sum(gradient.numel() for gradient in gradients))
-        flat = self._averaged(torch.cat([gradient.flatten() for gradient in gradients], out=self._flat))
+        flat = self._averaged(
+            torch.cat([gradient.flatten() for gradient in gradients], out=self._flat)
+        )
         parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         shaped = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
         torch._foreach_copy_(gradients, shaped)

@@ -11,7 +11,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[tuple[T, Future[R]]]:
+def ahead(
+    pool: Executor, work: Callable[[T], R], items: Iterable[T], limit: int
+) -> Iterator[tuple[T, Future[R]]]:
     """Items in order, each with its work, which is begun `limit` items ahead."""
     queue: deque[tuple[T, Future[R]]] = deque()
     for item in items:

@@ -1,7 +1,8 @@
-"""The four sets of points in the plane of the paper's 2D experiments (Daniel & Tamar, CVPR 2021, section 5.1), and how
-well one set of points matches another.
+"""The four sets of points in the plane of the paper's 2D experiments (Daniel & Tamar, CVPR 2021,
+section 5.1), and how well one set of points matches another.
 
-The sets, their sizes and the weights are those of the paper's published code. Legend: n points, (n, 2) x and y.
+The sets, their sizes and the weights are those of the paper's published code. Legend: n points,
+(n, 2) x and y.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from scipy.special import rel_entr
 from torch import Generator, Tensor
 
 BINS = 100  # of a histogram, a side
-EMPTY = 1e-14  # stands for the share of a bin without samples, as in the published code: KL stays finite
+# stands for the share of a bin without samples, as in the published code: KL stays finite
+EMPTY = 1e-14
 
 
 @dataclass(frozen=True)
 class Toy:
-    """`draw(n, generator)` gives n points (n, 2) in the square [-reach, reach]^2 (all but about one in 10^4)."""
+    """`draw(n, generator)` gives n points (n, 2) in the square [-reach, reach]^2 (all but about
+    one in 10^4).
+    """
 
     draw: Callable[[int, Generator], Tensor]
     reach: float
@@ -30,7 +34,9 @@ class Toy:
 
 
 def eight_gaussians(n: int, generator: Generator) -> Tensor:
-    """Eight modes on a circle of radius 2 / 1.414, each of standard deviation 0.02 / 1.414. Shape: (n, 2)."""
+    """Eight modes on a circle of radius 2 / 1.414, each of standard deviation 0.02 / 1.414. Shape:
+    (n, 2).
+    """
     angle = torch.randint(8, (n,), generator=generator) * (math.pi / 4)
     return (2 * _circle(angle) + 0.02 * torch.randn(n, 2, generator=generator)) / 1.414
 
@@ -46,12 +52,18 @@ def two_spirals(n: int, generator: Generator) -> Tensor:
 def checkerboard(n: int, generator: Generator) -> Tensor:
     """Every second square, of side 2, of a 4 x 4 board. Shape: (n, 2), in [-4, 4]."""
     x = 4 * torch.rand(n, generator=generator) - 2
-    y = torch.rand(n, generator=generator) - 2 * torch.randint(2, (n,), generator=generator) + x.floor() % 2
+    y = (
+        torch.rand(n, generator=generator)
+        - 2 * torch.randint(2, (n,), generator=generator)
+        + x.floor() % 2
+    )
     return 2 * torch.stack([x, y], 1)
 
 
 def rings(n: int, generator: Generator) -> Tensor:
-    """Four circles with radii 0.75, 1.5, 2.25, 3, as many points on each, with noise of 0.08. Shape: (n, 2)."""
+    """Four circles with radii 0.75, 1.5, 2.25, 3, as many points on each, with noise of 0.08.
+    Shape: (n, 2).
+    """
     radius = 0.75 * torch.randint(1, 5, (n, 1), generator=generator)
     angle = 2 * math.pi * torch.rand(n, generator=generator)
     return radius * _circle(angle) + 0.08 * torch.randn(n, 2, generator=generator)
@@ -70,7 +82,8 @@ TOYS = {
 
 
 def histogram(points: Tensor, reach: float) -> Tensor:
-    """The share of all points (n, 2) in each of 100 x 100 bins of [-reach, reach)^2; points outside are in none.
+    """The share of all points (n, 2) in each of 100 x 100 bins of [-reach, reach)^2; points
+    outside are in none.
 
     Shape: (100, 100), x by y, float64.
     """
@@ -81,7 +94,9 @@ def histogram(points: Tensor, reach: float) -> Tensor:
 
 
 def kl_divergence(p: Tensor, q: Tensor) -> float:
-    """KL(p || q) = sum p ln(p / q) in nats, where an empty bin of q counts as 1e-14. Both of one shape, sums <= 1."""
+    """KL(p || q) = sum p ln(p / q) in nats, where an empty bin of q counts as 1e-14. Both of one
+    shape, sums <= 1.
+    """
     return float(rel_entr(p.numpy(), q.clamp(min=EMPTY).numpy()).sum())
 
 

@@ -1,13 +1,14 @@
 """The seed itself: a VAE and a Soft-IntroVAE with one latent on points in the plane.
 
-Batch, rate and order of steps are those of the paper's published 2D code (the first 2000 of 30 000 steps are a plain
-VAE). Ours differs in four things. For speed: two hidden layers of 256 units instead of four, one forward pass for both
-players instead of one each in turn, and products with the hidden layers in bfloat16. For quality: the learning rate
-falls tenfold after five sixths of the steps, and not after a third and again after half, when so small a network has
+Batch, rate and order of steps are those of the paper's published 2D code (the first 2000 of 30
+000 steps are a plain VAE). Ours differs in four things. For speed: two hidden layers of 256
+units instead of four, one forward pass for both players instead of one each in turn, and
+products with the hidden layers in bfloat16. For quality: the learning rate falls tenfold after
+five sixths of the steps, and not after a third and again after half, when so small a network has
 not yet found the outer rings (docs/mathematics.md).
 
-Legend: B points of a batch, Z = 2 latent dimensions, x (B, 2) points, z (B, Z) latents, f (2 B, 2) fakes:
-reconstructions, then samples of the prior.
+Legend: B points of a batch, Z = 2 latent dimensions, x (B, 2) points, z (B, Z) latents, f (2 B,
+2) fakes: reconstructions, then samples of the prior.
 """
 
 from __future__ import annotations
@@ -18,11 +19,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from translate.losses.soft_introvae import one_latent_decoder_loss, one_latent_encoder_loss, reconstruction_error
+from translate.losses.soft_introvae import (
+    one_latent_decoder_loss,
+    one_latent_encoder_loss,
+    reconstruction_error,
+)
 from translate.models.distributions import Gaussian
 from translate.toy2d.datasets import Toy
 
-Z, WIDTH, BATCH, LEARNING_RATE = 2, 256, 512, 2e-4
+Z = 2
+WIDTH = 256
+BATCH = 512
+LEARNING_RATE = 2e-4
 WARMUP = 1 / 15  # share of the steps that are those of a plain VAE
 SCALE = 1 / 2  # s of the paper: one over the dimensions of x
 GAMMA_R = 1e-8
@@ -32,9 +40,11 @@ Progress = Callable[[int, int], None]
 
 
 class _ToFloats(torch.autograd.Function):
-    """A thin linear layer in float32 of features of another kind, to whom its gradients are given in theirs.
+    """A thin linear layer in float32 of features of another kind, to whom its gradients are given
+    in theirs.
 
-    PyTorch would multiply thin float32 matrices for them, several times slower on CPUs, and round the result.
+    PyTorch would multiply thin float32 matrices for them, several times slower on CPUs, and
+    round the result.
     """
 
     @staticmethod
@@ -44,9 +54,13 @@ class _ToFloats(torch.autograd.Function):
         return nn.functional.linear(h.float(), weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        (gradient,), (h, weight) = gradients, ctx.saved_tensors
-        low, (of_h, of_weight, of_bias) = gradient.to(h.dtype), ctx.needs_input_grad
+    def backward(
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        (h, weight) = ctx.saved_tensors
+        low = gradient.to(h.dtype)
+        (of_h, of_weight, of_bias) = ctx.needs_input_grad
         return (
             low @ weight.to(h.dtype) if of_h else None,
             (low.t() @ h).float() if of_weight else None,
@@ -60,12 +74,16 @@ class Mlp(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         first = nn.Linear(inputs, WIDTH)
-        # Kept as (inputs, WIDTH): gradients of so thin a matrix are several times faster that way round on CPUs.
-        self.weight, self.bias = nn.Parameter(first.weight.detach().t().contiguous()), first.bias
-        self.hidden, self.last = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, outputs)
+        # Kept as (inputs, WIDTH): gradients of so thin a matrix are several times faster that way
+        # round on CPUs.
+        self.weight = nn.Parameter(first.weight.detach().t().contiguous())
+        self.bias = first.bias
+        self.hidden = nn.Linear(WIDTH, WIDTH)
+        self.last = nn.Linear(WIDTH, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Where the points lie needs float32, what nearly all the time goes into does not, as long as it is learned.
+        # Where the points lie needs float32, what nearly all the time goes into does not, as long
+        # as it is learned.
         kind = torch.bfloat16 if self.training else torch.float32
         h = torch.addmm(self.bias, x, self.weight).to(kind).relu_()
         h = nn.functional.linear(h, self.hidden.weight.to(kind), self.hidden.bias.to(kind)).relu_()
@@ -77,7 +95,8 @@ class ToyVae(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder, self.decoder = Mlp(2, 2 * Z), Mlp(Z, 2)
+        self.encoder = Mlp(2, 2 * Z)
+        self.decoder = Mlp(Z, 2)
 
     def encode(self, x: Tensor) -> Gaussian:
         """Shape: (B, 2) -> mean and log variance (B, Z)."""
@@ -91,7 +110,9 @@ class ToyVae(nn.Module):
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """KL(x) + L_r(x) at the posterior's mean: the negative ELBO with unit weights, on the CPU. (n, 2) -> (n,)."""
+        """KL(x) + L_r(x) at the posterior's mean: the negative ELBO with unit weights, on the CPU.
+        (n, 2) -> (n,).
+        """
         energies = []
         for part in torch.split(x.to(self.decoder.weight.device), 4096):
             q = self.encode(part)
@@ -100,38 +121,57 @@ class ToyVae(nn.Module):
 
 
 def vae_step(model: ToyVae, toy: Toy, x: Tensor, eps: Tensor) -> None:
-    """Accumulates the gradient of s (beta_rec L_r(x) + beta_kl KL(x)). Shape: x (B, 2), eps (B, Z) from N(0, I)."""
+    """Accumulates the gradient of s (beta_rec L_r(x) + beta_kl KL(x)). Shape: x (B, 2), eps (B, Z)
+    from N(0, I).
+    """
     q = model.encode(x)
     rec = reconstruction_error(x, model.decoder(q.at(eps)))
     (SCALE * (toy.beta_rec * rec + toy.beta_kl * q.kl())).mean().backward()  # type: ignore[no-untyped-call]
 
 
 def introspective_step(model: ToyVae, toy: Toy, x: Tensor, eps: Tensor) -> None:
-    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder (equations of docs/mathematics.md).
+    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder (equations of
+    docs/mathematics.md).
 
-    Shape: x (B, 2); eps (4 B, Z) from N(0, I): of the posterior of x, of the prior, of the posteriors of both fakes.
+    Shape: x (B, 2); eps (4 B, Z) from N(0, I): of the posterior of x, of the prior, of the
+    posteriors of both fakes.
     """
     b = len(x)
     q = model.encode(x)
     f = model.decoder(torch.cat([q.at(eps[:b]), eps[b : 2 * b]]))
     rec = reconstruction_error(x, f[:b])
 
-    fake = f.detach().requires_grad_()  # the encoder judges it as given; the decoder's gradient is carried on below
+    # the encoder judges it as given; the decoder's gradient is carried on below
+    fake = f.detach().requires_grad_()
     q_fake = model.encode(fake)
-    fake_rec = reconstruction_error(fake.detach(), model.decoder(q_fake.at(eps[2 * b :]))).view(2, b)
+    fake_rec = reconstruction_error(fake.detach(), model.decoder(q_fake.at(eps[2 * b :]))).view(
+        2, b
+    )
     fake_kl = q_fake.kl().view(2, b)
 
     encoder = one_latent_encoder_loss(
-        rec, q.kl(), fake_rec, fake_kl,
-        beta_rec=toy.beta_rec, beta_kl=toy.beta_kl, beta_neg=toy.beta_neg, scale=SCALE,
-    )  # fmt: skip
+        rec,
+        q.kl(),
+        fake_rec,
+        fake_kl,
+        beta_rec=toy.beta_rec,
+        beta_kl=toy.beta_kl,
+        beta_neg=toy.beta_neg,
+        scale=SCALE,
+    )
     encoder.mean().backward(inputs=list(model.encoder.parameters()), retain_graph=True)  # type: ignore[no-untyped-call]
 
-    # No gradient through the decoder's L_r(f): with gamma_r = 1e-8 it is below the rounding of float32.
+    # No gradient through the decoder's L_r(f): with gamma_r = 1e-8 it is below the rounding of
+    # float32.
     decoder = one_latent_decoder_loss(
-        rec, fake_rec.detach(), fake_kl,
-        beta_rec=toy.beta_rec, beta_kl=toy.beta_kl, gamma_r=GAMMA_R, scale=SCALE,
-    )  # fmt: skip
+        rec,
+        fake_rec.detach(),
+        fake_kl,
+        beta_rec=toy.beta_rec,
+        beta_kl=toy.beta_kl,
+        gamma_r=GAMMA_R,
+        scale=SCALE,
+    )
     through_rec, through_kl = torch.autograd.grad(decoder.mean(), (f, fake), retain_graph=True)
     f.backward(through_rec + through_kl, inputs=list(model.decoder.parameters()))
 
@@ -144,11 +184,13 @@ def train_toy(
     introspective: bool = True,
     progress: Progress = lambda done, total: None,
 ) -> ToyVae:
-    """A Soft-IntroVAE, or a plain VAE of as many steps, trained on `toy`; same seed and device type, same weights.
+    """A Soft-IntroVAE, or a plain VAE of as many steps, trained on `toy`; same seed and device
+    type, same weights.
 
     Raises FloatingPointError where training diverged.
     """
-    draw = torch.Generator().manual_seed(seed)  # on the CPU, so that the numbers are the same for all devices
+    # on the CPU, so that the numbers are the same for all devices
+    draw = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs as well
         model = ToyVae().to(device)
@@ -159,9 +201,12 @@ def train_toy(
         if step % DRAWN == 0:
             count = min(DRAWN, steps - step) * BATCH
             batches = iter(torch.split(toy.draw(count, draw).to(device), BATCH))
-            noise = iter(torch.split(torch.randn(4 * count, Z, generator=draw).to(device), 4 * BATCH))
+            noise = iter(
+                torch.split(torch.randn(4 * count, Z, generator=draw).to(device), 4 * BATCH)
+            )
             progress(step, steps)
-        x, eps = next(batches), next(noise)
+        x = next(batches)
+        eps = next(noise)
         optimizer.zero_grad()
         if introspective and step >= warmup:
             introspective_step(model, toy, x, eps)

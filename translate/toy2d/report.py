@@ -1,4 +1,6 @@
-"""How well points drawn from a toy model match its data: figures, the paper's three panels, metrics.json."""
+"""How well points drawn from a toy model match its data: figures, the paper's three panels,
+metrics.json.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,22 @@ from translate.toy2d.datasets import Toy, histogram, jsd, kl_divergence
 from translate.toy2d.model import ToyVae
 
 SAMPLES = 100_000  # in a histogram: ten a bin
-PUBLISHED = 5000  # the same in the paper's code: most bins are empty, and what is not drawn costs much
+# the same in the paper's code: most bins are empty, and what is not drawn costs much
+PUBLISHED = 5000
 GRID = 256  # points a side at which the density is taken
 SHOWN = 4000  # points in a panel
 
 
 @dataclass(frozen=True)
 class Match:
-    """kl: KL(data || samples), jsd: both in nats between 100 x 100 histograms of 100 000 points, lower is better;
-    kl_5000, jsd_5000: of 5000 points, as the paper's code takes them.
+    """kl: KL(data || samples), jsd: both in nats between 100 x 100 histograms of 100 000 points,
+    lower is better; kl_5000, jsd_5000: of 5000 points, as the paper's code takes them.
 
-    elbo: the grid-normalised negative ELBO, the mean of KL + L_r over data divided by its mean over the square: below 1
-    where data cost less than other places. None where there is no model. (The paper's code divides by the sum over
-    1024 x 1024 points instead, and gives KL and JSD of densities, so its figures have another scale.) It is no measure
-    of sharpness: far from data the energy of a VAE grows without bound.
+    elbo: the grid-normalised negative ELBO, the mean of KL + L_r over data divided by its mean
+    over the square: below 1 where data cost less than other places. None where there is no
+    model. (The paper's code divides by the sum over 1024 x 1024 points instead, and gives KL and
+    JSD of densities, so its figures have another scale.) It is no measure of sharpness: far from
+    data the energy of a VAE grows without bound.
     """
 
     kl: float
@@ -52,8 +56,16 @@ def data_match(toy: Toy, seed: int) -> Match:
 
 def _divergences(data: Tensor, samples: Tensor, toy: Toy) -> dict[str, float]:
     """The fields of Match but the last, from points (100 000, 2) each."""
-    many, few = ((histogram(data[:n], toy.reach), histogram(samples[:n], toy.reach)) for n in (SAMPLES, PUBLISHED))
-    return {"kl": kl_divergence(*many), "jsd": jsd(*many), "kl_5000": kl_divergence(*few), "jsd_5000": jsd(*few)}
+    many, few = (
+        (histogram(data[:n], toy.reach), histogram(samples[:n], toy.reach))
+        for n in (SAMPLES, PUBLISHED)
+    )
+    return {
+        "kl": kl_divergence(*many),
+        "jsd": jsd(*many),
+        "kl_5000": kl_divergence(*few),
+        "jsd_5000": jsd(*few),
+    }
 
 
 def draws(model: ToyVae, toy: Toy, seed: int) -> tuple[Tensor, Tensor]:
@@ -63,41 +75,66 @@ def draws(model: ToyVae, toy: Toy, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def square(reach: float) -> Tensor:
-    """The middles of 256 x 256 cells of [-reach, reach]^2, row by row from below. Shape: (65536, 2), x and y."""
+    """The middles of 256 x 256 cells of [-reach, reach]^2, row by row from below. Shape: (65536,
+    2), x and y.
+    """
     line = ((torch.arange(GRID) + 0.5) / GRID * 2 - 1) * reach
     return torch.cartesian_prod(line, line).flip(1)
 
 
 def write_figure(models: dict[str, ToyVae], toy: Toy, seed: int, path: Path) -> None:
-    """The paper's panels, a row for each model: data, samples, density exp(-KL - L_r). PNG, all or nothing."""
+    """The paper's panels, a row for each model: data, samples, density exp(-KL - L_r). PNG, all or
+    nothing.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.1 * len(models)), layout="constrained")
-    for (name, model), row in zip(models.items(), figure.subplots(len(models), 3, squeeze=False), strict=True):
+    for (name, model), row in zip(
+        models.items(), figure.subplots(len(models), 3, squeeze=False), strict=True
+    ):
         data, samples = draws(model, toy, seed)
         row[0].scatter(*data[:SHOWN].T.numpy(), s=1, color="#4a8fd4", linewidths=0)
         row[1].scatter(*samples[:SHOWN].T.numpy(), s=1, color="#2f9e5b", linewidths=0)
         density = torch.exp(-model.energy(square(toy.reach))).view(GRID, GRID)
-        row[2].imshow(density.numpy(), origin="lower", extent=2 * (-toy.reach, toy.reach), cmap="jet")
+        row[2].imshow(
+            density.numpy(), origin="lower", extent=2 * (-toy.reach, toy.reach), cmap="jet"
+        )
         for panel, title in zip(row, ("data", f"{name}: samples", f"{name}: density"), strict=True):
-            panel.set(xlim=(-toy.reach, toy.reach), ylim=(-toy.reach, toy.reach), aspect="equal", xticks=[], yticks=[])
+            panel.set(
+                xlim=(-toy.reach, toy.reach),
+                ylim=(-toy.reach, toy.reach),
+                aspect="equal",
+                xticks=[],
+                yticks=[],
+            )
             panel.set_title(title, fontsize=9)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=80)
 
 
-def write_toy(out: Path, models: dict[str, ToyVae], toy: Toy, facts: dict[str, object]) -> dict[str, Match]:
-    """Writes toy2d.png and metrics.json (with `facts`, which hold the seed) into `out`; returns what was measured.
+def write_toy(
+    out: Path, models: dict[str, ToyVae], toy: Toy, facts: dict[str, object]
+) -> dict[str, Match]:
+    """Writes toy2d.png and metrics.json (with `facts`, which hold the seed) into `out`; returns
+    what was measured.
 
     Raises ValueError where that cannot be written.
     """
     seed = int(str(facts["seed"])) + 1  # other points than those of the training
-    matches = {name: match(model, toy, seed) for name, model in models.items()} | {"data": data_match(toy, seed)}
-    values = {**facts, "samples": SAMPLES, "matches": {name: asdict(value) for name, value in matches.items()}}
+    matches = {name: match(model, toy, seed) for name, model in models.items()} | {
+        "data": data_match(toy, seed)
+    }
+    values = {
+        **facts,
+        "samples": SAMPLES,
+        "matches": {name: asdict(value) for name, value in matches.items()},
+    }
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_figure(models, toy, seed, out / "toy2d.png")
         write_text(out / "metrics.json", json.dumps(values, indent=1) + "\n")
     except OSError as error:
-        raise ValueError(f"{out}: cannot be written ({error.strerror or error}); name another folder") from None
+        raise ValueError(
+            f"{out}: cannot be written ({error.strerror or error}); name another folder"
+        ) from None
     return matches

@@ -1,4 +1,6 @@
-"""The training state: everything that resuming needs, as safetensors. No pickle is read or written."""
+"""The training state: everything that resuming needs, as safetensors. No pickle is read or
+written.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ def load_state(
             _match_layout(optimizer)
         return clock, lines
     damaged = "".join(f"{line}\n" for line in lines)
-    raise NoState(f"{damaged}{folder}: no training state to resume from; leave out --resume to start anew")
+    raise NoState(
+        f"{damaged}{folder}: no training state to resume from; leave out --resume to start anew"
+    )
 
 
 def _read(
@@ -127,7 +131,9 @@ def _read(
     tensors, metadata = load_tensors(path)
     tensors = rename_old_tensors(tensors)
     try:
-        clock = {OLD_FIELDS.get(key, key): value for key, value in json.loads(metadata["clock"]).items()}
+        clock = {
+            OLD_FIELDS.get(key, key): value for key, value in json.loads(metadata["clock"]).items()
+        }
         fingerprint = json.loads(metadata.get("fingerprint", "null"))
         count = int(metadata.get("tensors", len(tensors)))  # older states do not say
         steps = clock["step"]
@@ -199,7 +205,9 @@ def _moments(optimizer: int, tensors: dict[str, Tensor]) -> dict[int, dict[str, 
 
 
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Lays the moments out in memory as their parameters are: fused optimizers walk both in memory order."""
+    """Lays the moments out in memory as their parameters are: fused optimizers walk both in memory
+    order.
+    """
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if value.shape == parameter.shape:

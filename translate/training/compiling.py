@@ -1,4 +1,6 @@
-"""torch.compile for the networks, in place and undone as easily; what is compiled keeps its names in files."""
+"""torch.compile for the networks, in place and undone as easily; what is compiled keeps its names
+in files.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def uncompile(model: Model) -> None:
 
 
 def while_compiled() -> AbstractContextManager[None]:
-    """What compiled passes need around them: both players go back through one graph, so its buffers must stay."""
+    """What compiled passes need around them: both players go back through one graph, so its
+    buffers must stay.
+    """
     import torch._functorch.config
 
     manager: AbstractContextManager[None] = torch._functorch.config.patch(donated_buffer=False)

@@ -1,4 +1,6 @@
-"""What a run is made of, config and data, kept in its training state: whether a resumed run is the same one."""
+"""What a run is made of, config and data, kept in its training state: whether a resumed run is the
+same one.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from translate.config import Config
 from translate.data.dataset import Domain
 from translate.io.files import evenly_spaced
 
-# Settings that change no weight: where things are, what is written and how often. The same pictures in another folder
-# are the same data, which has its own entries.
+# Settings that change no weight: where things are, what is written and how often. The same pictures
+# in another folder are the same data, which has its own entries.
 FREE = {
     "data.root",
     "data.domains",
@@ -28,8 +30,8 @@ FREE = {
     "train.sample_every",
     "train.checkpoint_every",
 }
-# The length of a run may change as well: to train on for longer is what many resume for. It is said, as all schedules
-# follow it.
+# The length of a run may change as well: to train on for longer is what many resume for. It is
+# said, as all schedules follow it.
 LENGTH = ("train.steps", "train.max_minutes")
 HASHED = 256  # images of a domain that are hashed, spread over it: a tenth of a second at 256 px
 

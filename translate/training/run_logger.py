@@ -1,5 +1,6 @@
-"""What a training run writes besides weights: config.yaml, stats.jsonl, scores.jsonl, samples/ and, when asked,
-tensorboard/."""
+"""What a training run writes besides weights: config.yaml, stats.jsonl, scores.jsonl, samples/
+and, when asked, tensorboard/.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class RunLogger:
         self.board: SummaryWriter | None = None
 
     def clear(self) -> None:
-        """Remove logs, samples and training states of an earlier run: a new one would be mixed with them.
+        """Remove logs, samples and training states of an earlier run: a new one would be mixed
+        with them.
 
         Raises:
             ValueError: Where they cannot be removed.
@@ -43,12 +45,16 @@ class RunLogger:
             for path in stale:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise ValueError(f"{error.filename}: cannot be removed ({error.strerror}); choose another --out") from None
+            raise ValueError(
+                f"{error.filename}: cannot be removed ({error.strerror}); choose another --out"
+            ) from None
 
     def open(self, config: Config, step: int = 0) -> None:
-        """Makes the folder and clears it of what a killed run was writing; `step`: those that are done.
+        """Makes the folder and clears it of what a killed run was writing; `step`: those that are
+        done.
 
-        Raises ValueError where the folder cannot be written and where TensorBoard is asked for and not there.
+        Raises ValueError where the folder cannot be written and where TensorBoard is asked for
+        and not there.
         """
         try:
             for path in unfinished(self.path):
@@ -56,7 +62,9 @@ class RunLogger:
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
             write_text(self.path / "config.yaml", config.to_yaml())
         except OSError as error:
-            raise ValueError(f"{self.path}: cannot be written ({error.strerror}); choose another --out") from None
+            raise ValueError(
+                f"{self.path}: cannot be written ({error.strerror}); choose another --out"
+            ) from None
         if config.train.tensorboard:
             self._open_board(step)
 
@@ -88,7 +96,8 @@ class RunLogger:
             self.board.flush()
 
     def truncate_after(self, step: int) -> None:
-        """Drops what was logged after `step`, and lines that were cut off: a resumed run writes them again.
+        """Drops what was logged after `step`, and lines that were cut off: a resumed run writes
+        them again.
 
         Bytes that are no text are replaced: a log is no reason to refuse to go on.
         """
@@ -99,7 +108,9 @@ class RunLogger:
         if self.board is not None:
             self._open_board(step)
 
-    def log_grid(self, step: int, columns: Sequence[Sequence[UInt8]], labels: Sequence[str]) -> None:
+    def log_grid(
+        self, step: int, columns: Sequence[Sequence[UInt8]], labels: Sequence[str]
+    ) -> None:
         """Writes samples/step_N.png, a labelled grid of images (H, W, C) of one size."""
         scale = max(1, GRID_PIXELS // columns[0][0].shape[0])
         rows = [list(row) for row in zip(*columns, strict=True)]

@@ -8,8 +8,8 @@ from typing import Any
 
 from translate.config import TrainConfig
 
-# Steps over which the learning rate rises from 0, at the start and when the game begins, as Adam's second moments are
-# still those of the warm-up's small gradients then.
+# Steps over which the learning rate rises from 0, at the start and when the game begins, as Adam's
+# second moments are still those of the warm-up's small gradients then.
 LEARNING_RATE_RAMP = 100
 
 
@@ -29,7 +29,9 @@ class TrainState:
 
     def values(self) -> dict[str, Any]:
         """All fields but the config."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "train"}
+        return {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name != "train"
+        }
 
     @classmethod
     def check(cls, values: dict[str, Any], path: Path) -> None:
@@ -64,8 +66,13 @@ class TrainState:
 
     @property
     def learning_rate(self) -> float:
-        """Rises over the first steps and those of the game, and falls linearly to 0 over the last `cooldown` share of
-        the run."""
+        """Rises over the first steps and those of the game, and falls linearly to 0 over the last
+        `cooldown` share of the run.
+        """
         since = self.step if self.beta_neg is None else self.step - self.introspective_start
         ramp = min(1.0, (since + 1) / LEARNING_RATE_RAMP) * 0.5**self.rollbacks
-        return self.train.learning_rate * ramp * min(1.0, (1 - self.progress) / max(self.train.cooldown, 1e-9))
+        return (
+            self.train.learning_rate
+            * ramp
+            * min(1.0, (1 - self.progress) / max(self.train.cooldown, 1e-9))
+        )

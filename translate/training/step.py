@@ -1,4 +1,5 @@
-"""One step of training: gradients of both players from a batch, then their updates and the average's.
+"""One step of training: gradients of both players from a batch, then their updates and the
+average's.
 
 Legend: n domains, B images of a domain and step (of this process), S size, C channels.
 """
@@ -26,12 +27,14 @@ from translate.training.compiling import compile_networks, uncompile, while_comp
 class TrainStep:
     """The networks, their optimizers and their average; it knows of no files and of no clock.
 
-    frames (n, 2, 3): see alignment.py; without them translations start where their inputs are. Weights and noise follow
-    from config.train.seed.
+    frames (n, 2, 3): see alignment.py; without them translations start where their inputs are.
+    Weights and noise follow from config.train.seed.
     """
 
     def __init__(self, config: Config, processes: Processes, frames: Tensor | None = None) -> None:
-        self.config, self.processes, self.device = config, processes, processes.device
+        self.config = config
+        self.processes = processes
+        self.device = processes.device
         self.dtype = choose_precision(config.train.precision, self.device)
         self.domains = len(config.data.names)
         per_process, rest = divmod(config.train.batch_size, processes.count)
@@ -49,16 +52,22 @@ class TrainStep:
         train = config.train
         self.optimizers = [
             torch.optim.Adam(
-                player.parameters(), train.learning_rate, (train.beta1, train.beta2), fused=self.device.type != "mps"
+                player.parameters(),
+                train.learning_rate,
+                (train.beta1, train.beta2),
+                fused=self.device.type != "mps",
             )
             for player in self.players
         ]
         self.objective = Objective(config.objective, augmentations(config.augment))
-        self.found_nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)  # whether a step was not finite
+        # whether a step was not finite
+        self.found_nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)
         self.compiled = False
 
     def compile(self, x: Tensor, say: Callable[[str], None]) -> None:
-        """Compiles the networks, tried on a batch as of `gradients`; where that fails, says so and goes on without."""
+        """Compiles the networks, tried on a batch as of `gradients`; where that fails, says so and
+        goes on without.
+        """
         self.compiled = True
         compile_networks(self.model)
         try:
@@ -70,9 +79,11 @@ class TrainStep:
             say(f"train.compile: not possible here ({reason[0]}); training goes on without")
 
     def gradients(self, x: Tensor, step: int, beta_neg: float | None) -> dict[str, Tensor]:
-        """The first half of a step, in which weights stay as they are: a warm-up step without `beta_neg`.
+        """The first half of a step, in which weights stay as they are: a warm-up step without
+        `beta_neg`.
 
-        Shape: x (n * B, C, S, S) uint8, domain after domain; returns the terms, (n * B,) each, on the device.
+        Shape: x (n * B, C, S, S) uint8, domain after domain; returns the terms, (n * B,) each,
+        on the device.
         """
         stream = [self.config.train.seed, 1, self.processes.rank, step]  # 1: not the data's
         seed = np.random.SeedSequence(stream)
@@ -80,7 +91,9 @@ class TrainStep:
         x = to_floats(x, self.device).contiguous(memory_format=torch.channels_last)
         self.model.zero_grad()
         with while_compiled() if self.compiled else nullcontext():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16
+            ):
                 losses = self._losses(x, beta_neg)
             backward(losses, self.model)
         self.processes.average_gradients(self.model)
@@ -90,8 +103,14 @@ class TrainStep:
         if beta_neg is None:
             return self.objective.vae(self.model, x, self.y)
         # Every sample goes to one of the other domains, each as likely.
-        shift = torch.randint(1, self.domains, self.y.shape, device=self.device) if self.domains > 2 else 1
-        return self.objective.introspective(self.model, x, self.y, (self.y + shift) % self.domains, beta_neg)
+        shift = (
+            torch.randint(1, self.domains, self.y.shape, device=self.device)
+            if self.domains > 2
+            else 1
+        )
+        return self.objective.introspective(
+            self.model, x, self.y, (self.y + shift) % self.domains, beta_neg
+        )
 
     def update(self, step: int, learning_rate: float) -> None:
         """The second half of a step: both optimizers and the average."""
@@ -105,4 +124,6 @@ class TrainStep:
             optimizer.step()
         with torch.no_grad():
             decay = min(self.config.train.ema_decay, (step + 1) / (step + 10))
-            torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+            torch._foreach_lerp_(
+                list(self.ema.parameters()), list(self.model.parameters()), 1 - decay
+            )

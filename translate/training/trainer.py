@@ -1,6 +1,8 @@
-"""The order of steps: warm-up as a plain VAE, then the introspective game; logging, resuming, recovering.
+"""The order of steps: warm-up as a plain VAE, then the introspective game; logging, resuming,
+recovering.
 
-Every random number of a step follows from (seed, step), so a resumed run continues as if nothing had happened.
+Every random number of a step follows from (seed, step), so a resumed run continues as if nothing
+had happened.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ from translate.training.state import TrainState
 from translate.training.step import TrainStep
 from translate.training.validation import AS_GOOD, ModelSelector, default_styles, value
 
-BEST, LAST = "model.safetensors", "last.safetensors"  # model files of a run: by its score, and as it stands
+# model files of a run: by its score, and as it stands
+BEST = "model.safetensors"
+LAST = "last.safetensors"
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
 FRAMED = 1024  # images of a domain that its frame is taken from
 USUAL = 1024  # images of a domain whose energies say what is usual
@@ -56,7 +60,9 @@ class Diverged(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """What a progress bar shows. `fraction` of the whole run in [0, 1]; `terms` are means since the last line."""
+    """What a progress bar shows. `fraction` of the whole run in [0, 1]; `terms` are means since
+    the last line.
+    """
 
     step: int
     progress: float
@@ -77,13 +83,21 @@ class Trainer:
         say: Callable[[str], None] = print,
         tick: Callable[[TrainProgress], None] = lambda tick: None,
     ) -> None:
-        self.config, self.domains, self.say, self.tick = config, domains, say, tick
-        self.out, self.files = Path(out), RunLogger(out)
+        self.config = config
+        self.domains = domains
+        self.say = say
+        self.tick = tick
+        self.out = Path(out)
+        self.files = RunLogger(out)
         self.processes = Processes(choose_device(device))
         self.device = self.processes.device
         self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
         domain_indices = range(len(domains))
-        frames = [domain_affine(self.batches.fixed(d, FRAMED)) for d in domain_indices] if config.model.align else None
+        frames = (
+            [domain_affine(self.batches.fixed(d, FRAMED)) for d in domain_indices]
+            if config.model.align
+            else None
+        )
         self.train_step = TrainStep(config, self.processes, torch.stack(frames) if frames else None)
         self.selector = ModelSelector(
             config.data.names,
@@ -91,14 +105,17 @@ class Trainer:
             [self.batches.fixed(d, JUDGED) for d in domain_indices],
         )
         shown = min(GRID_IMAGES, *(len(domain.images) for domain in domains))
-        self.gallery = PreviewGrid(config.data.names, [self.batches.fixed(d, shown) for d in domain_indices])
+        self.gallery = PreviewGrid(
+            config.data.names, [self.batches.fixed(d, shown) for d in domain_indices]
+        )
         self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}
         self.styles: dict[str, str] = {}  # default_styles of the last score
         self.reference: dict[str, Any] = {}  # energies of the average, once trained
         self.state = TrainState(config.train)
 
-    # -- the run -------------------------------------------------------------------------------------------------------
+    # -- the run
+    # -------------------------------------------------------------------------------------------------------
 
     def run(self, resume: bool = False, force: bool = False) -> dict[str, Any]:
         """Train to the end of `train.steps` or `train.max_minutes`.
@@ -121,7 +138,9 @@ class Trainer:
             return self._run(resume, force)
         except OSError as error:
             if is_full(error):
-                raise DiskFull(f"{self.out}: no space left on device; make room, then --resume") from None
+                raise DiskFull(
+                    f"{self.out}: no space left on device; make room, then --resume"
+                ) from None
             raise
         finally:
             self.files.close()
@@ -145,7 +164,9 @@ class Trainer:
             if self.writes:
                 self._finish(interrupted)
         if interrupted.is_set():
-            raise Interrupted(f"interrupted at step {self.state.step}; --resume continues from {self.out}")
+            raise Interrupted(
+                f"interrupted at step {self.state.step}; --resume continues from {self.out}"
+            )
         return self.summary()
 
     def _finish(self, interrupted: threading.Event) -> None:
@@ -160,20 +181,27 @@ class Trainer:
 
     def _run_until(self, interrupted: threading.Event) -> bool:
         """Steps to the end or an interruption, or, returning False, to a step that is not finite."""
-        train, clock = self.config.train, self.state
+        train = self.config.train
+        clock = self.state
         sums: dict[str, Tensor] = {}
-        counts: dict[str, int] = {}  # a term that begins within the interval has fewer steps than it
-        since, stop = (clock.step, clock.seconds), 0.0
+        # a term that begins within the interval has fewer steps than it
+        counts: dict[str, int] = {}
+        since = (clock.step, clock.seconds)
+        stop = 0.0
         with ThreadPoolExecutor(1) as loader:
-            batch, start = loader.submit(self.batches.batch, clock.step), time.perf_counter()
+            batch = loader.submit(self.batches.batch, clock.step)
+            start = time.perf_counter()
             while clock.progress < 1 and not stop:  # what all processes agree on
-                x, batch = batch.result(), loader.submit(self.batches.batch, clock.step + 1)
+                x = batch.result()
+                batch = loader.submit(self.batches.batch, clock.step + 1)
                 for name, value in self.step(x).items():
                     sums[name] = sums[name] + value.mean() if name in sums else value.mean()
                     counts[name] = counts.get(name, 0) + 1
                 clock.step += 1
                 start, before = time.perf_counter(), start
-                clock.seconds, stop = self.processes.agree(clock.seconds + start - before, interrupted.is_set())
+                clock.seconds, stop = self.processes.agree(
+                    clock.seconds + start - before, interrupted.is_set()
+                )
                 if stop:
                     interrupted.set()
                 due = {every for every in INTERVALS if clock.step % getattr(train, every) == 0}
@@ -182,7 +210,9 @@ class Trainer:
                     return False
                 if "log_every" in due:
                     self._log(sums, counts, since)
-                    sums, counts, since = {}, {}, (clock.step, clock.seconds)
+                    sums = {}
+                    counts = {}
+                    since = (clock.step, clock.seconds)
                 if not self.writes:
                     continue
                 if "sample_every" in due and clock.progress < 1:
@@ -194,8 +224,11 @@ class Trainer:
         return not self.train_step.found_nonfinite.item()
 
     def _recover(self) -> None:
-        """Goes back to the last good state with half the learning rate. Raises Diverged after the third time."""
-        step, rollbacks = self.state.step, self.state.rollbacks + 1
+        """Goes back to the last good state with half the learning rate. Raises Diverged after the
+        third time.
+        """
+        step = self.state.step
+        rollbacks = self.state.rollbacks + 1
         if rollbacks > MOST_RECOVERIES:
             raise Diverged(
                 f"step {step}: loss or gradient not finite, also after {MOST_RECOVERIES} times half the learning rate; "
@@ -216,25 +249,35 @@ class Trainer:
         )
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
-        """One update of both players from a batch, see `TrainStep.gradients`; returns the terms, on the device."""
+        """One update of both players from a batch, see `TrainStep.gradients`; returns the terms,
+        on the device.
+        """
         clock = self.state
         if clock.beta_neg is None and not clock.warming_up:
             self._begin_game(n=x[0].numel())
         terms = self.train_step.gradients(x, clock.step, clock.beta_neg)
-        if clock.beta_neg is None and clock.step % KL_EVERY == 0:  # the one read from the device outside logging, rare
+        # the one read from the device outside logging, rare
+        if clock.beta_neg is None and clock.step % KL_EVERY == 0:
             kl = self.processes.mean(terms["kl_s"].mean()).item()
             clock.kl_s = kl if clock.kl_s == 0 else 0.9 * clock.kl_s + 0.1 * kl
         self.train_step.update(clock.step, clock.learning_rate)
         return terms
 
     def _begin_game(self, n: int) -> None:
-        clock, given, weights = self.state, self.config.objective.beta_neg, self.config.objective
+        clock = self.state
+        given = self.config.objective.beta_neg
+        weights = self.config.objective
         style_dim = self.config.model.style_dim
         clock.introspective_start = clock.step
-        clock.beta_neg = auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
-        self.say(f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)")
+        clock.beta_neg = (
+            auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
+        )
+        self.say(
+            f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)"
+        )
 
-    # -- what a run leaves behind --------------------------------------------------------------------------------------
+    # -- what a run leaves behind
+    # --------------------------------------------------------------------------------------
 
     def _log(
         self,
@@ -242,18 +285,28 @@ class Trainer:
         counts: dict[str, int],
         since: tuple[int, float],
     ) -> None:
-        clock, steps = self.state, self.state.step - since[0]
+        clock = self.state
+        steps = self.state.step - since[0]
         divisors = torch.tensor([counts[name] for name in sums], device=self.device)
         means = self.processes.mean(torch.stack(list(sums.values()))) / divisors
         if not self.writes:
             return
         values = means.tolist()  # the log interval's one read from the device
         terms = dict(zip(sums, values, strict=True))
-        rate = steps * len(self.train_step.y) * self.processes.count / max(clock.seconds - since[1], 1e-9)
+        rate = (
+            steps
+            * len(self.train_step.y)
+            * self.processes.count
+            / max(clock.seconds - since[1], 1e-9)
+        )
         line = {
-            "step": clock.step, "seconds": round(clock.seconds, 2), "images_per_second": round(rate, 2),
-            "learning_rate": self.state.learning_rate, "beta_neg": clock.beta_neg, **terms,
-        }  # fmt: skip
+            "step": clock.step,
+            "seconds": round(clock.seconds, 2),
+            "images_per_second": round(rate, 2),
+            "learning_rate": self.state.learning_rate,
+            "beta_neg": clock.beta_neg,
+            **terms,
+        }
         self.files.log("stats", line)
         left = clock.seconds * (1 / max(self.state.progress, 1e-9) - 1)
         self.tick(TrainProgress(clock.step, self.state.progress, rate, left, terms))
@@ -263,19 +316,26 @@ class Trainer:
         self.files.log_grid(self.state.step, *self.gallery.columns(self.train_step.ema))
 
     def score(self) -> None:
-        """Judges the average on held-out images, keeps it if none was clearly better, and says what is wrong."""
+        """Judges the average on held-out images, keeps it if none was clearly better, and says
+        what is wrong.
+        """
         clock = self.state
         scores = self.selector.score(self.train_step.ema)
         score = value(scores)
         self.files.log(
             "scores",
-            {"step": clock.step, "value": score, "direction_scores": [asdict(score) for score in scores]},
+            {
+                "step": clock.step,
+                "value": score,
+                "direction_scores": [asdict(score) for score in scores],
+            },
         )
         played = clock.beta_neg is not None and self.state.progress >= WARN_FROM
         warnings = {kind: text for one in scores for kind, text in one.warnings(played).items()}
         for kind in warnings.keys() - self.warned.keys():
             self.say(f"step {clock.step}: warning: {warnings[kind]}")
-        self.warned, self.styles = warnings, default_styles(scores)
+        self.warned = warnings
+        self.styles = default_styles(scores)
         clock.best_value = score if clock.best_value is None else min(score, clock.best_value)
         if score <= AS_GOOD * clock.best_value:
             clock.best_step = clock.step
@@ -304,9 +364,13 @@ class Trainer:
         save_model(self.out / name, self.train_step.ema, self.config, self.summary())
 
     def _measure_reference(self) -> None:
-        """Takes the usual energies (energy.py) for the model files; each takes as long as some twenty steps."""
+        """Takes the usual energies (energy.py) for the model files; each takes as long as some
+        twenty steps.
+        """
         images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
-        names, weights, path = self.config.data.names, self.config.objective, self.out / BEST
+        names = self.config.data.names
+        weights = self.config.objective
+        path = self.out / BEST
         self.reference = training_quantiles(self.train_step.ema, names, images, weights)
         if self.state.best_step == self.state.step:
             self._save_average(BEST)
@@ -340,7 +404,9 @@ class Trainer:
         """Check that a state is of this version, config and data; returns lines to say."""
         TrainState.check(clock, path)
         if stored is None:
-            return [f"{path}: does not say its config and data (older version); they are not checked"]
+            return [
+                f"{path}: does not say its config and data (older version); they are not checked"
+            ]
         other, length = differences(stored, self._fingerprint)
         if other and not force:
             raise ValueError(
@@ -352,7 +418,9 @@ class Trainer:
 
     def _restore(self, check: StateCheck | None = None) -> None:
         train_step = self.train_step
-        values, lines = load_state(self.out / "state", train_step.model, train_step.ema, train_step.optimizers, check)
+        values, lines = load_state(
+            self.out / "state", train_step.model, train_step.ema, train_step.optimizers, check
+        )
         for line in lines:
             self.say(line)
         self.state = TrainState(self.config.train, **values)

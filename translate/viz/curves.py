@@ -1,4 +1,6 @@
-"""How a training went: the lines of stats.jsonl as curves, drawn with matplotlib, which is imported when needed."""
+"""How a training went: the lines of stats.jsonl as curves, drawn with matplotlib, which is
+imported when needed.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,19 @@ INK = "#010203"  # of text and axes: becomes the page's own colour in `curves_sv
 
 
 def read_stats(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) of every number that a run logged, by name; of a step logged twice, as after --resume, the last.
+    """(step, value) of every number that a run logged, by name; of a step logged twice, as after
+    --resume, the last.
 
-    A half-written last line, as a kill leaves it, is passed over; values that are missing or not finite leave a gap.
-    Raises ValueError where there is nothing to draw.
+    A half-written last line, as a kill leaves it, is passed over; values that are missing or not
+    finite leave a gap. Raises ValueError where there is nothing to draw.
     """
     path = Path(run) / STATS
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); give the folder of a run") from None
+        raise ValueError(
+            f"{path}: cannot be read ({error.strerror}); give the folder of a run"
+        ) from None
     steps: dict[int, dict[str, Any]] = {}
     for i, line in enumerate(lines):
         try:
@@ -37,7 +42,9 @@ def read_stats(run: Path) -> dict[str, list[tuple[int, float]]]:
             steps[stats["step"]] = stats
         except (ValueError, TypeError, KeyError):
             if i < len(lines) - 1:
-                raise ValueError(f"{path}: line {i + 1} is no line of a run's statistics; mend or remove it") from None
+                raise ValueError(
+                    f"{path}: line {i + 1} is no line of a run's statistics; mend or remove it"
+                ) from None
     curves: dict[str, list[tuple[int, float]]] = {}
     for step, stats in sorted(steps.items()):
         for name, value in stats.items():
@@ -49,7 +56,9 @@ def read_stats(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def draw_curves(curves: dict[str, list[tuple[int, float]]], columns: int = 3) -> Figure:
-    """A small panel for each number, all over the same steps; the matplotlib figure has no screen behind it."""
+    """A small panel for each number, all over the same steps; the matplotlib figure has no screen
+    behind it.
+    """
     from matplotlib.figure import Figure
 
     rows = -(-len(curves) // columns)
@@ -71,7 +80,9 @@ def draw_curves(curves: dict[str, list[tuple[int, float]]], columns: int = 3) ->
 
 
 def write_curves(run: Path, path: Path) -> None:
-    """Draws a run into a PNG, SVG or PDF, as the suffix says, all or nothing; ValueError for another suffix."""
+    """Draws a run into a PNG, SVG or PDF, as the suffix says, all or nothing; ValueError for
+    another suffix.
+    """
     import matplotlib
 
     figure = draw_curves(read_stats(run))
@@ -81,7 +92,9 @@ def write_curves(run: Path, path: Path) -> None:
             f"{path}: curves cannot be written as {kind or 'a file without suffix'}; use .png, .svg or .pdf"
         )
     with matplotlib.rc_context({"svg.hashsalt": "introshift"}), atomic(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(
+            temporary, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None
+        )
 
 
 def curves_svg(run: Path) -> str:
@@ -89,7 +102,11 @@ def curves_svg(run: Path) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "introshift", "font.family": "sans-serif"}):
-        draw_curves(read_stats(run)).savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "introshift", "font.family": "sans-serif"}
+    ):
+        draw_curves(read_stats(run)).savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None}
+        )
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :].replace(INK, "currentColor")
