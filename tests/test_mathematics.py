@@ -63,4 +63,5 @@ def test_the_balance_with_several_kinds_of_fakes_is_a_minimum(kinds: int) -> Non
 
 def test_the_equilibrium_is_highest_at_e_beta_kl() -> None:
     at = [equilibrium_kl(math.e * 0.7 * factor, 0.7, 256) for factor in (0.9, 1.0, 1.1, 2.0)]
-    assert at[1] == max(at) and at == [at[0], *sorted(at[1:], reverse=True)]
+    assert at[1] == max(at)
+    assert at == [at[0], *sorted(at[1:], reverse=True)]

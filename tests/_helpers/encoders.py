@@ -38,7 +38,8 @@ def put(path: Path, data: bytes) -> Path:
 def reason(path: Path, **options: Any) -> str:
     with pytest.raises(ImageError) as caught:
         read_image(path, **options)
-    assert "\n" not in str(caught.value) and path.name not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.name not in str(caught.value)
     return str(caught.value)
 
 

@@ -148,7 +148,8 @@ def test_data_on_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPat
     plain = UnpairedBatches(domains((5, 3)), settings(), torch.device("cpu"))
     monkeypatch.setattr(data, "free_memory", lambda device: 10**6)
     resident = UnpairedBatches(domains((5, 3)), settings(), torch.device("cpu"))
-    assert resident.resident and not plain.resident
+    assert resident.resident
+    assert not plain.resident
     assert all(torch.equal(resident.batch(step), plain.batch(step)) for step in range(7))
     assert not UnpairedBatches(domains((5, 3)), settings(flip=0.5), torch.device("cpu")).resident
     assert not UnpairedBatches(
@@ -172,4 +173,5 @@ def test_a_file_that_vanishes_while_the_folder_is_read_is_reported(
 
     monkeypatch.setattr(data, "list_images", list_and_lose)
     domain = load_domain("A", tmp_path / "trainA", settings(tmp_path).data)
-    assert len(domain.images) == 3 and [path.name for path in domain.failed] == ["2.png"]
+    assert len(domain.images) == 3
+    assert [path.name for path in domain.failed] == ["2.png"]

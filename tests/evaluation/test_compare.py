@@ -45,7 +45,8 @@ def test_agreement_with_the_independent_scorer(
     truth = pictures(tmp_path / "truth", NAMES, (side, side), seed=1)
     Image.open(out / "000.png").convert("L").save(out / "000.png")
     spec = importlib.util.spec_from_file_location("score", SHARED / "score.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     score: Any = importlib.util.module_from_spec(spec)
     with warnings.catch_warnings():  # score.py silences all warnings for good, as a script may
         spec.loader.exec_module(score)
@@ -66,7 +67,8 @@ def test_agreement_with_the_independent_scorer(
     # the scorer takes all images at once, KID the mean of subsets: one expected value
     kid = ours["kid_alex"]
     assert kid.low < theirs["kd_alex_x1000"] / 1000 < kid.high
-    assert set(ours) == PAIRED | {"kid_alex", "fid_alex"} and evaluation.size == size
+    assert set(ours) == PAIRED | {"kid_alex", "fid_alex"}
+    assert evaluation.size == size
 
 
 def test_closed_forms_and_identity(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
@@ -80,7 +82,8 @@ def test_closed_forms_and_identity(tmp_path: Path, pictures: Write, lpips_weight
     (copy,) = compare(source, truth, source, weights=lpips_weights).directions
     for name in (*PAIRED, "kid_alex", "fid_alex"):
         figure = copy.metrics[name]
-        assert figure.identity and asdict(figure) | {"identity": None} == asdict(figure.identity)
+        assert figure.identity
+        assert asdict(figure) | {"identity": None} == asdict(figure.identity)
 
 
 def test_pairs_may_have_sizes_of_their_own(
@@ -154,9 +157,8 @@ def test_partners_and_broken_files_of_compare(
     broken = shorten(truth / "003.png"), shorten(out / "004.png")
     with pytest.raises(ValueError, match="cannot be read: .*mend them") as refused:
         compare(out, truth)
-    assert all(str(path) in str(refused.value) for path in broken) and "\n" not in str(
-        refused.value
-    )
+    assert all(str(path) in str(refused.value) for path in broken)
+    assert "\n" not in str(refused.value)
     evaluation = compare(out, truth, allow_missing=True)
     assert evaluation.directions[0].metrics["l1"].n == 4
     assert {line.split(" (")[0] for line in evaluation.broken} == set(map(str, broken))
@@ -176,8 +178,11 @@ def test_mixed_codecs_are_noted(tmp_path: Path, pictures: Write, no_lpips_weight
         return [note for note in compare(a, b).notes if note.startswith("mixed codecs")]
 
     assert all(text in warned(png, jpeg)[0] for text in ("JPEG", "PNG", str(png), str(jpeg)))
-    assert warned(webp, png) and warned(webp, jpeg)
-    assert not warned(png, png) and not warned(jpeg, jpeg) and not warned(png, bmp)
+    assert warned(webp, png)
+    assert warned(webp, jpeg)
+    assert not warned(png, png)
+    assert not warned(jpeg, jpeg)
+    assert not warned(png, bmp)
     pictures(jpeg, ["b.png"], seed=1)
     assert warned(jpeg, jpeg)
 
@@ -206,11 +211,12 @@ def test_what_is_not_finite_is_null_and_all_else_still_comes(
     assert (lpips["value"], lpips["low"], lpips["high"]) == (None, None, None)
     assert direction["metrics"]["l1"]["value"] == metrics["l1"].value > 0
     rows = list(csv.DictReader(io.StringIO(paths["per_image"].read_text())))
-    assert (
-        all(row["lpips_paired"] == "" and float(row["l1"]) > 0 for row in rows) and len(rows) == 6
-    )
+    assert all(row["lpips_paired"] == "" and float(row["l1"]) > 0 for row in rows)
+    assert len(rows) == 6
     page = paths["report"].read_text()
-    assert "NaN" not in page and "nan%" not in page and "not finite on 6 of 6 images" in page
+    assert "NaN" not in page
+    assert "nan%" not in page
+    assert "not finite on 6 of 6 images" in page
     assert "not finite on 6 of 6 images" in table(evaluation)
     (miss,) = missed(evaluation, [parse_threshold("lpips_paired>0.3")])
     assert miss == "lpips_paired>0.3: out-truth has lpips_paired not finite on 6 of 6 images"
@@ -261,8 +267,10 @@ def test_fid_is_no_figure_to_quote_below_its_number(
         pictures(tmp_path / name, NAMES, seed=seed) for seed, name in enumerate(("out", "truth"))
     )
     metrics = compare(out, truth, out, weights=lpips_weights).directions[0].metrics
-    assert metrics["kid_alex"].warning is None and metrics["kid_alex"].subset == 3
-    assert metrics["fid_alex"].warning and "6 images, under 2048" in metrics["fid_alex"].warning
+    assert metrics["kid_alex"].warning is None
+    assert metrics["kid_alex"].subset == 3
+    assert metrics["fid_alex"].warning
+    assert "6 images, under 2048" in metrics["fid_alex"].warning
     assert "kid" not in metrics and "fid" not in metrics, "these names are Inception's"
 
 
@@ -275,9 +283,8 @@ def test_folders_without_a_common_name_are_compared_as_sets(
     evaluation = compare(drawn, real, weights=lpips_weights)
     (result,) = evaluation.directions
     (paired,) = compare(tmp_path / "paired", real, weights=lpips_weights).directions
-    assert set(result.metrics) == SETS and any(
-        "metrics of pairs are left out" in note for note in evaluation.notes
-    )
+    assert set(result.metrics) == SETS
+    assert any("metrics of pairs are left out" in note for note in evaluation.notes)
     for name in SETS:
         assert result.metrics[name].value == pytest.approx(paired.metrics[name].value, rel=1e-5)
     pictures(drawn, ["large.png"], size=(24, 24))
@@ -297,4 +304,5 @@ def test_pairs_that_are_all_broken_are_not_said_to_lack_a_partner(
     for name in NAMES[:2]:
         shorten(out / name)
     evaluation = compare(out, truth, allow_missing=True)
-    assert len(evaluation.broken) == 2 and evaluation.directions[0].metrics == {}
+    assert len(evaluation.broken) == 2
+    assert evaluation.directions[0].metrics == {}

@@ -102,7 +102,8 @@ class Elements(HTMLParser):
 
 def test_names_are_escaped_and_nothing_comes_from_elsewhere(run: Path) -> None:
     html = html_page(evaluation(result([EVIL, "b"], source=EVIL), broken=(EVIL,)), run)
-    assert "<script>alert" not in html and html.count("<script>") == 1
+    assert "<script>alert" not in html
+    assert html.count("<script>") == 1
     elements = Elements(html).found
     assert [cell["data-name"] for tag, cell in elements if "data-name" in cell] == [EVIL, "b"]
     loading = ("src", "srcset", "href", "action", "data", "poster", "xlink:href", "background")
@@ -142,7 +143,8 @@ def test_a_screen_reader_finds_its_way(run: Path) -> None:
 
 def test_figures_that_are_not_to_be_quoted_are_no_headline(tmp_path: Path) -> None:
     html = html_page(evaluation(result(["a"])))
-    assert html.count('<li class="tile">') == 1 and "-25 % better" in html
+    assert html.count('<li class="tile">') == 1
+    assert "-25 % better" in html
     assert "<strong>no figure to quote</strong>" in html
     assert "Training</h2>" not in html, "no run folder, no curves"
     (tmp_path / "stats.jsonl").write_text("")

@@ -57,10 +57,10 @@ def test_what_is_measured_is_what_the_model_makes(
             assert [row[name] for row in result.per_image] == pytest.approx(
                 values.tolist(), abs=1e-6
             )
-            assert figure.value == pytest.approx(values.mean().item()) and figure.n == 6
-            assert figure.identity and figure.identity.value == pytest.approx(
-                measure(source, truth).mean().item()
-            )
+            assert figure.value == pytest.approx(values.mean().item())
+            assert figure.n == 6
+            assert figure.identity
+            assert figure.identity.value == pytest.approx(measure(source, truth).mean().item())
             assert figure.low < figure.value < figure.high
             assert figure.identity.low < figure.identity.value < figure.identity.high
         assert result.metrics["reconstruction_l1"].value == pytest.approx(
@@ -73,18 +73,21 @@ def test_what_is_measured_is_what_the_model_makes(
             == [name[:3] for name in NAMES]
         )
         shown = result.shown["002"]
-        assert np.array_equal(shown["translation"], translation[2]) and np.array_equal(
-            shown["truth"], truth[2]
-        )
-    assert evaluation.model_sha256 == file.sha256 and evaluation.weights_sha256 is None
+        assert np.array_equal(shown["translation"], translation[2])
+        assert np.array_equal(shown["truth"], truth[2])
+    assert evaluation.model_sha256 == file.sha256
+    assert evaluation.weights_sha256 is None
     assert (evaluation.net, evaluation.seed, evaluation.size) == (
         "alex",
         0,
         16,
-    ) and "lanczos" in evaluation.resize
+    )
+    assert "lanczos" in evaluation.resize
     assert {"introshift", "torch", "lpips", "torch-fidelity", "pillow"} <= set(evaluation.versions)
     lpips, sets = evaluation.notes
-    assert "--lpips-weights FILE" in lpips and "left out" in lpips and "\n" not in lpips
+    assert "--lpips-weights FILE" in lpips
+    assert "left out" in lpips
+    assert "\n" not in lpips
     assert "KID and FID are left out" in sets
 
 
@@ -102,20 +105,18 @@ def test_a_domain_of_many_looks_is_measured_in_random_styles(
     (to_b, to_a), _ = figures(0)
     (varied, same), notes = figures(0, styles={"B": "random"})
     (other, _), _ = figures(1, styles={"B": "random"})
-    assert same == to_a and len({to_b, varied, other}) == 3
-    assert notes[0].startswith("B: each translation in a random style") and not notes[1].startswith(
-        "A:"
-    )
+    assert same == to_a
+    assert len({to_b, varied, other}) == 3
+    assert notes[0].startswith("B: each translation in a random style")
+    assert not notes[1].startswith("A:")
 
 
 def test_perceptual_metrics(model_file: Write, data: Path, lpips_weights: Path) -> None:
     evaluation = evaluate(model_file(), data, ["B"], weights=lpips_weights)
     (result,) = evaluation.directions
     alex = Perceptual.load("alex", lpips_weights)
-    assert (
-        evaluation.notes == [] == evaluation.broken
-        and evaluation.weights_sha256 == alex.weights_sha256
-    )
+    assert evaluation.notes == [] == evaluation.broken
+    assert evaluation.weights_sha256 == alex.weights_sha256
     assert set(result.metrics) == {*COMPARED, *SETS, "lpips_diversity"}
     made = {
         what: torch.from_numpy(np.stack([shown[what] for shown in result.shown.values()]))
@@ -133,11 +134,9 @@ def test_perceptual_metrics(model_file: Write, data: Path, lpips_weights: Path) 
     features = {what: alex.features(made[what]) for what in ("source", "translation", "truth")}
     for name, distance in (("kid_alex", kid), ("fid_alex", fid)):
         figure = result.metrics[name]
-        assert (
-            figure.identity
-            and figure.n == figure.identity.n == 6
-            and figure.low < figure.value < figure.high
-        )
+        assert figure.identity
+        assert figure.n == figure.identity.n == 6
+        assert figure.low < figure.value < figure.high
         for one, what in ((figure, "translation"), (figure.identity, "source")):
             assert one.value == pytest.approx(
                 distance(*scaled(features[what], features["truth"])).value, rel=1e-4
@@ -180,7 +179,8 @@ def test_unpaired_sets(model_file: Write, data: Path, pictures: Write, lpips_wei
             == n
         )
         identity = result.metrics["kid_alex"].identity
-        assert identity and identity.n == n
+        assert identity
+        assert identity.n == n
         assert all("truth" not in shown for shown in result.shown.values())
 
 
@@ -196,11 +196,10 @@ def test_missing_partners(
     evaluation = evaluate(path, data, ["B"], allow_missing=True)
     (result,) = evaluation.directions
     assert any("more09.png and 2 more" in note for note in evaluation.notes)
-    assert (
-        result.metrics["l1"].n == 6
-        and result.metrics["reconstruction_l1"].n == len(result.per_image) == 18
-    )
-    assert sum("l1" in row for row in result.per_image) == 6 and len(result.shown) == 18
+    assert result.metrics["l1"].n == 6
+    assert result.metrics["reconstruction_l1"].n == len(result.per_image) == 18
+    assert sum("l1" in row for row in result.per_image) == 6
+    assert len(result.shown) == 18
 
 
 def test_broken_images_are_left_out_and_noted(
@@ -215,7 +214,8 @@ def test_broken_images_are_left_out_and_noted(
     ]
     assert any(line.endswith("004.png (empty file)") for line in evaluation.broken)
     for result in evaluation.directions:
-        assert result.metrics["l1"].n == 4 and result.metrics["reconstruction_l1"].n == 5
+        assert result.metrics["l1"].n == 4
+        assert result.metrics["reconstruction_l1"].n == 5
 
 
 def test_sizes_domains_and_grey(
@@ -248,7 +248,8 @@ def test_the_background_and_the_given_folder_decide(
         background=[10, 20, 30], root="gone", tests={"A": "/nowhere/testA", "B": "testB"}
     )
     (result,) = evaluate(path, data, ["B"]).directions
-    assert result.metrics["l1"].n == 6 and (result.shown["000"]["source"] == [10, 20, 30]).all()
+    assert result.metrics["l1"].n == 6
+    assert (result.shown["000"]["source"] == [10, 20, 30]).all()
     with pytest.raises(ValueError, match=r"no such folder: /nowhere/testA and gone.testB"):
         evaluate(path)
 
@@ -273,7 +274,9 @@ def test_pictures_are_kept_evenly_within_bounds(
     assert list(run().shown) == [f"{i:03}" for i in range(24)]
     monkeypatch.setattr(measuring, "SHOWN", 10)
     shown = [int(name) for name in run().shown]
-    assert len(shown) == 10 and (shown[0], shown[-1]) == (0, 23) and max(np.diff(shown)) <= 3
+    assert len(shown) == 10
+    assert (shown[0], shown[-1]) == (0, 23)
+    assert max(np.diff(shown)) <= 3
     # of five images: five kinds and two styles
     monkeypatch.setattr(measuring, "SHOWN_BYTES", 5 * 7 * 16 * 16 * 3)
     assert len(run().shown) == 5
@@ -297,7 +300,9 @@ def test_mixed_codecs_are_noted_once(
     shutil.rmtree(data / "testB")
     pictures(data / "testB", [name.replace("png", "jpg") for name in NAMES])
     notes = [note for note in evaluate(model_file(), data).notes if note.startswith("mixed codecs")]
-    assert len(notes) == 1 and "testA: PNG" in notes[0] and "testB: JPEG" in notes[0]
+    assert len(notes) == 1
+    assert "testA: PNG" in notes[0]
+    assert "testB: JPEG" in notes[0]
 
 
 def test_progress_counts_every_image(model_file: Write, data: Path, no_lpips_weights: None) -> None:

@@ -82,12 +82,14 @@ def test_the_files_of_a_report(tmp_path: Path) -> None:
     expected = asdict(evaluation)
     for direction in expected["directions"]:
         del direction["per_image"]
-    assert metrics == expected and metrics["notes"] == ["a note"]
+    assert metrics == expected
+    assert metrics["notes"] == ["a note"]
     assert metrics["directions"][0]["metrics"]["lpips_paired"]["identity"]["value"] == 0.2
     rows = list(csv.DictReader(io.StringIO(paths["per_image"].read_text())))
     assert list(rows[0]) == ["direction", "name", "l1", "lpips_source"]
     assert [row["direction"] for row in rows] == ["A-B"] * 3 + ["B-A"] * 3
-    assert rows[0]["l1"] == "0.333333" and rows[2] == {
+    assert rows[0]["l1"] == "0.333333"
+    assert rows[2] == {
         "direction": "A-B",
         "name": "alone",
         "l1": "",
@@ -109,7 +111,8 @@ def test_a_grid_is_readable_whatever_the_sizes() -> None:
         height, width = np.nonzero((sheet == 80).all(2))
         if len({*sizes}) == 1:
             assert np.ptp(height) == np.ptp(width) == tile - 1
-        assert sheet.shape[0] >= 3 * tile and sheet.shape[1] >= len(sizes) * tile
+        assert sheet.shape[0] >= 3 * tile
+        assert sheet.shape[1] >= len(sizes) * tile
 
 
 def test_missing_pictures_leave_a_blank() -> None:
@@ -119,7 +122,8 @@ def test_missing_pictures_leave_a_blank() -> None:
     after = picture_grid(some)
     assert before.shape == after.shape
     gone = (before == 160).all(2) & ~(after == 160).all(2)
-    assert (after[gone] == 255).all() and gone.sum() == 96 * 96
+    assert (after[gone] == 255).all()
+    assert gone.sum() == 96 * 96
 
 
 def test_names_of_domains_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
@@ -169,7 +173,8 @@ def test_the_table_is_aligned_and_says_what_is_better() -> None:
         ["B-A", "l1"],
     ]
     assert "0.1500  [0.1300, 0.1700]  0.2000        [0.1900, 0.2100]" in lines[0]
-    assert lines[0].endswith("-25 % better") and lines[1].endswith("+20 % better")
+    assert lines[0].endswith("-25 % better")
+    assert lines[1].endswith("+20 % better")
     start = head.index("better")
     assert all(
         line[start:].startswith(("lower", "higher")) and line[start - 2 : start] == "  "
@@ -183,7 +188,8 @@ def test_verdicts() -> None:
     assert verdict(figure(0.3, 0.6, "higher")) == "-50 % worse"
     assert verdict(figure(0.2, 0.2)) == "same"
     assert verdict(figure(0.1)) == ""
-    assert verdict(figure(0.1, 0.0)) == "worse" and verdict(figure(-0.2, -0.1)) == "better"
+    assert verdict(figure(0.1, 0.0)) == "worse"
+    assert verdict(figure(-0.2, -0.1)) == "better"
 
 
 def test_plain_data_holds_no_nan_and_verdicts_need_two_numbers() -> None:
@@ -204,7 +210,8 @@ def test_the_table_says_why_a_figure_is_not_to_be_quoted() -> None:
         7.0, 6.0, 8.0, 9, "lower", MetricValue(9.0, 8.0, 10.0, 9, "lower"), 4, "too few images"
     )
     _, line, reason = table(made(result(fid_alex=careful))).splitlines()
-    assert line.endswith("not to be quoted") and reason == "A-B fid_alex: too few images"
+    assert line.endswith("not to be quoted")
+    assert reason == "A-B fid_alex: too few images"
 
 
 # Thresholds
@@ -250,8 +257,10 @@ def test_which_thresholds_are_missed() -> None:
 
     assert lines("lpips_paired>0.4", "lpips_paired<0.15", "A-B:ssim<0.6") == []
     assert lines("lpips_paired>=0.4") == ["lpips_paired>=0.4: B-A has lpips_paired 0.4"]
-    assert len(lines("lpips_paired>0.1")) == 2 and len(lines("A-B:lpips_paired>0.1")) == 1
-    assert lines("A-B:lpips_paired>0.3") == [] and len(lines("A-B:lpips_paired<=0.15")) == 1
+    assert len(lines("lpips_paired>0.1")) == 2
+    assert len(lines("A-B:lpips_paired>0.1")) == 1
+    assert lines("A-B:lpips_paired>0.3") == []
+    assert len(lines("A-B:lpips_paired<=0.15")) == 1
     assert lines("B-A:l1>9") == ["B-A:l1>9: B-A has no l1 (no LPIPS weights)"]
     assert lines("A-C:l1>9") == ["A-C:l1>9: not measured, the directions are A-B, B-A"]
     assert lines() == []
@@ -269,7 +278,8 @@ def test_a_real_evaluation(
     paths = write_report(evaluation, tmp_path / "out")
     assert len(paths["per_image"].read_text().splitlines()) == 41
     with Image.open(paths["grid_B_to_A"]) as sheet:
-        assert sheet.height >= 4 * 96 and sheet.width >= 16 * 96
+        assert sheet.height >= 4 * 96
+        assert sheet.width >= 16 * 96
     assert "l1" in table(evaluation)
     (line, _) = missed(evaluation, [parse_threshold("lpips>0.3")])
     assert "--lpips-weights" in line

@@ -58,7 +58,8 @@ def test_a_streamed_image_does_not_feel_its_company(
     def stream(items: list[tuple[int, UInt8]]) -> dict[tuple[int, int], bytes]:
         results = {}
         for i, y, warnings in translator.predict_stream(items, (0, 1), z_s, batch_size):
-            assert not isinstance(y, Exception) and not warnings
+            assert not isinstance(y, Exception)
+            assert not warnings
             assert y.shape[::3] == (2, 3)
             results[i, y.shape[2]] = y.tobytes()
         return results

@@ -42,7 +42,8 @@ def test_torchscript_translates_as_the_model(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")  # TorchScript is on its way out
         graph = torch.jit.load(told["out"], _extra_files=extra)
     facts = json.loads(extra["introshift.json"])
-    assert facts.items() <= told.items() and (facts["from"], facts["to"], facts["size"]) == (
+    assert facts.items() <= told.items()
+    assert (facts["from"], facts["to"], facts["size"]) == (
         "C",
         "A",
         SIDE,
@@ -60,7 +61,8 @@ def test_onnx_translates_as_the_model(tmp_path: Path) -> None:
     model = save(tmp_path)
     out = tmp_path / "graphs" / "b.onnx"
     told = call(model, "--format", "onnx", "-o", out)
-    assert [path.name for path in out.parent.iterdir()] == ["b.onnx"] and told["to"] == "B"
+    assert [path.name for path in out.parent.iterdir()] == ["b.onnx"]
+    assert told["to"] == "B"
     graph = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     assert json.loads(graph.get_modelmeta().custom_metadata_map["size"]) == SIDE
     plain = Translator.load(model, "cpu").model

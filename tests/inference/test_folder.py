@@ -34,7 +34,8 @@ def test_every_file_has_its_line_and_every_good_one_its_output(
     )
     lines = manifest(out)
     assert lines.keys() == before.keys()
-    assert (result.ok, result.skipped, result.failed) == (14, 0, 3) and result.seconds > 0
+    assert (result.ok, result.skipped, result.failed) == (14, 0, 3)
+    assert result.seconds > 0
     assert [name for name, _ in result.failures] == ["cut.png", "empty.png", "notes.txt"]
     assert dict(result.failures) == {name: lines[name]["reason"] for name, _ in result.failures}
     assert lines["empty.png"]["reason"] == "empty file"
@@ -56,9 +57,12 @@ def test_every_file_has_its_line_and_every_good_one_its_output(
         if line["status"] == "ok":
             size = (line["width"], line["height"])
             assert opened(inputs / name).size == opened(out / line["output"]).size == size
-            assert line["reason"] is None and line["key"]
+            assert line["reason"] is None
+            assert line["key"]
         else:
-            assert line["output"] is None and line["key"] is None and line["reason"]
+            assert line["output"] is None
+            assert line["key"] is None
+            assert line["reason"]
     assert lines["sub/deep er/ünï 図.png"]["output"] == "sub/deep er/ünï 図.png"
     assert lines["no suffix"]["output"] == "no suffix.png"
     assert files(inputs) == before
@@ -163,10 +167,8 @@ def test_warnings_are_kept(translator: Translator, tmp_path: Path) -> None:
     (tmp_path / "in" / "misnamed.png").write_bytes(draw(tmp_path / "x.jpg", 20, 20).read_bytes())
     translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     lines = manifest(tmp_path / "out")
-    assert (
-        "squeezed" in lines["line.png"]["warnings"][0]
-        and "JPEG" in lines["misnamed.png"]["warnings"][0]
-    )
+    assert "squeezed" in lines["line.png"]["warnings"][0]
+    assert "JPEG" in lines["misnamed.png"]["warnings"][0]
     assert opened(tmp_path / "out" / "misnamed.png").format == "PNG"
 
 
@@ -174,11 +176,9 @@ def test_too_many_pixels(translator: Translator, tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png", 20, 20)
     draw(tmp_path / "in" / "b.png", 20, 21)
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", max_pixels=400)
-    assert (
-        result.ok == 1
-        and result.failures[0][0] == "b.png"
-        and "max-pixels" in result.failures[0][1]
-    )
+    assert result.ok == 1
+    assert result.failures[0][0] == "b.png"
+    assert "max-pixels" in result.failures[0][1]
 
 
 # -- names
@@ -226,7 +226,8 @@ def test_formats_and_suffix(
 ) -> None:
     translator.translate_folder(inputs, tmp_path / "out", "B", format=format, suffix="_B")
     written = [line["output"] for line in manifest(tmp_path / "out").values() if line["output"]]
-    assert len(written) == 14 and all(name.endswith(f"_B.{format}") for name in written)
+    assert len(written) == 14
+    assert all(name.endswith(f"_B.{format}") for name in written)
     assert {opened(tmp_path / "out" / name).format for name in written} == {kind}
 
 
@@ -244,9 +245,11 @@ def test_samples(translator: Translator, inputs: Path, tmp_path: Path) -> None:
         inputs, tmp_path / "out", "B", style="random", samples=3, suffix="-"
     )
     line = manifest(tmp_path / "out")["1.png"]
-    assert result.ok == 14 and line["output"] == ["1-_1.png", "1-_2.png", "1-_3.png"]
+    assert result.ok == 14
+    assert line["output"] == ["1-_1.png", "1-_2.png", "1-_3.png"]
     written = files(tmp_path / "out")
-    assert len(written) == 42 and len({written[name] for name in line["output"]}) == 3
+    assert len(written) == 42
+    assert len({written[name] for name in line["output"]}) == 3
 
 
 # -- skipping what is done
@@ -262,7 +265,8 @@ def test_skip_existing_does_only_what_is_missing(
         return model.translate_folder(inputs, out, "B", skip_existing=True, **options)
 
     def redone(result: Result) -> set[str]:
-        assert result.failed == 3 and result.ok + result.skipped == 14
+        assert result.failed == 3
+        assert result.ok + result.skipped == 14
         return {name for name, line in manifest(out).items() if line["status"] == "ok"}
 
     assert run().ok == 14

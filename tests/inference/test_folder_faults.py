@@ -105,12 +105,11 @@ def test_nothing_is_written_through_links_inside_out(
     (tmp_path / "out" / "b.png").symlink_to(kept)
     before = files(kept.parent)
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
-    assert (
-        result.ok == 1
-        and result.failures[0][0] == "sub/deep/a.png"
-        and "symbolic link" in result.failures[0][1]
-    )
-    assert files(kept.parent) == before and not (tmp_path / "out" / "b.png").is_symlink()
+    assert result.ok == 1
+    assert result.failures[0][0] == "sub/deep/a.png"
+    assert "symbolic link" in result.failures[0][1]
+    assert files(kept.parent) == before
+    assert not (tmp_path / "out" / "b.png").is_symlink()
 
 
 def test_out_may_be_a_link_itself(translator: Translator, tmp_path: Path) -> None:
@@ -143,7 +142,8 @@ def test_an_output_that_cannot_be_written_fails_alone(
     monkeypatch.setattr(images, "write_image", full)
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     reasons = dict(result.failures)
-    assert reasons.keys() == {"b.png", "c.png", "d/x.png", "long.webp"} and result.ok == 2
+    assert reasons.keys() == {"b.png", "c.png", "d/x.png", "long.webp"}
+    assert result.ok == 2
     assert reasons["c.png"] == "cannot be written: input/output error"
     assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
 
@@ -162,7 +162,8 @@ def test_values_that_are_not_finite_fail_alone(
 
     monkeypatch.setattr(Translator, "run", burst)
     result = translator.translate_folder(inputs, tmp_path / "out", "B")
-    assert result.ok == 14 and "finite" in dict(result.failures)["black.png"]
+    assert result.ok == 14
+    assert "finite" in dict(result.failures)["black.png"]
     assert "black.png" not in files(tmp_path / "out")
 
 
@@ -178,7 +179,8 @@ def test_a_model_out_of_memory_fails_that_size_alone(
 
     monkeypatch.setattr(Translator, "run", small)
     result = translator.translate_folder(inputs, tmp_path / "out", "B")
-    assert {"1.png", "2.png"} < dict(result.failures).keys() and result.ok == 12
+    assert {"1.png", "2.png"} < dict(result.failures).keys()
+    assert result.ok == 12
     assert manifest(tmp_path / "out")["1.png"]["reason"].startswith("out of memory")
 
 
@@ -219,7 +221,8 @@ def test_memory_that_runs_out_is_not_the_pictures_fault(
     ]
     build(tmp_path)
     done = CliRunner().invoke(app, words)
-    assert done.exit_code == 1 and f"failed large.png: {reason}" in done.stderr
+    assert done.exit_code == 1
+    assert f"failed large.png: {reason}" in done.stderr
 
 
 def test_on_error_stop_finishes_what_came_before(translator: Translator, tmp_path: Path) -> None:
@@ -252,7 +255,9 @@ def test_an_interrupt_leaves_a_valid_out(translator: Translator, tmp_path: Path)
     assert (threading.active_count(), torch.get_num_threads()) == threads
     lines = manifest(tmp_path / "out")
     ok = {name for name, line in lines.items() if line["status"] == "ok"}
-    assert len(lines) == 60 and 5 <= len(ok) < 60 and files(tmp_path / "out").keys() == ok
+    assert len(lines) == 60
+    assert 5 <= len(ok) < 60
+    assert files(tmp_path / "out").keys() == ok
     assert {line["reason"] for name, line in lines.items() if name not in ok} == {"interrupted"}
     again = translator.translate_folder(
         tmp_path / "in", tmp_path / "out", "B", batch_size=2, skip_existing=True
@@ -272,7 +277,8 @@ def test_a_killed_run_leaves_no_word_of_what_it_may_have_replaced(
 
     monkeypatch.setattr(module, "_work", killed)
     translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", style="random")
-    assert written[0]["status"] == "skipped" and written[0]["key"] is None
+    assert written[0]["status"] == "skipped"
+    assert written[0]["key"] is None
 
 
 def test_unfinished_files_of_a_killed_run_are_removed(
@@ -285,4 +291,5 @@ def test_unfinished_files_of_a_killed_run_are_removed(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
-    assert not any(path.exists() for path in stale) and all(path.exists() for path in kept)
+    assert not any(path.exists() for path in stale)
+    assert all(path.exists() for path in kept)

@@ -159,7 +159,9 @@ def test_few_images_wait_at_any_time(
     result = translator.translate_folder(
         tmp_path / "in", tmp_path / "out", "B", batch_size=2, workers=2
     )
-    assert result.ok == 150 and alive == 0 and most <= 50
+    assert result.ok == 150
+    assert alive == 0
+    assert most <= 50
 
 
 def test_ahead_keeps_order_and_distance() -> None:
@@ -172,10 +174,12 @@ def test_ahead_keeps_order_and_distance() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         for n, (i, future) in enumerate(ahead(pool, work, range(20), 5)):
-            assert (i, future.result()) == (n, -n) and len(begun) <= n + 6
+            assert (i, future.result()) == (n, -n)
+            assert len(begun) <= n + 6
     assert len(begun) == 20
 
 
 def test_a_line_without_output_has_no_key() -> None:
     line = json.loads(Entry("a.png", outputs=("a.png",), key="k").line())
-    assert line["output"] is None and line["key"] is None
+    assert line["output"] is None
+    assert line["key"] is None

@@ -51,9 +51,8 @@ def test_the_union_of_shards_is_the_whole_byte_for_byte(
     ]
     for count in ("ok", "skipped", "failed"):
         assert sum(getattr(part, count) for part in parts) == getattr(whole, count)
-    assert all(part.ok for part in parts) and [
-        part.failures for part in parts if part.failures
-    ] == [whole.failures]
+    assert all(part.ok for part in parts)
+    assert [part.failures for part in parts if part.failures] == [whole.failures]
     assert files(tmp_path / "out") == files(tmp_path / "whole")
     one, other = ((tmp_path / name / "manifest.jsonl").read_bytes() for name in ("whole", "out"))
     assert one == other
@@ -64,7 +63,8 @@ def test_a_shard_alone_leaves_a_line_for_every_input(
 ) -> None:
     done = translator.translate_folder(inputs, tmp_path / "out", "B", shard=(2, 3))
     lines = manifest(tmp_path / "out")
-    assert len(lines) == 16 and lines["link.png"]["reason"] == "symbolic link"
+    assert len(lines) == 16
+    assert lines["link.png"]["reason"] == "symbolic link"
     elsewhere = {name for name, line in lines.items() if line["reason"] == "left to another shard"}
     assert elsewhere == {name for name in lines if not belongs(name, (2, 3)) and name != "link.png"}
     assert len(files(tmp_path / "out")) == done.ok > 0
@@ -172,7 +172,8 @@ def test_a_bad_line_of_the_manifest_costs_no_other(
     again = translator.translate_folder(
         inputs, tmp_path / "out", "B", skip_existing=True, shard=shard
     )
-    assert again.ok == 0 and again.skipped > 0
+    assert again.ok == 0
+    assert again.skipped > 0
     assert "x.png" not in manifest(tmp_path / "out")
     assert len(manifest(tmp_path / "out")) == len(lines) - 1
 
@@ -217,7 +218,8 @@ def test_folders_nested_deeper_than_python_recurses(
                 ((_, reason),) = done.failures
                 assert reason == "cannot be listed: file name too long"
         measured, failures = measure_folder(translator, root, "A")
-        assert measured.keys() == {"a.png", name} and len(failures) == len(done.failures)
+        assert measured.keys() == {"a.png", name}
+        assert len(failures) == len(done.failures)
     finally:
         subprocess.run(["rm", "-rf", root, out], check=True)  # shutil.rmtree recurses
 
@@ -271,7 +273,8 @@ def test_listed_files_keep_their_place_and_never_leave_out(
         "folder/x.png",
         "a\0b.png",
     }
-    assert lines["a.png"]["warnings"] == ["listed 3 times"] and lines["a.png"]["output"] == "a.png"
+    assert lines["a.png"]["warnings"] == ["listed 3 times"]
+    assert lines["a.png"]["output"] == "a.png"
     assert lines[str(outside)]["warnings"] == ["listed 2 times"]
     assert {lines[str(outside)]["output"], lines[near]["output"]} == {near, near + ".png"}
     assert dict(done.failures) == {
@@ -328,10 +331,8 @@ def test_a_full_disk_ends_with_one_line_and_a_valid_out(
         translator.translate_folder(tmp_path / "in", out, "B", workers=1, batch_size=4)
     assert "\n" not in str(end.value)
     lines = manifest(out)
-    assert (
-        len(lines) == 60
-        and {name for name, line in lines.items() if line["status"] == "ok"} == files(out).keys()
-    )
+    assert len(lines) == 60
+    assert {name for name, line in lines.items() if line["status"] == "ok"} == files(out).keys()
     reasons = {str(line["reason"]) for line in lines.values()}
     assert reasons == {
         "None",
@@ -355,7 +356,8 @@ def test_on_a_full_disk_the_manifest_makes_itself_room(
     monkeypatch.setattr(writing, "write_text", full)
     done = translator.translate_folder(inputs, out, "B")
     lines = manifest(out)
-    assert done.ok == len(files(out)) == 10 and done.failed == 5
+    assert done.ok == len(files(out)) == 10
+    assert done.failed == 5
     assert {line["output"] for line in lines.values() if line["status"] == "ok"} == files(
         out
     ).keys()
@@ -363,8 +365,6 @@ def test_on_a_full_disk_the_manifest_makes_itself_room(
 
 def test_a_manifest_line_is_one_line() -> None:
     line = Entry("a\nb\u2028c\udcff.png").line()
-    assert (
-        "\n" not in line
-        and line.isascii()
-        and json.loads(line)["source"] == "a\nb\u2028c\udcff.png"
-    )
+    assert "\n" not in line
+    assert line.isascii()
+    assert json.loads(line)["source"] == "a\nb\u2028c\udcff.png"

@@ -31,9 +31,8 @@ def test_own_style_is_a_reconstruction(translator: Translator) -> None:
     own = [translator.translate([image], to="B", source="A", style=image)[0] for image in images]
     assert not np.array_equal(made, own), "content is encoded as B's"
     twice = translator.translate(images, to="B", source="B", style="own", samples=2)
-    assert np.array_equal(np.stack(twice[::2]), made) and np.array_equal(
-        np.stack(twice[1::2]), made
-    )
+    assert np.array_equal(np.stack(twice[::2]), made)
+    assert np.array_equal(np.stack(twice[1::2]), made)
     x = torch.rand(2, 3, SIDE, SIDE) * 2 - 1
     assert torch.allclose(
         translator.translate(x, "A", style="own"), translator.model.reconstruct(x, 0), atol=1e-5
@@ -98,14 +97,14 @@ def test_the_command(tmp_path: Path) -> None:
     assert manifest(tmp_path / "out")["deep/3.png"]["width"] == 30
     (tmp_path / "in" / "cut.png").write_bytes(b"nothing")
     done = CliRunner().invoke(app, [*words, "--domain", "A"])
-    assert (
-        done.exit_code == 1 and "failed cut.png" in done.stderr and "5 reconstructed" in done.stdout
-    )
+    assert done.exit_code == 1
+    assert "failed cut.png" in done.stderr
+    assert "5 reconstructed" in done.stdout
     done = CliRunner().invoke(app, [*words, "--domain", "A", "--grid", str(tmp_path / "grid.txt")])
-    assert (
-        done.exit_code == 2
-        and done.stderr
-        == "introshift: cannot write an image named .txt: use " + (" ".join(SUFFIXES) + "\n")
+    assert done.exit_code == 2
+    assert done.stderr == "introshift: cannot write an image named .txt: use " + (
+        " ".join(SUFFIXES) + "\n"
     )
     done = CliRunner().invoke(app, [*words, "--domain", "C"])
-    assert done.exit_code == 2 and "C: no domain" in done.stderr
+    assert done.exit_code == 2
+    assert "C: no domain" in done.stderr

@@ -63,7 +63,8 @@ def test_what_is_beyond_the_quantile_is_marked_and_nothing_else_changes(
     if scale == "model":
         assert warned == far
         (warning,) = lines[min(far)]["warnings"]
-        assert warning.startswith("energy ") and "beyond the 0.5 quantile of A, " in warning
+        assert warning.startswith("energy ")
+        assert "beyond the 0.5 quantile of A, " in warning
     assert not any(line["warnings"] for line in manifest(tmp_path / "plain").values())
     translator.translate_folder(tmp_path / "in", tmp_path / "all", "B", style="random", reject=1)
     if scale == "model":
@@ -81,10 +82,8 @@ def test_what_is_beyond_is_left_out_when_asked(model: Path, tmp_path: Path) -> N
     left = {name for name, line in lines.items() if line["status"] == "skipped"}
     assert left == far
     for name in far:
-        assert (
-            "beyond the 0.5 quantile of A" in lines[name]["reason"]
-            and lines[name]["output"] is None
-        )
+        assert "beyond the 0.5 quantile of A" in lines[name]["reason"]
+        assert lines[name]["output"] is None
     assert len(files(tmp_path / "out")) == 8
     again = translator.translate_folder(
         tmp_path / "in", tmp_path / "out", "B", skip_existing=True, **options
@@ -151,9 +150,8 @@ def test_bf16_judges_too(model: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         translator.model.encoder.style_head.bias.fill_(np.nan)
     done = translator.translate_folder(tmp_path / "in", tmp_path / "nan", "B", reject=0.5)
-    assert done.ok == 6 and all(
-        "energy nan" in line["warnings"][0] for line in manifest(tmp_path / "nan").values()
-    )
+    assert done.ok == 6
+    assert all("energy nan" in line["warnings"][0] for line in manifest(tmp_path / "nan").values())
 
 
 def test_the_command(model: Path, tmp_path: Path) -> None:
@@ -163,7 +161,8 @@ def test_the_command(model: Path, tmp_path: Path) -> None:
     said = json.loads(done.stdout)
     assert (said["ok"], said["skipped"], said["failed"]) == (4, 2, 0)
     done = CliRunner().invoke(app, [*words, "--reject", "0.5"])
-    assert "6 translated" in done.stdout and "2 with warnings in its manifest.jsonl" in done.stdout
+    assert "6 translated" in done.stdout
+    assert "2 with warnings in its manifest.jsonl" in done.stdout
     for wrong, message in (
         (["--reject", "0"], "--reject 0"),
         (["--reject-skip"], "--reject-skip: needs --reject"),

@@ -34,7 +34,8 @@ def test_an_image_does_not_know_how_many_there_are(translator: Translator, tmp_p
         draw(tmp_path / "in" / f"{i}.png", 20, 30, seed=i)
     for content in ("prior", tmp_path / "in"):
         many = list(sample(translator, "B", BATCH + 3, seed=1, content=content))
-        assert len(many) == BATCH + 3 and many[0].shape == (SIDE, SIDE, 3)
+        assert len(many) == BATCH + 3
+        assert many[0].shape == (SIDE, SIDE, 3)
         for count in (1, 2, BATCH, BATCH + 1):
             few = list(sample(translator, "B", count, seed=1, content=content))
             assert all(np.array_equal(a, b) for a, b in zip(few, many[:count], strict=True)), count
@@ -145,16 +146,17 @@ def test_the_sample_command(tmp_path: Path) -> None:
     with Image.open(tmp_path / "o" / "grid.png") as image:
         assert image.size == (8 * 66 + 2, 2 * 66 + 2)
     done = CliRunner().invoke(app, words)
-    assert done.exit_code == 2 and "holds files already; choose another folder" in done.stderr
+    assert done.exit_code == 2
+    assert "holds files already; choose another folder" in done.stderr
     words[2] = str(tmp_path / "p")
     done = CliRunner().invoke(app, [*words, "--content", str(tmp_path / "in"), "--seed", "3"])
-    assert (
-        done.exit_code == 0
-        and f"content from the encoded pictures of {tmp_path / 'in'}" in done.stdout
-    )
+    assert done.exit_code == 0
+    assert f"content from the encoded pictures of {tmp_path / 'in'}" in done.stdout
     words[2] = str(tmp_path / "q")
     done = CliRunner().invoke(app, [*words, "--content", str(tmp_path / "none")])
-    assert done.exit_code == 2 and "no pictures" in done.stderr and not (tmp_path / "q").exists()
+    assert done.exit_code == 2
+    assert "no pictures" in done.stderr
+    assert not (tmp_path / "q").exists()
 
 
 def test_an_interrupted_sample_command_can_be_run_again(
@@ -173,7 +175,8 @@ def test_an_interrupted_sample_command_can_be_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(writing, "write_image", interrupted)
         assert CliRunner().invoke(app, [*words, "10"]).exit_code != 0
-    assert not (out / "images").exists() and not (out / "grid.png").exists()
+    assert not (out / "images").exists()
+    assert not (out / "grid.png").exists()
     (out / "images").mkdir()
     for left in out.glob(".introshift-*"):
         pytest.fail(f"{left.name} is left")
@@ -215,10 +218,12 @@ def test_the_interpolate_command(tmp_path: Path) -> None:
         (["--domain", "A", "--gif", "x.png"], "x.png: an anim"),
     ):
         done = CliRunner().invoke(app, [*words, *wrong])
-        assert done.exit_code == 2 and message in done.stderr
+        assert done.exit_code == 2
+        assert message in done.stderr
     (tmp_path / "1.png").write_bytes(b"")
     done = CliRunner().invoke(app, [*words, "--domain", "A"])
-    assert done.exit_code == 2 and "1.png: empty file; mend it" in done.stderr
+    assert done.exit_code == 2
+    assert "1.png: empty file; mend it" in done.stderr
 
 
 def test_an_animation_is_whole_or_not_there(tmp_path: Path) -> None:

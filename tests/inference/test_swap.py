@@ -84,5 +84,6 @@ def test_the_command(tmp_path: Path) -> None:
     assert "5 contents of B in 5 styles of A" in done.stdout
     for wrong, message in ((["--to", "C"], "C: no domain"), (["--from", "B"], "both B")):
         done = CliRunner().invoke(app, [*words, str(tmp_path / "p.png"), *wrong])
-        assert done.exit_code == 2 and message in done.stderr
+        assert done.exit_code == 2
+        assert message in done.stderr
     assert not (tmp_path / "p.png").exists()

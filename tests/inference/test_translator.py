@@ -48,8 +48,10 @@ def near(a: UInt8, b: UInt8) -> bool:
 
 
 def test_a_loaded_model_knows_where_it_comes_from(path: Path, translator: Translator) -> None:
-    assert isinstance(translator.config, Config) and translator.config.data.size == SIDE
-    assert translator.sha256 == sha256(path) and translator.summary == {"step": 7}
+    assert isinstance(translator.config, Config)
+    assert translator.config.data.size == SIDE
+    assert translator.sha256 == sha256(path)
+    assert translator.summary == {"step": 7}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,8 @@ def test_arrays_keep_their_size_and_alpha(
     image = noise(*shape)
     for model, expected in ((translator, coloured), (gray, grayed)):
         (result,) = model.translate([image], "B")
-        assert result.shape == expected and result.dtype == np.uint8
+        assert result.shape == expected
+        assert result.dtype == np.uint8
         if shape[-1] in (2, 4):
             assert (result[..., -1] == image[..., -1]).all()
 
@@ -143,7 +146,9 @@ def test_a_tensor_keeps_its_size_type_and_range(
     translator: Translator, shape: tuple[int, ...]
 ) -> None:
     y = translator.translate((torch.rand(shape) * 2 - 1).double(), "B")
-    assert y.shape == shape and y.dtype == torch.float64 and not y.is_inference()
+    assert y.shape == shape
+    assert y.dtype == torch.float64
+    assert not y.is_inference()
     assert y.numel() == 0 or y.abs().max() <= 1
 
 
@@ -201,7 +206,8 @@ def test_a_tensor_is_made_in_float32_where_bf16_overflows(
     x = torch.zeros(3, 3, 16, 16)
     x[1] = 1
     wanted, found = (translator.translate(x, "B") for translator in (exact, rough))
-    assert wanted.isfinite().all() and torch.equal(found[1], wanted[1])
+    assert wanted.isfinite().all()
+    assert torch.equal(found[1], wanted[1])
     assert not torch.equal(found[0], wanted[0]), "the others stay in bf16"
 
 
@@ -260,7 +266,9 @@ def test_what_is_no_image_is_refused_by_name(
 def test_the_model_sees_its_own_size(translator: Translator, width: int, height: int) -> None:
     size = translator.model_size(width, height)
     stride = translator.config.model.stride
-    assert min(size) == SIDE and not any(side % stride for side in size) and max(size) <= 16 * SIDE
+    assert min(size) == SIDE
+    assert not any(side % stride for side in size)
+    assert max(size) <= 16 * SIDE
     if max(width, height) <= 15 * min(width, height):
         assert abs(max(size) - SIDE * max(width, height) / min(width, height)) <= stride / 2 + 0.5
         assert (size[0] - size[1]) * (width - height) >= 0
@@ -307,7 +315,8 @@ def test_random_styles_follow_from_seed_and_place(translator: Translator) -> Non
     again = translator.translate([image] * 3, "B", style="random", seed=1, samples=2)
     other = translator.translate([image] * 2, "B", style="random", seed=2, samples=2)
     kinds = [mean, *four, *other]
-    assert len(four) == 4 and len({kind.tobytes() for kind in kinds}) == len(kinds)
+    assert len(four) == 4
+    assert len({kind.tobytes() for kind in kinds}) == len(kinds)
     assert all(near(a, b) for a, b in zip(four, again[:4], strict=True))
 
 

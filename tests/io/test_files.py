@@ -46,9 +46,8 @@ def test_atomic_replaces_and_cleans_up(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as missing:
         write_text(tmp_path / "missing" / "x.txt", "")
     assert missing.value.filename == str(tmp_path / "missing" / "x.txt")
-    assert sorted(os.listdir(tmp_path)) == ["folder", "x.txt"] and "zwölf" in path.read_text(
-        "utf-8"
-    )
+    assert sorted(os.listdir(tmp_path)) == ["folder", "x.txt"]
+    assert "zwölf" in path.read_text("utf-8")
 
 
 @pytest.fixture
@@ -116,7 +115,8 @@ def test_replacing_a_link_leaves_its_target_alone(tmp_path: Path) -> None:
     outside = put(tmp_path / "outside.png", b"mine")
     (tmp_path / "link.png").symlink_to(outside)
     write_image(tmp_path / "link.png", PHOTO)
-    assert outside.read_bytes() == b"mine" and not (tmp_path / "link.png").is_symlink()
+    assert outside.read_bytes() == b"mine"
+    assert not (tmp_path / "link.png").is_symlink()
 
 
 def test_listing(tmp_path: Path) -> None:

@@ -67,9 +67,11 @@ def test_flipped_bytes_give_a_picture_or_an_image_error(folder: Path, name: str)
         try:
             picture = read_image(put(folder / "fuzz.bin", data), max_pixels=10**6)
         except ImageError as error:
-            assert str(error) and "\n" not in str(error)
+            assert str(error)
+            assert "\n" not in str(error)
             continue
-        assert picture.pixels.dtype == np.uint8 and picture.pixels.shape == (*picture.size[::-1], 3)
+        assert picture.pixels.dtype == np.uint8
+        assert picture.pixels.shape == (*picture.size[::-1], 3)
         assert picture.alpha is None or picture.alpha.shape == picture.pixels.shape[:2]
 
 
@@ -132,9 +134,8 @@ def test_content_decides_and_a_wrong_name_is_noted(folder: Path) -> None:
         assert read_image(put(folder / f"x{right.upper()}", data)).warnings == ()
         assert read_image(put(folder / "x.data", data)).warnings == ()
         picture = read_image(put(folder / f"x{wrong}", data))
-        assert picture.format == kind and picture.warnings == (
-            f"named {wrong} but its content is {kind}",
-        )
+        assert picture.format == kind
+        assert picture.warnings == (f"named {wrong} but its content is {kind}",)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])

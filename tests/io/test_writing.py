@@ -37,16 +37,18 @@ def test_a_gif_is_clear_or_not(tmp_path: Path) -> None:
     for pixels in (ramp, ramp[..., :1]):
         write_image(tmp_path / "x.gif", pixels, alpha)
         picture = read_image(tmp_path / "x.gif")
-        assert picture.alpha is not None and np.array_equal(
-            picture.alpha, np.where(alpha < 128, 0, 255)
-        )
+        assert picture.alpha is not None
+        assert np.array_equal(picture.alpha, np.where(alpha < 128, 0, 255))
         assert np.array_equal(picture.pixels[alpha >= 128], to_channels(pixels, 3)[alpha >= 128])
 
 
 def test_all_256_values_survive() -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(2, 8, 16, 1).repeat(3, 3)
     x = to_float(pixels)
-    assert x.dtype == np.float32 and x.shape == (2, 3, 8, 16) and x.min() == -1 and x.max() == 1
+    assert x.dtype == np.float32
+    assert x.shape == (2, 3, 8, 16)
+    assert x.min() == -1
+    assert x.max() == 1
     assert np.array_equal(to_uint8(x), pixels)
     assert np.array_equal(to_uint8(x.astype(np.float64)), pixels)
     assert np.abs(to_uint8(x.astype(np.float16)).astype(int) - pixels).max() <= 1
@@ -75,9 +77,8 @@ def test_flatten() -> None:
 
 def test_to_channels() -> None:
     gray = to_channels(PHOTO, 1)
-    assert gray.shape == (9, 13, 1) and np.array_equal(
-        gray[..., 0], np.array(Image.fromarray(PHOTO).convert("L"))
-    )
+    assert gray.shape == (9, 13, 1)
+    assert np.array_equal(gray[..., 0], np.array(Image.fromarray(PHOTO).convert("L")))
     assert np.abs(gray[..., 0] - PHOTO @ np.array([0.299, 0.587, 0.114])).max() <= 0.51
     assert np.array_equal(to_channels(to_channels(gray, 3), 1), gray)
     assert to_channels(PHOTO, 3) is PHOTO
@@ -99,7 +100,8 @@ def test_resize_keeps_flat_colours(
 ) -> None:
     pixels = np.full((h, w, channels), value, np.uint8)
     resized = resize(pixels, (width, height))
-    assert resized.shape == (height, width, channels) and (resized == value).all()
+    assert resized.shape == (height, width, channels)
+    assert (resized == value).all()
     assert resize(pixels, (w, h)) is pixels
 
 
@@ -130,7 +132,8 @@ def test_lossless_round_trip(
     path = folder / f"trip{suffix}"
     write_image(path, pixels, alpha)
     picture = read_image(path)
-    assert picture.warnings == () and picture.size == (width, height)
+    assert picture.warnings == ()
+    assert picture.size == (width, height)
     if with_alpha and suffix == ".bmp":
         assert np.array_equal(
             picture.pixels, composite(Picture(to_channels(pixels, 3), alpha, "", "", ()))
@@ -156,7 +159,8 @@ def test_every_suffix_close_and_the_same_bytes_twice(
     write_image(second, pixels, alpha)
     assert first.read_bytes() == second.read_bytes()
     picture = read_image(first)
-    assert picture.format == SUFFIXES[suffix] and picture.warnings == ()
+    assert picture.format == SUFFIXES[suffix]
+    assert picture.warnings == ()
     assert (picture.alpha is not None) == (with_alpha and picture.format in ALPHA_FORMATS)
     assert np.abs(picture.pixels.astype(int) - to_channels(pixels, 3)).max() <= 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
@@ -197,5 +201,8 @@ def test_nothing_is_left_after_a_failure(
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(type(failure)):
         write_image(path, PHOTO)
-    assert seen[0].startswith(".introshift-") and seen[0].endswith(".part") and seen[1] == "x.png"
-    assert os.listdir(tmp_path) == ["x.png"] and path.read_bytes() == b"before"
+    assert seen[0].startswith(".introshift-")
+    assert seen[0].endswith(".part")
+    assert seen[1] == "x.png"
+    assert os.listdir(tmp_path) == ["x.png"]
+    assert path.read_bytes() == b"before"

@@ -71,10 +71,14 @@ def test_the_energy_is_what_the_page_says(rec: str) -> None:
 def test_percentiles_rise_from_0_to_100(usual: list[float], asked: list[float]) -> None:
     reference = EnergyQuantiles.of(usual)
     found = [reference.percentile(value) for value in sorted(asked)]
-    assert found == sorted(found) and found[0] >= 0 and found[-1] <= 100
-    assert reference.percentile(min(usual) - 1) == 0 and reference.percentile(max(usual) + 1) == 100
+    assert found == sorted(found)
+    assert found[0] >= 0
+    assert found[-1] <= 100
+    assert reference.percentile(min(usual) - 1) == 0
+    assert reference.percentile(max(usual) + 1) == 100
     limits = [reference.limit(level) for level in LEVELS[1:]]
-    assert limits == sorted(limits) and limits[-1] == pytest.approx(max(usual), rel=1e-5)
+    assert limits == sorted(limits)
+    assert limits[-1] == pytest.approx(max(usual), rel=1e-5)
 
 
 def test_percentiles_of_many_are_their_ranks() -> None:
@@ -161,7 +165,9 @@ def test_auroc_counts_pairs() -> None:
     foreign = rng.integers(2, 9, 20).tolist()
     wins = [(b > a) + (a == b) / 2 for a, b in itertools.product(usual, foreign)]
     assert auroc(usual, foreign) == pytest.approx(sum(wins) / len(wins))
-    assert auroc([1, 2], [3]) == 1 and auroc([3], [1, 2]) == 0 and auroc([1, 1], [1]) == 0.5
+    assert auroc([1, 2], [3]) == 1
+    assert auroc([3], [1, 2]) == 0
+    assert auroc([1, 1], [1]) == 0.5
     with pytest.raises(ValueError, match="got 0 and 1"):
         auroc([], [1])
 
@@ -185,9 +191,8 @@ def usual(where: Path) -> Path:
 def test_a_score_does_not_know_its_neighbours(tmp_path: Path) -> None:
     predictor = Predictor.load(usual(tmp_path), "cpu")
     found, failures = measure_folder(predictor, tmp_path / "in", "A")
-    assert [name for name, _ in failures] == ["cut.png"] and list(found) == [
-        f"deep/{i}.png" for i in range(5)
-    ]
+    assert [name for name, _ in failures] == ["cut.png"]
+    assert list(found) == [f"deep/{i}.png" for i in range(5)]
     for i in range(5):
         alone, _ = measure_folder(predictor, tmp_path / "in" / "deep" / f"{i}.png", "A")
         assert alone == {f"{i}.png": found[f"deep/{i}.png"]}
@@ -205,7 +210,8 @@ def test_an_energy_that_is_not_finite_is_a_failure(tmp_path: Path) -> None:
     with torch.no_grad():
         predictor.model.encoder.domain.weight.fill_(math.nan)
     found, failures = measure_folder(predictor, tmp_path / "in", "A")
-    assert not found and ("deep/0.png", "its energy is not finite") in failures
+    assert not found
+    assert ("deep/0.png", "its energy is not finite") in failures
 
 
 def test_csv_takes_any_name(tmp_path: Path) -> None:
@@ -215,10 +221,10 @@ def test_csv_takes_any_name(tmp_path: Path) -> None:
     ((_, value),) = measure_folder(predictor, tmp_path / "one.png", "A")[0].items()
     text = to_csv(scores({odd: value}, EnergyQuantiles([0.0, value.energy], [0, 1]), 0.5))
     (row,) = csv.DictReader(text.encode().decode().splitlines(keepends=True))
-    assert row["source"] == odd.replace("\udcff", "\\udcff") and row["rejected"] == "1"
-    assert (
-        float(row["energy"]) == pytest.approx(value.energy, rel=1e-5) and row["percentile"] == "100"
-    )
+    assert row["source"] == odd.replace("\udcff", "\\udcff")
+    assert row["rejected"] == "1"
+    assert float(row["energy"]) == pytest.approx(value.energy, rel=1e-5)
+    assert row["percentile"] == "100"
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -230,36 +236,40 @@ def test_the_command(tmp_path: Path) -> None:
 
     code, out, err = call("--domain", "A", "--reject", 1, "--json")
     said = json.loads(out)
-    assert code == 1 and "failed cut.png" in err
+    assert code == 1
+    assert "failed cut.png" in err
     assert (said["measured"], said["rejected"], len(said["failures"])) == (5, 1, 1)
     highest = max(said["scores"], key=lambda row: row["energy"])
-    assert (
-        highest["rejected"] and highest["percentile"] == 100 and highest["energy"] > said["limit"]
-    )
+    assert highest["rejected"]
+    assert highest["percentile"] == 100
+    assert highest["energy"] > said["limit"]
     code, out, _ = call("--domain", "A", "--reject", 0.5)
-    assert "beyond" in out and "5 measured, 2 beyond the 0.5 quantile of A, 1 failed" in out
+    assert "beyond" in out
+    assert "5 measured, 2 beyond the 0.5 quantile of A, 1 failed" in out
     (tmp_path / "in" / "cut.png").unlink()
     code, out, _ = call(
         "--domain", "A", "--out", tmp_path / "new" / "s.csv", "--against", tmp_path / "in"
     )
-    assert code == 0 and "energy 0.500" in out
+    assert code == 0
+    assert "energy 0.500" in out
     (tmp_path / "in" / "link.png").symlink_to(tmp_path / "in" / "deep" / "0.png")
     code, out, _ = call("--domain", "A", "--json")
     first, *_, link = sorted(json.loads(out)["scores"], key=lambda row: row["source"])
-    assert code == 0 and link.pop("source") == "link.png" and link.items() <= first.items()
+    assert code == 0
+    assert link.pop("source") == "link.png"
+    assert link.items() <= first.items()
     (tmp_path / "in" / "link.png").unlink()
     with open(tmp_path / "new" / "s.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["source"] for row in rows] == [f"deep/{i}.png" for i in range(5)]
     assert [row["rejected"] for row in rows].count("1") == 2
     code, out, err = call("--domain", "B")
-    assert (
-        code == 2
-        and len([line for line in err.splitlines() if line.startswith("introshift: ")]) == 1
-    )
+    assert code == 2
+    assert len([line for line in err.splitlines() if line.startswith("introshift: ")]) == 1
     assert "train --resume" in err
     code, out, _ = call("--domain", "B", "--reference", tmp_path / "in", "--json")
-    assert code == 0 and json.loads(out)["rejected"] <= 1
+    assert code == 0
+    assert json.loads(out)["rejected"] <= 1
     folder = (["A", "--out", tmp_path / "in"], "in: is a folder; name a file")
     for wrong, message in (
         folder,
@@ -268,4 +278,5 @@ def test_the_command(tmp_path: Path) -> None:
         ([], "--domain"),
     ):
         code, _, err = call("--domain", *wrong) if wrong else call()
-        assert code == 2 and message in err
+        assert code == 2
+        assert message in err

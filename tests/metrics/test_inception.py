@@ -58,14 +58,16 @@ def test_the_cache_and_the_environment(
     cached.parent.mkdir(parents=True)
     cached.symlink_to(weights)
     found = Inception.find()
-    assert found and found.weights_sha256 == sha256(weights)
+    assert found
+    assert found.weights_sha256 == sha256(weights)
     cached.unlink()
     monkeypatch.setenv(ENVIRONMENT, str(weights))
     named = Inception.find()
     assert named
     gray = noise(3, channels=1)
     features = named.features(gray)
-    assert features.shape == (3, 2048) and features.dtype == torch.float32
+    assert features.shape == (3, 2048)
+    assert features.dtype == torch.float32
     torch.testing.assert_close(features, found.features(gray.repeat(1, 1, 1, 3)))
     with pytest.raises(ValueError, match="torch.uint8"):
         named.features(gray.float())
@@ -101,7 +103,8 @@ def test_kid_and_fid_keep_their_published_names_for_inception(
     )
     evaluation = compare(out, truth)
     metrics = evaluation.directions[0].metrics
-    assert {"kid", "fid"} <= set(metrics) and not any("_alex" in name for name in metrics)
+    assert {"kid", "fid"} <= set(metrics)
+    assert not any("_alex" in name for name in metrics)
     assert evaluation.inception_sha256 == sha256(weights)
     assert metrics["fid"].value == distance.value
     four = [

@@ -46,7 +46,8 @@ def alex(lpips_weights: Path) -> Perceptual:
 def reference(tmp_path: Path) -> Callable[[Tensor, Tensor, str], dict[str, float]]:
     """`shared/score.py`, imported by path and fed with PNG files, on one network only."""
     spec = importlib.util.spec_from_file_location("score", in_shared("score.py"))
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     score: Any = importlib.util.module_from_spec(spec)
 
     def run(x: Tensor, y: Tensor, net: str) -> dict[str, float]:
@@ -159,8 +160,10 @@ def test_perceptual_results_do_not_depend_on_the_batch(alex: Perceptual) -> None
         torch.testing.assert_close(alex.features(x, batch), alex.features(x), rtol=0, atol=1e-5)
     distance = alex.distance(x, y)
     features = alex.features(x)
-    assert distance.shape == (5,) and features.shape == (5, 256)
-    assert not distance.requires_grad and not features.requires_grad
+    assert distance.shape == (5,)
+    assert features.shape == (5, 256)
+    assert not distance.requires_grad
+    assert not features.requires_grad
 
 
 def test_grey_is_the_same_as_equal_channels_and_shape_is_kept(alex: Perceptual) -> None:
@@ -205,10 +208,12 @@ def test_weights_by_argument_and_by_environment(
         == alex.weights_sha256
         == hashlib.sha256(lpips_weights.read_bytes()).hexdigest()
     )
-    assert named.net == "alex" and named.version
+    assert named.net == "alex"
+    assert named.version
     with pytest.raises(ValueError, match="not those of vgg: features.0.weight is") as refused:
         Perceptual.load("vgg")
-    assert str(lpips_weights) in str(refused.value) and "\n" not in str(refused.value)
+    assert str(lpips_weights) in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_files_that_do_not_fit_are_refused(
@@ -223,7 +228,8 @@ def test_files_that_do_not_fit_are_refused(
         with pytest.raises(ValueError) as refused:
             Perceptual.load("squeeze", path)
         message = str(refused.value)
-        assert str(path) in message and "\n" not in message
+        assert str(path) in message
+        assert "\n" not in message
         return message
 
     first = "features.0.weight"

@@ -117,7 +117,8 @@ def test_a_warp_starts_as_the_identity_and_moves_by_pixels() -> None:
     # 0.3 of half of 32 px, where a pixel of the map is four of the image
     model = Model(from_dict({}))
     assert model.decoder.trunk.warp.max_displacement == pytest.approx(0.3 * 16 / 4)  # type: ignore[union-attr]
-    assert model.encoder.content_trunk.warp is None and model.encoder.style_trunk.warp is None
+    assert model.encoder.content_trunk.warp is None
+    assert model.encoder.style_trunk.warp is None
 
 
 def test_a_translation_starts_at_the_place_of_the_other_domain() -> None:

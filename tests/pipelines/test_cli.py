@@ -409,7 +409,9 @@ def test_half_of_torchrun_s_variables_names_no_share(
             monkeypatch.setenv(name, value)
         code, out, err = call(*arguments, tmp_path / "o", "--to", "B")
         assert (code, out) == (2, "")
-        assert found in err and "--shard" in err and "torchrun" in err
+        assert found in err
+        assert "--shard" in err
+        assert "torchrun" in err
         assert not (tmp_path / "o").exists()
     code, out, err = call(*arguments, tmp_path / "o", "--to", "B", "--shard", "1/1", "--json")
     assert code == 0, err
@@ -464,7 +466,8 @@ def test_an_unknown_precision_is_refused(trained: Path, tmp_path: Path, call: Ca
         "train", trained / "my.yaml", "--out", tmp_path / "r", "--precision", "fp16"
     )
     assert code == 2
-    assert "train.precision: 'fp16' is not allowed" in err and "'fp32'" in err
+    assert "train.precision: 'fp16' is not allowed" in err
+    assert "'fp32'" in err
     code, _, err = call("bench", "train", "--precision", "': x")
     assert code == 2
     assert "train.precision" in err
@@ -477,7 +480,8 @@ def test_a_hostile_config_ends_at_once_with_exit_2(tmp_path: Path, call: Call) -
         (tmp_path / "c.yaml").write_text(text)
         code, out, err = call("train", tmp_path / "c.yaml", "--out", tmp_path / "r")
         assert (code, out) == (2, "")
-        assert "c.yaml: line " in err and len(err) < 1000
+        assert "c.yaml: line " in err
+        assert len(err) < 1000
     (tmp_path / "c.yaml").write_text("")
     for setting in (
         "train.batch_size=1000000000",
@@ -488,7 +492,8 @@ def test_a_hostile_config_ends_at_once_with_exit_2(tmp_path: Path, call: Call) -
             "train", tmp_path / "c.yaml", "--out", tmp_path / "r", "--set", setting
         )
         assert (code, out) == (2, "")
-        assert setting.partition("=")[0] in err and len(err) < 1000
+        assert setting.partition("=")[0] in err
+        assert len(err) < 1000
 
 
 DEBUG_AS_AN_OPTION = [
@@ -520,7 +525,8 @@ def test_debug_as_a_value_is_the_value(
     monkeypatch.chdir(trained)
     code, _, err = call(*["my.yaml" if word == "CONFIG" else word for word in words])
     assert code == 2
-    assert err.startswith("introshift: ") and message in err
+    assert err.startswith("introshift: ")
+    assert message in err
 
 
 def test_a_suffix_may_be_called_debug(trained: Path, tmp_path: Path, call: Call) -> None:

@@ -115,9 +115,8 @@ def test_two_processes_write_one_run_and_resume_it(config: Path, tmp_path: Path)
 def test_a_batch_that_cannot_be_shared_is_refused(config: Path, tmp_path: Path) -> None:
     process = train(config, tmp_path / "run", "--set", "train.batch_size=3")
     _, words = process.communicate(timeout=180)
-    assert (
-        process.returncode != 0 and "train.batch_size: 3 cannot be shared by 2 processes" in words
-    )
+    assert process.returncode != 0
+    assert "train.batch_size: 3 cannot be shared by 2 processes" in words
 
 
 def test_both_stop_when_one_is_told_to(config: Path, tmp_path: Path) -> None:

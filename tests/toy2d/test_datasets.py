@@ -20,10 +20,12 @@ def drawn(name: str, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("name", TOYS)
 def test_draws_fill_their_square_and_repeat(name: str) -> None:
     points = drawn(name)
-    assert points.shape == (N, 2) and points.dtype == torch.float32
+    assert points.shape == (N, 2)
+    assert points.dtype == torch.float32
     assert points.abs().max() > 0.7 * TOYS[name].reach
     assert (points.abs() > TOYS[name].reach).any(1).double().mean() < 1e-4
-    assert torch.equal(points, drawn(name)) and not torch.equal(points, drawn(name, 1))
+    assert torch.equal(points, drawn(name))
+    assert not torch.equal(points, drawn(name, 1))
 
 
 def test_eight_gaussians_are_eight_and_narrow() -> None:

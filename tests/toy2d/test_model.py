@@ -108,7 +108,8 @@ def test_seeds_repeat_a_run() -> None:
         torch.nn.utils.parameters_to_vector(train_toy(RINGS, 20, seed, CPU).parameters())
         for seed in (0, 0, 1)
     )
-    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_training_leaves_the_global_generator_alone() -> None:
@@ -124,10 +125,14 @@ def test_a_short_run_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     untrained = match(train_toy(toy, 0, 0, CPU), toy, 5)
     trained = match(train_toy(toy, 150, 0, CPU, progress=lambda *at: seen.append(at)), toy, 5)
     assert seen == [(0, 150), (100, 150), (150, 150)]
-    assert trained.jsd < untrained.jsd and trained.kl < untrained.kl - 1
-    assert trained.elbo is not None and untrained.elbo is not None and trained.elbo < untrained.elbo
+    assert trained.jsd < untrained.jsd
+    assert trained.kl < untrained.kl - 1
+    assert trained.elbo is not None
+    assert untrained.elbo is not None
+    assert trained.elbo < untrained.elbo
     floor = data_match(toy, 5)
-    assert floor.jsd < 0.01 < trained.jsd and floor.elbo is None
+    assert floor.jsd < 0.01 < trained.jsd
+    assert floor.elbo is None
 
 
 def test_a_run_that_diverges_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +195,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         set(values) == set(Match.__dataclass_fields__) for values in kept["matches"].values()
     )
     with Image.open(tmp_path / "out" / "toy2d.png") as image:
-        assert image.format == "PNG" and image.width == 720
+        assert image.format == "PNG"
+        assert image.width == 720
     assert "training the VAE: 20 of 20" in done.stderr
 
 

@@ -136,7 +136,8 @@ def test_one_domain_has_the_objective_of_the_paper() -> None:
     decoder = one_latent_decoder_loss(
         terms["rec"], fake_rec, fake_kl, beta_rec=1.0, beta_kl=1.0, gamma_r=0.0, scale=1 / n
     )
-    assert losses.encoder is not None and losses.decoder is not None
+    assert losses.encoder is not None
+    assert losses.decoder is not None
     torch.testing.assert_close(losses.shared + losses.encoder, encoder.mean())
     torch.testing.assert_close(
         losses.shared + losses.decoder, decoder.mean() + terms["kl_s"].mean() / n
@@ -146,9 +147,8 @@ def test_one_domain_has_the_objective_of_the_paper() -> None:
 def test_what_one_domain_leaves_behind(alone: Path) -> None:
     scores = [json.loads(line) for line in (alone / "scores.jsonl").read_text().splitlines()]
     (way,) = scores[-1]["direction_scores"]
-    assert way["source"] == way["to"] == "bars" and scores[-1]["value"] == pytest.approx(
-        max(way["distance"], 0) + 0.1 * way["cycle"]
-    )
+    assert way["source"] == way["to"] == "bars"
+    assert scores[-1]["value"] == pytest.approx(max(way["distance"], 0) + 0.1 * way["cycle"])
     lines = [json.loads(line) for line in (alone / "stats.jsonl").read_text().splitlines()]
     assert {"rec", "kl_s", "kl_s_prior", "kl_s_reconstruction", "rec_prior"} <= lines[-1].keys()
     assert not {"cyc", "kl_s_translation", "kl_s_wrong"} & lines[-1].keys()
@@ -172,10 +172,8 @@ def test_what_one_domain_cannot_do(alone: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--content: a model of one domain has no content"):
         sample(Predictor.load(model, "cpu"), "bars", 1, content=alone.parent / "bars")
     refused = runner.invoke(app, ["evaluate", str(model), str(tmp_path)])
-    assert (
-        refused.exit_code == 2
-        and "knows one domain, bars; sample from it, then compare" in refused.output
-    )
+    assert refused.exit_code == 2
+    assert "knows one domain, bars; sample from it, then compare" in refused.output
     with pytest.raises(ConfigError, match="content_channels: 0 leaves nothing to translate"):
         from_dict({"model": {"content_channels": 0}})
 
@@ -202,9 +200,11 @@ def test_init_writes_a_config_for_one_folder_and_for_three(tmp_path: Path) -> No
         assert ran.exit_code == 0, ran.output
         config = load_config(out)
         assert config.data.names == tuple("ABC"[:count])
-        assert config.data.folder("A") == folders[0] and config.model.one_latent == (count == 1)
+        assert config.data.folder("A") == folders[0]
+        assert config.model.one_latent == (count == 1)
     ran = runner.invoke(app, ["init", *[str(folders[0])] * 27, "-o", str(tmp_path / "many.yaml")])
-    assert ran.exit_code == 2 and "at most 26 have a letter" in ran.output
+    assert ran.exit_code == 2
+    assert "at most 26 have a letter" in ran.output
 
 
 def test_an_image_of_any_shape_passes_through_one_latent(alone: Path) -> None:

@@ -43,9 +43,8 @@ def test_a_diverged_run_goes_back_with_half_the_learning_rate(tmp_path: Path, ti
     trainer, said = diverging(tmp_path, times)
     assert trainer.run()["rollbacks"] == times
     back = [text for text in said if "not finite" in text]
-    assert len(back) == times and all(
-        "step 6: " in text and "back to step 4 " in text for text in back
-    )
+    assert len(back) == times
+    assert all("step 6: " in text and "back to step 4 " in text for text in back)
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 8]

@@ -247,10 +247,13 @@ def test_the_command_names_what_differs_and_force_goes_on(tmp_path: Path) -> Non
         return done.exit_code, done.stdout, done.stderr
 
     code, _, err = call(*words, "--force")
-    assert code == 2 and "goes with --resume" in err
+    assert code == 2
+    assert "goes with --resume" in err
     assert call(*words)[0] == 0
     words += ["--resume", "--set", "train.seed=1"]
     code, _, err = call(*words)
-    assert code == 2 and "train.seed: 0 in the state, 1 in the config" in err
+    assert code == 2
+    assert "train.seed: 0 in the state, 1 in the config" in err
     code, _, err = call(*words, "--force")
-    assert code == 0 and "resumed with a change: train.seed" in err
+    assert code == 0
+    assert "resumed with a change: train.seed" in err

@@ -18,13 +18,16 @@ def test_the_learning_rate_rises_at_the_start_and_when_the_game_begins() -> None
             clock.introspective_start = clock.step
         rates.append(clock.learning_rate)
     ramp = [1e-3 * (i + 1) / LEARNING_RATE_RAMP for i in range(LEARNING_RATE_RAMP)]
-    assert rates[:100] == pytest.approx(ramp) and rates[1000:1100] == pytest.approx(ramp)
+    assert rates[:100] == pytest.approx(ramp)
+    assert rates[1000:1100] == pytest.approx(ramp)
     assert set(rates[100:1000]) == set(rates[1100:3000]) == {1e-3}
     assert rates[3000:] == pytest.approx([1e-3 * (1 - i / 1000) for i in range(1000)])
 
 
 def test_minutes_decide_where_they_end_first() -> None:
     clock = TrainState(TrainConfig(steps=1000, max_minutes=2.0, warmup=0.3), step=100, seconds=30.0)
-    assert clock.progress == 0.25 and clock.warming_up
+    assert clock.progress == 0.25
+    assert clock.warming_up
     clock.step = 400
-    assert clock.progress == 0.4 and not clock.warming_up
+    assert clock.progress == 0.4
+    assert not clock.warming_up

@@ -69,7 +69,9 @@ def test_files_by_suffix(run: Path, tmp_path: Path) -> None:
 def test_the_svg_for_a_page_takes_its_colours(run: Path) -> None:
     svg = curves_svg(run)
     root = ElementTree.fromstring(svg)
-    assert root.tag.endswith("svg") and "currentColor" in svg and "kl &lt;c&gt;" in svg
+    assert root.tag.endswith("svg")
+    assert "currentColor" in svg
+    assert "kl &lt;c&gt;" in svg
     assert svg == curves_svg(run)
 
 

@@ -50,18 +50,19 @@ def test_grid_with_labels() -> None:
     )
     top = sheet.shape[0] - bare.shape[0]
     left = sheet.shape[1] - bare.shape[1]
-    assert top >= 11 and left >= 11
+    assert top >= 11
+    assert left >= 11
     # tiles, gaps and the missing ones
     assert np.array_equal(sheet[top + 2 :, left + 2 :], bare[2:, 2:])
     ink = (sheet[:top] < 128).any(axis=(0, 2))
     columns = [slice(left + 2 + i * 66, left + 66 + i * 66) for i in range(3)]
-    assert ink[columns[0]].any() and ink[columns[1]].any() and not ink[columns[2]].any()
+    assert ink[columns[0]].any()
+    assert ink[columns[1]].any()
+    assert not ink[columns[2]].any()
     assert ink.sum() == sum(ink[column].sum() for column in columns)  # no label leaves its column
-    assert (
-        (sheet[top + 2 : top + 42, :left] < 128).any()
-        and (sheet[:, 0] == 255).all()
-        and (sheet[0] == 255).all()
-    )
+    assert (sheet[top + 2 : top + 42, :left] < 128).any()
+    assert (sheet[:, 0] == 255).all()
+    assert (sheet[0] == 255).all()
 
 
 def test_grid_refuses_unlike_tiles() -> None:

@@ -135,7 +135,8 @@ class Map:
         return self.then(Tensor.float)
 
     def chunk(self, chunks: int, dim: int) -> tuple[Map, ...]:
-        assert dim == 1 and self.shape[1] % chunks == 0
+        assert dim == 1
+        assert self.shape[1] % chunks == 0
         part = self.shape[1] // chunks
         return tuple(
             self.then(lambda x, i=i: x[:, i * part : (i + 1) * part], channels=part)
@@ -174,7 +175,8 @@ def _conv2d(
     dilation: Any,
     groups: int,
 ) -> Map:
-    assert weight.shape[2] == 2 * padding[0] + 1 and set((*stride, *dilation)) == {1}
+    assert weight.shape[2] == 2 * padding[0] + 1
+    assert set((*stride, *dilation)) == {1}
     height = x.shape[2]
     reach = padding[0]
 
@@ -190,7 +192,8 @@ def _conv2d(
 def _group_norm(
     x: Map, groups: int, weight: None = None, bias: None = None, eps: float = 1e-5
 ) -> Map:
-    assert weight is None and bias is None
+    assert weight is None
+    assert bias is None
     number, mean, variance = (values.reshape(len(values), groups, -1) for values in x.statistics())
     share = number / number.sum((0, 2), keepdim=True)
     centre = (share * mean).sum((0, 2), keepdim=True)
@@ -224,7 +227,8 @@ def _shrunk(x: Map, factor: int, channels: int, function: Callable[[Tensor], Ten
 
 
 def _interpolate(x: Map, size: None, scale_factor: float, mode: str, **options: Any) -> Map:
-    assert size is None and mode == "nearest"
+    assert size is None
+    assert mode == "nearest"
     return _grown(
         x,
         int(scale_factor),
