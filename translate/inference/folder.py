@@ -44,7 +44,7 @@ from translate.inference.manifest import (
 from translate.io import images
 from translate.io.files import DiskFull, PathLike, is_full, make_folders
 from translate.io.images import UInt8
-from translate.losses.energy import RejectedImage, RejectionThreshold
+from translate.losses.energy import RejectedImageError, RejectionThreshold
 from translate.runtime.device import usable_cores
 from translate.runtime.prefetch import ahead
 
@@ -312,7 +312,7 @@ def _work(
             job.reason = None
             job.alpha = None
             job.warnings = (*job.warnings, *warnings)
-        except RejectedImage as error:
+        except RejectedImageError as error:
             job.reason = str(error)
             job.alpha = None
         except Exception as error:  # encoders raise many things

@@ -27,7 +27,7 @@ from translate.losses.energy import (
     Energies,
     EnergyQuantiles,
     Measured,
-    RejectedImage,
+    RejectedImageError,
     RejectionThreshold,
     energies,
 )
@@ -223,7 +223,7 @@ class Predictor:
         not, and warnings.
 
         What bf16 makes not finite is tried in float32. Beyond the limit of the source domain
-        there is a warning or, where it says so, RejectedImage.
+        there is a warning or, where it says so, RejectedImageError.
         """
         made, finite, energy = self._paint(np.stack(pixels), domains, z_s, self.dtype, limit)
         for i, image in enumerate(pixels):
@@ -243,7 +243,7 @@ class Predictor:
             if not good:
                 yield ValueError("the model's output is not finite"), ()
             elif limit and limit.skip and complaint:
-                yield RejectedImage(complaint), ()
+                yield RejectedImageError(complaint), ()
             else:
                 yield kinds, tuple(filter(None, (*warnings, complaint)))
 

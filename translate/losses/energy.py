@@ -51,7 +51,7 @@ class Measured(NamedTuple):
     kl_s: float
 
 
-class RejectedImage(ValueError):
+class RejectedImageError(ValueError):
     """An image is not worked on, as its energy lies beyond the limit."""
 
 
