@@ -20,7 +20,7 @@ from translate.inference.manifest import LOCK, Entry, belongs, write_manifest
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
-from translate.io.files import DiskFull
+from translate.io.files import DiskFullError
 
 SHARDS = [(3, 3), (1, 3), (2, 3)]
 
@@ -325,7 +325,7 @@ def test_a_full_disk_ends_with_one_line_and_a_valid_out(
 
     with (
         monkeypatch.context() as patch,
-        pytest.raises(DiskFull, match="out: no space left on device; make room") as end,
+        pytest.raises(DiskFullError, match="out: no space left on device; make room") as end,
     ):
         patch.setattr(images, "write_image", full)
         translator.translate_folder(tmp_path / "in", out, "B", workers=1, batch_size=4)

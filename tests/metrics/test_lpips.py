@@ -24,7 +24,7 @@ from torch import Tensor
 from tests._helpers.folders import noise as images
 from translate.metrics.distribution import kernel_distance, scaled
 from translate.metrics.image import l1, ssim
-from translate.metrics.lpips import ENVIRONMENT, Perceptual, WeightsUnavailable
+from translate.metrics.lpips import ENVIRONMENT, Perceptual, WeightsUnavailableError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 SQUEEZE_URL = "squeezenet1_1-b8a52dc0.pth"
@@ -256,7 +256,7 @@ def test_files_that_do_not_fit_are_refused(
 
 def test_missing_weights_name_the_remedy(no_lpips_weights: None) -> None:
     patience = socket.getdefaulttimeout()
-    with pytest.raises(WeightsUnavailable) as missing:
+    with pytest.raises(WeightsUnavailableError) as missing:
         Perceptual.load("vgg")
     message = str(missing.value)
     assert all(

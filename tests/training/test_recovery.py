@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests._helpers.trainings import bars, run, settings, weights
-from translate.io.files import DiskFull
+from translate.io.files import DiskFullError
 from translate.losses.translation import Losses
 from translate.training.run_logger import RunLogger
 from translate.training.trainer import Diverged, Trainer
@@ -113,7 +113,7 @@ def test_a_full_disk_ends_with_the_remedy_and_can_be_resumed(
 
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(
-            DiskFull, match="parts: no space left on device; make room, then --resume"
+            DiskFullError, match="parts: no space left on device; make room, then --resume"
         ):
             trainer.run()
     assert not list(tmp_path.rglob("*.part"))

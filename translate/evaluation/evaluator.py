@@ -28,7 +28,7 @@ from translate.io.files import evenly_spaced
 from translate.metrics.distribution import FID_HEADLINE, fid, kid, scaled
 from translate.metrics.image import SSIM_WINDOW, l1, ssim
 from translate.metrics.inception import ENVIRONMENT, Inception
-from translate.metrics.lpips import SMALLEST, Net, Perceptual, WeightsUnavailable
+from translate.metrics.lpips import SMALLEST, Net, Perceptual, WeightsUnavailableError
 from translate.metrics.registry import METRICS, Direction
 from translate.metrics.statistics import bootstrap_interval
 from translate.runtime.device import choose_device
@@ -143,7 +143,7 @@ class Evaluator:
         try:
             self.perceptual = Perceptual.load(net, weights, self.device)
             self.measures["lpips"] = self.perceptual.distance
-        except WeightsUnavailable as error:
+        except WeightsUnavailableError as error:
             self.notes.append(f"LPIPS is left out: {error}")
         self.inception = Inception.find(self.device)
         self.features = self.inception or self.perceptual

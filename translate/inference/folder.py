@@ -42,7 +42,7 @@ from translate.inference.manifest import (
     write_manifest,
 )
 from translate.io import images
-from translate.io.files import DiskFull, PathLike, is_full, make_folders
+from translate.io.files import DiskFullError, PathLike, is_full, make_folders
 from translate.io.images import UInt8
 from translate.losses.energy import RejectedImageError, RejectionThreshold
 from translate.runtime.device import usable_cores
@@ -153,7 +153,7 @@ def translate_folder(
 
     Raises:
         ValueError: before any work, in one line, when what was asked for cannot be done.
-        DiskFull: after the manifest is written.
+        DiskFullError: after the manifest is written.
         KeyboardInterrupt: after the manifest is written; what was not reached is in it as
             skipped, "interrupted".
     """
@@ -332,7 +332,7 @@ def _work(
         for job in jobs if full else []:
             job.reason = NO_SPACE if job.reason == NOT_REACHED else job.reason
     if full:
-        raise DiskFull(
+        raise DiskFullError(
             f"{out}: no space left on device; make room, then run again with --skip-existing"
         )
     for job in jobs:

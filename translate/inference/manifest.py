@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 from filelock import FileLock
 
 from translate.io import files
-from translate.io.files import DiskFull, PathLike, is_full
+from translate.io.files import DiskFullError, PathLike, is_full
 from translate.io.images import SUFFIXES
 
 MANIFEST = "manifest.jsonl"
@@ -282,7 +282,7 @@ def _alone(out: Path) -> Iterator[None]:
 def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> None:
     """Writes the lines of a shard's own inputs; those of the others stay as they are.
 
-    Raises DiskFull, or ValueError for a folder that cannot be written into.
+    Raises DiskFullError, or ValueError for a folder that cannot be written into.
     """
     mine = {entry.source: entry.line() for entry in entries}
     try:
@@ -299,7 +299,7 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
             _write(out, mine | others)
     except OSError as error:
         if is_full(error):
-            raise DiskFull(
+            raise DiskFullError(
                 f"{out}: no space left on device; make room or choose another output folder"
             ) from None
         raise ValueError(
@@ -319,7 +319,7 @@ def write_last_manifest(out: Path, entries: Sequence[Entry], shard: Shard) -> No
     while True:
         try:
             return write_manifest(out, entries, shard)
-        except DiskFull:
+        except DiskFullError:
             if not done:
                 raise
             last = done.pop().fail(

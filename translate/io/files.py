@@ -21,7 +21,7 @@ def part_tag(path: PathLike) -> str:
     return hashlib.sha256(os.fsencode(Path(path).name)).hexdigest()[:16]
 
 
-class DiskFull(OSError):
+class DiskFullError(OSError):
     exit_code = 1  # there is no room left where outputs are to be written
 
 

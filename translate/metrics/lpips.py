@@ -42,7 +42,7 @@ TORCHVISION: dict[Net, str] = {
 }
 
 
-class WeightsUnavailable(RuntimeError):
+class WeightsUnavailableError(RuntimeError):
     """No weights for the network: none were given and torchvision's could not be fetched. One
     line, with the remedy.
     """
@@ -70,7 +70,7 @@ class Perceptual:
         """Builds the network and fills every one of its tensors.
 
         weights: a safetensors file with torchvision's `features.*` tensors of AlexNet, VGG-16 or
-        SqueezeNet 1.1. Raises WeightsUnavailable where no file is given and torchvision's
+        SqueezeNet 1.1. Raises WeightsUnavailableError where no file is given and torchvision's
         weights cannot be had, and ValueError for an unknown net and for a file that is missing,
         is not safetensors or belongs to another network.
         """
@@ -159,7 +159,7 @@ def _from_torchvision(net: Net) -> tuple[dict[str, Tensor], str]:
     except (
         Exception
     ) as error:  # the network, a proxy, the disk, a damaged cache: all have the same remedy
-        raise WeightsUnavailable(
+        raise WeightsUnavailableError(
             f"no weights for the LPIPS network {net}: torchvision's could not be fetched ({_one_line(error)}); give "
             f"--lpips-weights FILE or set {ENVIRONMENT}=FILE, a safetensors file with torchvision's features.* tensors"
         ) from error

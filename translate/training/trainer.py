@@ -22,7 +22,7 @@ from torch import Tensor
 from translate import __version__
 from translate.config import Config
 from translate.data.dataset import Domain, UnpairedBatches
-from translate.io.files import DiskFull, is_full
+from translate.io.files import DiskFullError, is_full
 from translate.losses.energy import KEY, training_quantiles
 from translate.losses.soft_introvae import auto_beta_neg
 from translate.models.alignment import domain_affine
@@ -131,14 +131,14 @@ class Trainer:
         Raises:
             Interrupted: Ctrl-C or SIGTERM came; the state is saved.
             Diverged: A loss or gradient is not finite.
-            DiskFull: No space is left; the last states are there.
+            DiskFullError: No space is left; the last states are there.
             ValueError: There is no state to resume, or it is of another config, data or version.
         """
         try:
             return self._run(resume, force)
         except OSError as error:
             if is_full(error):
-                raise DiskFull(
+                raise DiskFullError(
                     f"{self.out}: no space left on device; make room, then --resume"
                 ) from None
             raise
