@@ -100,7 +100,7 @@ def train(
 
     from translate.data.dataset import load_domains
     from translate.runtime.device import keep_freed_memory
-    from translate.training.trainer import Diverged, Interrupted, Trainer
+    from translate.training.trainer import Trainer, TrainingDivergedError, TrainingInterruptedError
 
     keep_freed_memory()
     domains = load_domains(loaded.data)
@@ -111,6 +111,8 @@ def train(
     try:
         with training_progress() as tick:
             return Trainer(loaded, domains, run, device, say, tick).run(resume, force)
-    except (Interrupted, Diverged) as end:
+    except (TrainingInterruptedError, TrainingDivergedError) as end:
         say(f"introshift: {end}")
-        raise typer.Exit(INTERRUPTED if isinstance(end, Interrupted) else DIVERGED) from None
+        raise typer.Exit(
+            INTERRUPTED if isinstance(end, TrainingInterruptedError) else DIVERGED
+        ) from None

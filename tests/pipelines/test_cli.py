@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from translate.io.images import read_image
-from translate.training.trainer import Diverged, Interrupted
+from translate.training.trainer import TrainingDivergedError, TrainingInterruptedError
 
 pytestmark = pytest.mark.usefixtures("no_lpips_weights")
 Call = Callable[..., tuple[int, str, str]]
@@ -373,7 +373,8 @@ def test_mistakes_are_one_line_with_a_remedy_and_exit_2(
 
 
 @pytest.mark.parametrize(
-    ("end", "expected"), [(Interrupted("saved"), 130), (Diverged("rec not finite"), 4)]
+    ("end", "expected"),
+    [(TrainingInterruptedError("saved"), 130), (TrainingDivergedError("rec not finite"), 4)],
 )
 def test_ends_of_training_have_their_exit_codes(
     end: Exception,

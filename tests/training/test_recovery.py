@@ -14,7 +14,7 @@ from tests._helpers.trainings import bars, run, settings, weights
 from translate.io.files import DiskFullError
 from translate.losses.translation import Losses
 from translate.training.run_logger import RunLogger
-from translate.training.trainer import Diverged, Trainer
+from translate.training.trainer import Trainer, TrainingDivergedError
 
 
 def diverging(out: Path, times: int, **train: object) -> tuple[Trainer, list[str]]:
@@ -63,7 +63,8 @@ def test_a_diverged_run_goes_back_with_half_the_learning_rate(tmp_path: Path, ti
 def test_a_run_that_keeps_diverging_ends_with_the_remedy_and_a_good_state(tmp_path: Path) -> None:
     trainer, _ = diverging(tmp_path, 4)
     with pytest.raises(
-        Diverged, match=r"step 6: .* 3 times half the learning rate; lower train.learning_rate"
+        TrainingDivergedError,
+        match=r"step 6: .* 3 times half the learning rate; lower train.learning_rate",
     ):
         trainer.run()
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
@@ -83,7 +84,7 @@ def test_weights_that_are_not_finite_from_the_start_are_told(tmp_path: Path) -> 
     trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
     with torch.no_grad():
         next(trainer.train_step.model.decoder.parameters()).fill_(float("nan"))
-    with pytest.raises(Diverged, match="step 1: "):
+    with pytest.raises(TrainingDivergedError, match="step 1: "):
         trainer.run()
     assert not (tmp_path / "model.safetensors").exists()
 

@@ -24,7 +24,7 @@ from translate.data.dataset import Domain
 from translate.models.checkpoint import load_model, load_tensors
 from translate.training.checkpoint import list_states, load_state, save_state
 from translate.training.run_logger import RunLogger
-from translate.training.trainer import Diverged, Interrupted, Trainer
+from translate.training.trainer import Trainer, TrainingDivergedError, TrainingInterruptedError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 
@@ -137,7 +137,9 @@ def test_without_a_whole_state_to_go_back_to_a_run_diverges(tmp_path: Path) -> N
     trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
     with torch.no_grad():
         next(trainer.train_step.model.decoder.parameters()).fill_(float("nan"))
-    with pytest.raises(Diverged, match=r"step 1: .*no whole training state.*train anew"):
+    with pytest.raises(
+        TrainingDivergedError, match=r"step 1: .*no whole training state.*train anew"
+    ):
         trainer.run()
 
 
@@ -210,7 +212,7 @@ def test_an_interruption_of_the_last_score_leaves_a_state(tmp_path: Path) -> Non
         plain()
 
     trainer.score = interrupted  # type: ignore[method-assign]
-    with pytest.raises(Interrupted, match="--resume continues"):
+    with pytest.raises(TrainingInterruptedError, match="--resume continues"):
         trainer.run()
     assert list_states(tmp_path / "state")[-1].name == "step_0000008.safetensors"
     assert load_model(tmp_path / "last.safetensors").summary["step"] == 8

@@ -23,7 +23,7 @@ from translate.io.images import read_image
 from translate.models.checkpoint import load_model, load_tensors
 from translate.presets import PRESETS
 from translate.runtime.device import choose_device, choose_precision, keep_freed_memory
-from translate.training.trainer import Interrupted, Trainer, TrainProgress
+from translate.training.trainer import Trainer, TrainingInterruptedError, TrainProgress
 
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_process_goes_on_until_all_agree_to_stop(tmp_path: Path) -> None:
 
     trainer.step = told  # type: ignore[method-assign]
     trainer.processes.agree = lambda seconds, stop: (seconds, False)  # type: ignore[method-assign]
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         trainer.run()
     assert trainer.state.step == 8
 
@@ -162,7 +162,7 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     config = settings(train={"steps": 100_000, "checkpoint_every": 100_000})
     trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
-    with pytest.raises(Interrupted, match="--resume continues"):
+    with pytest.raises(TrainingInterruptedError, match="--resume continues"):
         trainer.run()
     assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.state.step > 0
     assert [path.name for path in sorted((tmp_path / "state").iterdir())][

@@ -26,7 +26,7 @@ OLD_FIELDS = {"game_step": "introspective_start", "recoveries": "rollbacks"}
 StateCheck: TypeAlias = Callable[[Path, dict[str, Any], dict[str, Any] | None], list[str]]
 
 
-class NoState(ValueError):
+class NoStateError(ValueError):
     """There is no training state that can be read."""
 
 
@@ -98,7 +98,7 @@ def load_state(
         The clock, and lines for the user: one for each damaged state passed over, and `check`'s.
 
     Raises:
-        NoState: When there is no state, or none that is whole.
+        NoStateError: When there is no state, or none that is whole.
         ValueError: When it was made with other sizes, or by `check`.
     """
     lines: list[str] = []
@@ -119,7 +119,7 @@ def load_state(
             _match_layout(optimizer)
         return clock, lines
     damaged = "".join(f"{line}\n" for line in lines)
-    raise NoState(
+    raise NoStateError(
         f"{damaged}{folder}: no training state to resume from; leave out --resume to start anew"
     )
 

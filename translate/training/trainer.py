@@ -30,7 +30,7 @@ from translate.models.checkpoint import load_model, save_model
 from translate.runtime.device import choose_device
 from translate.runtime.distributed import Processes
 from translate.runtime.signals import interruption
-from translate.training.checkpoint import NoState, StateCheck, load_state, save_state
+from translate.training.checkpoint import NoStateError, StateCheck, load_state, save_state
 from translate.training.fingerprint import differences, fingerprint
 from translate.training.preview import GRID_IMAGES, PreviewGrid
 from translate.training.run_logger import RunLogger
@@ -50,11 +50,11 @@ INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
 MOST_RECOVERIES = 3  # times a diverged run goes back with half the learning rate
 
 
-class Interrupted(Exception):
+class TrainingInterruptedError(Exception):
     """Ctrl-C or SIGTERM arrived; the state is saved."""
 
 
-class Diverged(RuntimeError):
+class TrainingDivergedError(RuntimeError):
     """A loss or gradient is not finite, however small the learning rate."""
 
 
@@ -129,8 +129,8 @@ class Trainer:
             The training summary.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM came; the state is saved.
-            Diverged: A loss or gradient is not finite.
+            TrainingInterruptedError: Ctrl-C or SIGTERM came; the state is saved.
+            TrainingDivergedError: A loss or gradient is not finite.
             DiskFullError: No space is left; the last states are there.
             ValueError: There is no state to resume, or it is of another config, data or version.
         """
@@ -164,7 +164,7 @@ class Trainer:
             if self.writes:
                 self._finish(interrupted)
         if interrupted.is_set():
-            raise Interrupted(
+            raise TrainingInterruptedError(
                 f"interrupted at step {self.state.step}; --resume continues from {self.out}"
             )
         return self.summary()
@@ -224,20 +224,20 @@ class Trainer:
         return not self.train_step.found_nonfinite.item()
 
     def _recover(self) -> None:
-        """Goes back to the last good state with half the learning rate. Raises Diverged after the
+        """Goes back to the last good state with half the learning rate. Raises TrainingDivergedError after the
         third time.
         """
         step = self.state.step
         rollbacks = self.state.rollbacks + 1
         if rollbacks > MOST_RECOVERIES:
-            raise Diverged(
+            raise TrainingDivergedError(
                 f"step {step}: loss or gradient not finite, also after {MOST_RECOVERIES} times half the learning rate; "
                 f"lower train.learning_rate or set train.clip=1 and train anew"
             )
         try:
             self._restore()
-        except NoState:
-            raise Diverged(
+        except NoStateError:
+            raise TrainingDivergedError(
                 f"step {step}: loss or gradient not finite, and no whole training state to go back "
                 "to; lower train.learning_rate or set train.clip=1 and train anew"
             ) from None
