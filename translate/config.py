@@ -12,7 +12,7 @@ import re
 import reprlib
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import (
@@ -31,13 +31,25 @@ MAX_PROBLEMS = 50  # lines of one error message
 MAX_WEIGHT = 1e6  # of a term of the objective
 MAX_COUNT = 10**9  # steps
 
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Weight: TypeAlias = Annotated[float, Field(ge=0, le=MAX_WEIGHT)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+
 
 class ConfigError(ValueError):
     """All that is wrong with a config, a line each: `key: problem; remedy`."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    """A part of the config; the docstring below a field describes it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 def _precision_name(value: object) -> object:
@@ -46,44 +58,43 @@ def _precision_name(value: object) -> object:
     return "fp32" if value == "32" or (is_number and value == 32) else value
 
 
-def _f(default: Any, doc: str, **limits: Any) -> Any:
-    return Field(default, description=doc, **limits)
-
-
 class DataConfig(_Section):
     """Where the pictures are and how they become (channels, size, size) arrays."""
 
-    root: str | None = _f(None, "folder with trainA, trainB and, for evaluation, testA, testB")
-    domains: dict[str, str] | None = _f(
-        None,
-        "domain name -> training folder (relative to root); default A, B; one: see presets.py",
-        min_length=1,
-    )
-    tests: dict[str, str] | None = _f(
-        None, "domain name -> test folder (relative to root); default testA, testB"
-    )
-    size: int = _f(32, "training size in pixels, a multiple of the model's stride", ge=8, le=2048)
-    channels: Literal[1, 3] = _f(3, "1 for grayscale, 3 for colour")
-    load_size: int | None = _f(None, "shorter side before cropping; default: size", ge=8, le=4096)
-    crop: Literal["center", "random", "resized"] = _f(
-        "center", "how a square is cut: centre, anywhere, or resized"
-    )
-    flip: float = _f(0.0, "probability of a left-right flip", ge=0, le=1)
-    held_out: float = _f(
-        0.05,
-        "share of each domain that is not trained on but scores the model (at most 128 images)",
-        ge=0,
-        le=0.5,
-    )
-    memory_gb: float = _f(
-        8.0,
-        "decoded images beyond so many gigabytes wait in a temporary file (TMPDIR)",
-        ge=0,
-        le=1e6,
-    )
+    root: str | None = None
+    """folder with trainA, trainB and, for evaluation, testA, testB"""
+
+    domains: dict[str, str] | None = Field(None, min_length=1)
+    """domain name -> training folder (relative to root); default A, B; one: see presets.py"""
+
+    tests: dict[str, str] | None = None
+    """domain name -> test folder (relative to root); default testA, testB"""
+
+    size: int = Field(32, ge=8, le=2048)
+    """training size in pixels, a multiple of the model's stride"""
+
+    channels: Literal[1, 3] = 3
+    """1 for grayscale, 3 for colour"""
+
+    load_size: int | None = Field(None, ge=8, le=4096)
+    """shorter side before cropping; default: size"""
+
+    crop: Literal["center", "random", "resized"] = "center"
+    """how a square is cut: centre, anywhere, or resized"""
+
+    flip: Share = 0.0
+    """probability of a left-right flip"""
+
+    held_out: float = Field(0.05, ge=0, le=0.5)
+    """share of each domain that is not trained on but scores the model (at most 128 images)"""
+
+    memory_gb: float = Field(8.0, ge=0, le=1e6)
+    """decoded images beyond so many gigabytes wait in a temporary file (TMPDIR)"""
+
     background: Annotated[
         list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)
-    ] = _f([255, 255, 255], "sRGB colour behind transparent pixels")
+    ] = [255, 255, 255]
+    """sRGB colour behind transparent pixels"""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,42 +110,41 @@ class DataConfig(_Section):
 class ModelConfig(_Section):
     """Network sizes; what is not given comes from the preset."""
 
-    preset: Literal["tiny", "small", "base", "large"] = _f(
-        "tiny", "tiny 32 px CPU, small 64, base 128, large 256 px"
-    )
-    fold: Literal[1, 2, 4, 8] = Field(description="pixel-unshuffle factor of the first layer")
-    levels: int = Field(
-        description="halvings after the fold, on the way down and up again", ge=0, le=5
-    )
-    width: int = Field(
-        description="channels of the first level; doubles at each level",
-        ge=8,
-        le=1024,
-        multiple_of=8,
-    )
-    blocks: int = Field(description="residual blocks a level", ge=1, le=16)
-    bottleneck: int = Field(description="decoder blocks on the lowest level", ge=0, le=32)
-    content_channels: int = Field(
-        description="Cc; 0, for one domain: no content, style is the one latent", ge=0, le=256
-    )
-    style_dim: int = Field(description="Ds", ge=1, le=1024)
-    warp: float = _f(
-        0.3,
-        "how far the decoder may move features, as a share of half the training size; 0: not at all",
-        ge=0,
-        le=1,
-    )
-    align: bool = _f(
-        True,
-        "start translations at the target domain's mean place, size and slant (needs warp > 0)",
-    )
-    style_dropout: float = _f(
-        0.4,
-        "share of the style features dropped in training, so that the encoder cannot learn images by heart",
-        ge=0,
-        lt=1,
-    )
-    condition: int = _f(64, "size of the vector that modulates the blocks", ge=4, le=1024)
+    preset: Literal["tiny", "small", "base", "large"] = "tiny"
+    """tiny 32 px CPU, small 64, base 128, large 256 px"""
+
+    fold: Literal[1, 2, 4, 8]
+    """pixel-unshuffle factor of the first layer"""
+
+    levels: int = Field(ge=0, le=5)
+    """halvings after the fold, on the way down and up again"""
+
+    width: int = Field(ge=8, le=1024, multiple_of=8)
+    """channels of the first level; doubles at each level"""
+
+    blocks: int = Field(ge=1, le=16)
+    """residual blocks a level"""
+
+    bottleneck: int = Field(ge=0, le=32)
+    """decoder blocks on the lowest level"""
+
+    content_channels: int = Field(ge=0, le=256)
+    """Cc; 0, for one domain: no content, style is the one latent"""
+
+    style_dim: int = Field(ge=1, le=1024)
+    """Ds"""
+
+    warp: Share = 0.3
+    """how far the decoder may move features, as a share of half the training size; 0: not at all"""
+
+    align: bool = True
+    """start translations at the target domain's mean place, size and slant (needs warp > 0)"""
+
+    style_dropout: float = Field(0.4, ge=0, lt=1)
+    """share of the style features dropped in training, so that the encoder cannot learn images by heart"""
+
+    condition: int = Field(64, ge=4, le=1024)
+    """size of the vector that modulates the blocks"""
 
     @model_validator(mode="before")
     @classmethod
@@ -161,96 +171,149 @@ class ModelConfig(_Section):
 class ObjectiveConfig(_Section):
     """Weights of the terms, named as in the log; 0 switches a term off and saves its passes."""
 
-    rec: Literal["l1", "mse"] = _f("l1", "L_r: sum over pixels of the absolute or squared error")
-    beta_rec: float = _f(1.0, "weight of L_r(x)", ge=0, le=MAX_WEIGHT)
-    beta_kl_c: float = _f(0.02, "weight of KL_c(x)", ge=0, le=MAX_WEIGHT)
-    beta_kl_s: float = _f(3.0, "weight of KL_s(x)", gt=0, le=MAX_WEIGHT)
-    beta_neg: Annotated[float, Field(le=MAX_WEIGHT)] | Literal["auto"] = _f(
-        "auto", "weight of KL_s(f) in the energy; auto: see auto_beta_neg"
-    )
-    beta_neg_c: float = _f(0.0, "weight of KL_c(f) in the energy", ge=0, le=MAX_WEIGHT)
-    beta_fake: float = _f(0.4, "decoder's pull on KL_s(f)", ge=0, le=MAX_WEIGHT)
-    beta_fake_c: float = _f(0.0, "decoder's pull on KL_c(f)", ge=0, le=MAX_WEIGHT)
-    beta_rec_neg: float = _f(0.0, "weight of L_r(f) in the energy", ge=0, le=MAX_WEIGHT)
-    gamma_r: float = _f(0.0, "decoder's pull on L_r(f), times beta_rec", ge=0, le=MAX_WEIGHT)
-    lambda_c: float = _f(0.0, "content consistency |mu_c(t) - mu_c|", ge=0, le=MAX_WEIGHT)
-    lambda_cyc: float = _f(2.0, "image cycle L_r(x, D(c(T(t)), s(x), y))", ge=0, le=MAX_WEIGHT)
-    cycle_grad: bool = _f(
-        False, "let the cycle change the translation it starts from (invites ghosts)"
-    )
-    translation: bool = _f(True, "negatives: translations")
-    wrong_domain: bool = _f(True, "negatives: real images presented as another domain")
-    reconstruction: bool = _f(False, "negatives: reconstructions")
-    prior: bool = _f(False, "negatives: decoded prior samples")
+    rec: Literal["l1", "mse"] = "l1"
+    """L_r: sum over pixels of the absolute or squared error"""
+
+    beta_rec: Weight = 1.0
+    """weight of L_r(x)"""
+
+    beta_kl_c: Weight = 0.02
+    """weight of KL_c(x)"""
+
+    beta_kl_s: float = Field(3.0, gt=0, le=MAX_WEIGHT)
+    """weight of KL_s(x)"""
+
+    beta_neg: Annotated[float, Field(le=MAX_WEIGHT)] | Literal["auto"] = "auto"
+    """weight of KL_s(f) in the energy; auto: see auto_beta_neg"""
+
+    beta_neg_c: Weight = 0.0
+    """weight of KL_c(f) in the energy"""
+
+    beta_fake: Weight = 0.4
+    """decoder's pull on KL_s(f)"""
+
+    beta_fake_c: Weight = 0.0
+    """decoder's pull on KL_c(f)"""
+
+    beta_rec_neg: Weight = 0.0
+    """weight of L_r(f) in the energy"""
+
+    gamma_r: Weight = 0.0
+    """decoder's pull on L_r(f), times beta_rec"""
+
+    lambda_c: Weight = 0.0
+    """content consistency |mu_c(t) - mu_c|"""
+
+    lambda_cyc: Weight = 2.0
+    """image cycle L_r(x, D(c(T(t)), s(x), y))"""
+
+    cycle_grad: bool = False
+    """let the cycle change the translation it starts from (invites ghosts)"""
+
+    translation: bool = True
+    """negatives: translations"""
+
+    wrong_domain: bool = True
+    """negatives: real images presented as another domain"""
+
+    reconstruction: bool = False
+    """negatives: reconstructions"""
+
+    prior: bool = False
+    """negatives: decoded prior samples"""
 
 
 class AugmentConfig(_Section):
     """Random changes on the device, in [0, 1] and float32."""
 
-    content_share: float = _f(
-        0.5, "share of the images whose content comes from a changed copy in warm-up", ge=0, le=1
-    )
-    game_share: float = _f(0.25, "the same once the game has begun: keeps layout free", ge=0, le=1)
-    cycle_share: float = _f(
-        0.0, "share of the translations changed before the way back", ge=0, le=1
-    )
-    content_affine: float = _f(0.5, "strength of affine changes before c is taken", ge=0, le=1)
-    content_warp: float = _f(0.5, "strength of smooth warps before c is taken", ge=0, le=3)
-    content_colour: float = _f(0.0, "strength of colour changes before c is taken", ge=0, le=1)
-    energy_shift: float = _f(
-        0.125, "shift of real and fake before the energy, as a share of the size", ge=0, le=0.5
-    )
-    energy_cutout: float = _f(
-        0.5, "probability of a cutout on real and fake before the energy", ge=0, le=1
-    )
+    content_share: Share = 0.5
+    """share of the images whose content comes from a changed copy in warm-up"""
+
+    game_share: Share = 0.25
+    """the same once the game has begun: keeps layout free"""
+
+    cycle_share: Share = 0.0
+    """share of the translations changed before the way back"""
+
+    content_affine: Share = 0.5
+    """strength of affine changes before c is taken"""
+
+    content_warp: float = Field(0.5, ge=0, le=3)
+    """strength of smooth warps before c is taken"""
+
+    content_colour: Share = 0.0
+    """strength of colour changes before c is taken"""
+
+    energy_shift: float = Field(0.125, ge=0, le=0.5)
+    """shift of real and fake before the energy, as a share of the size"""
+
+    energy_cutout: Share = 0.5
+    """probability of a cutout on real and fake before the energy"""
 
 
 class TrainConfig(_Section):
     """The order of steps."""
 
-    steps: int = _f(20_000, "training steps", ge=1, le=MAX_COUNT)
-    warmup: float = _f(0.3, "share of the steps (or minutes) that train a plain VAE", ge=0, le=1)
-    batch_size: int = _f(16, "images per domain and step", ge=1, le=65536)
-    learning_rate: float = _f(
-        1e-3, "Adam's learning rate, falling to 0 over the last part (cooldown)", gt=0, le=1
-    )
-    cooldown: float = _f(
-        0.3, "share of the steps over which the learning rate falls to 0", ge=0, le=1
-    )
-    beta1: float = _f(0.5, "Adam's beta1", ge=0, lt=1)
-    beta2: float = _f(0.99, "Adam's beta2", ge=0, lt=1)
-    clip: float = _f(0.0, "gradient norm bound for each player, 0: none", ge=0, le=MAX_WEIGHT)
-    ema_decay: float = _f(
-        0.998, "decay of the averaged weights that the model file holds", ge=0, lt=1
-    )
-    seed: int = _f(0, "seed of every random stream", ge=0, le=2**63 - 1)
-    precision: Annotated[Literal["auto", "fp32", "bf16"], BeforeValidator(_precision_name)] = _f(
-        "auto", "auto: bf16 where the GPU or the CPU computes it, else fp32"
-    )
-    compile: bool = _f(
-        False, "torch.compile the networks; a word, and no more, where that cannot be done"
-    )
-    tensorboard: bool = _f(
-        False, "logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])"
-    )
-    max_minutes: float | None = _f(
-        None, "stop after so many minutes; schedules then follow the clock", gt=0, le=1e7
-    )
-    log_every: int = _f(50, "steps between lines of stats.jsonl", ge=1, le=MAX_COUNT)
-    score_every: int = _f(
-        1000,
-        "steps between scores of the held-out images (scores.jsonl, model.safetensors)",
-        ge=1,
-        le=MAX_COUNT,
-    )
-    sample_every: int = _f(500, "steps between sample grids", ge=1, le=MAX_COUNT)
-    checkpoint_every: int = _f(500, "steps between training states", ge=1, le=MAX_COUNT)
+    steps: Count = 20_000
+    """training steps"""
+
+    warmup: Share = 0.3
+    """share of the steps (or minutes) that train a plain VAE"""
+
+    batch_size: int = Field(16, ge=1, le=65536)
+    """images per domain and step"""
+
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    """Adam's learning rate, falling to 0 over the last part (cooldown)"""
+
+    cooldown: Share = 0.3
+    """share of the steps over which the learning rate falls to 0"""
+
+    beta1: float = Field(0.5, ge=0, lt=1)
+    """Adam's beta1"""
+
+    beta2: float = Field(0.99, ge=0, lt=1)
+    """Adam's beta2"""
+
+    clip: float = Field(0.0, ge=0, le=MAX_WEIGHT)
+    """gradient norm bound for each player, 0: none"""
+
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    """decay of the averaged weights that the model file holds"""
+
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    """seed of every random stream"""
+
+    precision: Annotated[Literal["auto", "fp32", "bf16"], BeforeValidator(_precision_name)] = "auto"
+    """auto: bf16 where the GPU or the CPU computes it, else fp32"""
+
+    compile: bool = False
+    """torch.compile the networks; a word, and no more, where that cannot be done"""
+
+    tensorboard: bool = False
+    """logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])"""
+
+    max_minutes: float | None = Field(None, gt=0, le=1e7)
+    """stop after so many minutes; schedules then follow the clock"""
+
+    log_every: Count = 50
+    """steps between lines of stats.jsonl"""
+
+    score_every: Count = 1000
+    """steps between scores of the held-out images (scores.jsonl, model.safetensors)"""
+
+    sample_every: Count = 500
+    """steps between sample grids"""
+
+    checkpoint_every: Count = 500
+    """steps between training states"""
 
 
 class EvaluateConfig(_Section):
     """How the result is judged."""
 
-    lpips_net: Literal["alex", "vgg", "squeeze"] = _f("alex", "LPIPS network")
+    lpips_net: Literal["alex", "vgg", "squeeze"] = "alex"
+    """LPIPS network"""
 
 
 class Config(_Section):
