@@ -6,7 +6,7 @@ channels, Ds style dimensions, y (B,) int64 domain index, W width of the first l
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,9 @@ from translate.config import Config, ModelConfig
 from translate.models.alignment import PLAIN, relative_affine
 from translate.models.distributions import Gaussian
 from translate.models.layers import AdaGroupNorm, Block, Warp, icnr_
+
+# an index for all images, or one for each, (B,) int64
+Domain: TypeAlias = int | Tensor
 
 CANVAS = 16  # channels of the map that stands for content where there is one latent
 
@@ -180,7 +183,11 @@ class Decoder(nn.Module):
 
 
 class Model(nn.Module):
-    """Encoder and decoder together: what a model file holds."""
+    """Encoder and decoder together: what a model file holds.
+
+    Whoever translates does it in these three steps: `encode_content`, `encode_style`, `decode`.
+    A domain is an index, for all images alike or one for each, (B,).
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -188,17 +195,71 @@ class Model(nn.Module):
         self.decoder = Decoder(config)
         self.style_dim = config.model.style_dim
 
-    def translate(self, x: Tensor, source: int, to: int, z_s: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W) of domain `source` in domain `to`; style z_s (B, Ds), default the prior's
-        mean. -> like x.
-        """
-        y = torch.full((len(x),), source, device=x.device)
-        z_s = x.new_zeros(len(x), self.style_dim) if z_s is None else z_s
-        return cast(
-            Tensor, self.decoder(self.encoder.content(x, y).mu, z_s, torch.full_like(y, to), y)
-        )
+    def encode_content(self, x: Tensor, domain: Domain) -> Gaussian:
+        """Return the posterior of the content.
 
-    def reconstruct(self, x: Tensor, domain: int) -> Tensor:
-        """D(E(x)) from the posterior means. -> like x."""
-        y = torch.full((len(x),), domain, device=x.device)
-        return self.translate(x, domain, domain, self.encoder.style(x, y).mu)
+        Args:
+            x: images (B, C, H, W) in [-1, 1].
+            domain: what they are images of.
+
+        Returns:
+            q(c | x, y), parameters (B, Cc, h, w); Cc is 0 where there is one latent.
+        """
+        return self.encoder.content(x, self._indices(domain, x.shape[0]))
+
+    def encode_style(self, x: Tensor, domain: Domain) -> Gaussian:
+        """Return the posterior of the style.
+
+        Args:
+            x: images (B, C, H, W) in [-1, 1].
+            domain: what they are images of.
+
+        Returns:
+            q(s | x, y), parameters (B, Ds).
+        """
+        return self.encoder.style(x, self._indices(domain, x.shape[0]))
+
+    def decode(self, content: Tensor, style: Tensor, source: Domain, target: Domain) -> Tensor:
+        """Make images of a content in a style.
+
+        Args:
+            content: (B, Cc, h, w).
+            style: (B, Ds), a style of the target domain.
+            source: the domain that the content comes from.
+            target: the domain of the images.
+
+        Returns:
+            Images (B, C, H, W) in [-1, 1], float32.
+        """
+        y = self._indices(target, style.shape[0])
+        images: Tensor = self.decoder(content, style, y, self._indices(source, style.shape[0]))
+        return images
+
+    def translate(
+        self, x: Tensor, source: Domain, target: Domain, style: Tensor | None = None
+    ) -> Tensor:
+        """Translate images by the mean of their content's posterior.
+
+        Args:
+            x: images (B, C, H, W) of the source domain, in [-1, 1].
+            source: the domain translated from.
+            target: the domain translated to.
+            style: (B, Ds); default the mean of the prior, 0.
+
+        Returns:
+            Images like `x`.
+        """
+        if style is None:
+            style = x.new_zeros(len(x), self.style_dim)
+        return self.decode(self.encode_content(x, source).mu, style, source, target)
+
+    def reconstruct(self, x: Tensor, domain: Domain) -> Tensor:
+        """Return D(E(x)) by the posterior means, like `x`."""
+        return self.translate(x, domain, domain, self.encode_style(x, domain).mu)
+
+    def _indices(self, domain: Domain, rows: int) -> Tensor:
+        """Give every row of a batch its domain's index. Shape: (B,), int64."""
+        if isinstance(domain, Tensor):
+            return domain
+        device = self.decoder.domain_affine.device
+        return torch.full((rows,), domain, dtype=torch.int64, device=device)
