@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from translate.presets import ONE_DOMAIN, PRESETS
+from translate.runtime.precision import Precision, normalize_precision
 
 MAX_DEPTH = 20  # nested YAML collections; a config needs 3
 MAX_PROBLEMS = 50  # lines of one error message
@@ -50,12 +51,6 @@ class _Section(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
-
-
-def _precision_name(value: object) -> object:
-    """Read 32, text or number, as fp32: older configs and model files hold it."""
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return "fp32" if value == "32" or (is_number and value == 32) else value
 
 
 class DataConfig(_Section):
@@ -284,7 +279,7 @@ class TrainConfig(_Section):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """seed of every random stream"""
 
-    precision: Annotated[Literal["auto", "fp32", "bf16"], BeforeValidator(_precision_name)] = "auto"
+    precision: Annotated[Precision, BeforeValidator(normalize_precision)] = "auto"
     """auto: bf16 where the GPU or the CPU computes it, else fp32"""
 
     compile: bool = False

@@ -1,4 +1,4 @@
-"""Two processes on a CPU against one: the same gradients, one writer, resuming, stopping together."""
+"""Two processes on a CPU against one: same gradients, one writer, resuming, stopping together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from translate.models.checkpoint import load_tensors
-from translate.runtime.distributed import LAUNCHER, Processes
+from translate.runtime.distributed import ADDRESS, Processes
 
 ROOT = Path(__file__).parents[2]
 STEP = """
@@ -30,8 +30,12 @@ from translate.training.trainer import Trainer
 torch.set_num_threads(1)
 Gaussian.sample = lambda q: q.mu  # noise is drawn in each process by itself
 torch.randn_like = torch.zeros_like
-plain = {name: 0.0 for name in ("content_affine", "content_warp", "energy_shift", "energy_cutout")}
-config = settings(augment=plain, model={"style_dropout": 0.0}, train={"batch_size": 4, "warmup": 0.0})
+changes = ("content_affine", "content_warp", "energy_shift", "energy_cutout")
+config = settings(
+    augment=dict.fromkeys(changes, 0.0),
+    model={"style_dropout": 0.0},
+    train={"batch_size": 4, "warmup": 0.0},
+)
 trainer = Trainer(config, bars(config), Path(sys.argv[1]) / "run", "cpu", say=lambda text: None)
 trainer.train_step.optimizers = []
 trainer.train_step.players = ()
@@ -116,7 +120,8 @@ def test_a_batch_that_cannot_be_shared_is_refused(config: Path, tmp_path: Path) 
     process = train(config, tmp_path / "run", "--set", "train.batch_size=3")
     _, words = process.communicate(timeout=180)
     assert process.returncode != 0
-    assert "train.batch_size: 3 cannot be shared by 2 processes" in words
+    assert "train.batch_size: 3" in words
+    assert "2 processes" in words
 
 
 def test_both_stop_when_one_is_told_to(config: Path, tmp_path: Path) -> None:
@@ -129,9 +134,16 @@ def test_both_stop_when_one_is_told_to(config: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "run" / "state").iterdir())) == 2
 
 
-def test_an_incomplete_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for name in LAUNCHER:
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match="RANK"):
+@pytest.mark.parametrize("missing", ["RANK", *ADDRESS])
+def test_an_incomplete_launch_is_refused(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete = {
+        "RANK": "0",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": "29500",
+    }
+    for name, value in complete.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with pytest.raises(ValueError, match=f"{missing}.*torchrun"):
         Processes(torch.device("cpu"))

@@ -8,42 +8,59 @@ import sys
 
 import torch
 
+from translate.runtime.precision import PRECISIONS, normalize_precision
+
+ACCELERATORS = ("cuda", "mps")  # the kinds that are tried; others compute on the CPU
+
+# Parameters of glibc's mallopt.
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+
 
 def usable_cores() -> int:
-    """The CPU cores that this process may run on."""
+    """Return the number of CPU cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
-    """Has this process keep the memory that it frees, with glibc: every step of a training asks
-    for as much again, and memory from the system comes page by page, cleared. A training on a
-    CPU calls it once; a quarter of the time of small networks is saved, a few percent of that
-    of large ones.
+    """Have this process keep the memory that it frees, where the C library is glibc.
+
+    Every training step asks for as much memory again, and memory from the system comes page by
+    page, cleared. A training on a CPU calls this once; it saves a quarter of the time of small
+    networks and a few percent of that of large ones.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
-        mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, the most that glibc takes
+        mallopt(M_TRIM_THRESHOLD, 2**30)
+        mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that glibc takes
 
 
 def choose_device(name: str) -> torch.device:
-    """auto: cuda, then mps, then cpu. Raises ValueError for a device this machine lacks."""
-    found = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    """Choose the device that computes.
+
+    Args:
+        name: cpu, cuda, cuda:1 and so on, mps, or auto: the accelerator, where there is one.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
+    kinds = ["cpu"]
+    if torch.accelerator.is_available():
+        accelerator = torch.accelerator.current_accelerator()
+        if accelerator is not None and accelerator.type in ACCELERATORS:
+            kinds.insert(0, accelerator.type)
+
     if name == "auto":
-        return torch.device(next(kind for kind, there in found.items() if there))
-    if not found.get(name.split(":")[0], False):
+        return torch.device(kinds[0])
+    if name.split(":")[0] not in kinds:
         raise ValueError(
-            f"--device {name}: not available here; use one of auto, {', '.join(k for k, t in found.items() if t)}"
+            f"--device {name}: not available here; use one of {', '.join(['auto', *kinds])}"
         )
     return torch.device(name)
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a GPU; 0 for other devices, which have no memory of their own."""
+    """Return the bytes free on a GPU; 0 for other devices, which have no memory of their own."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
@@ -51,7 +68,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Choose the type that autocast computes in.
 
     Args:
-        name: fp32 (or 32, its name in older versions), bf16, or auto: bf16 where the device
+        name: one of PRECISIONS, or 32, the older name of fp32; auto: bf16 where the device
             computes it, on CPUs with AVX512-BF16 instructions.
         device: what computes.
 
@@ -61,13 +78,21 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     Raises:
         ValueError: an unknown name.
     """
-    if name not in ("auto", "fp32", "32", "bf16"):
-        raise ValueError(f"--precision {name}: unknown; use auto, fp32 or bf16")
+    precision = normalize_precision(name)
+    if precision not in PRECISIONS:
+        *others, last = PRECISIONS
+        raise ValueError(f"--precision {name}: unknown; use {', '.join(others)} or {last}")
+
+    if precision == "auto":
+        precision = "bf16" if _computes_bf16(device) else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16."""
     if device.type == "cpu":
-        capabilities: dict[str, bool] = getattr(
-            torch.cpu, "get_capabilities", dict
-        )()  # not there in older versions of PyTorch
-        fast = capabilities.get("avx512_bf16", False)
-    else:
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if name == "bf16" or (name == "auto" and fast) else torch.float32
+        # older versions of PyTorch have no get_capabilities
+        get_capabilities = getattr(torch.cpu, "get_capabilities", dict)
+        capabilities: dict[str, bool] = get_capabilities()
+        return capabilities.get("avx512_bf16", False)
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()

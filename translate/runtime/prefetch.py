@@ -14,7 +14,7 @@ R = TypeVar("R")
 def ahead(
     pool: Executor, work: Callable[[T], R], items: Iterable[T], limit: int
 ) -> Iterator[tuple[T, Future[R]]]:
-    """Items in order, each with its work, which is begun `limit` items ahead."""
+    """Yield the items in order, each with its work, which is begun `limit` items ahead."""
     queue: deque[tuple[T, Future[R]]] = deque()
     for item in items:
         queue.append((item, pool.submit(work, item)))

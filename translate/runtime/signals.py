@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: work that is ended at a good place, and handlers that are put back."""
+"""Ctrl-C and SIGTERM: work that ends between two steps, and handlers that are restored."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a step is never left half done."""
+    """Yield an event that Ctrl-C and SIGTERM set, so that a step is never left half done.
+
+    Outside the main thread, which alone may handle signals, nothing sets it.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
+
     kinds = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(kind, lambda *_: event.set()) for kind in kinds]
     try:
@@ -26,7 +30,7 @@ def interruption() -> Iterator[threading.Event]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Being told to terminate ends the work as Ctrl-C does."""
+    """Have SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
