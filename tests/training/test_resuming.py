@@ -219,6 +219,22 @@ def test_an_interruption_of_the_last_score_leaves_a_state(tmp_path: Path) -> Non
     resumed(config, tmp_path)
 
 
+def test_a_finished_run_that_is_resumed_scores_its_last_step_once(finished: Path) -> None:
+    before = (finished / "scores.jsonl").read_text()
+    steps = [json.loads(line)["step"] for line in before.splitlines()]
+    assert steps == [8]
+    run(settings(), finished, resume=True)
+    assert (finished / "scores.jsonl").read_text() == before
+
+
+def test_a_last_score_that_was_lost_is_written_again(finished: Path) -> None:
+    """The state is saved before the last score: a run may be killed in between."""
+    before = (finished / "scores.jsonl").read_text()
+    (finished / "scores.jsonl").write_text(before[:40])
+    run(settings(), finished, resume=True)
+    assert (finished / "scores.jsonl").read_text() == before
+
+
 def test_a_new_run_begins_with_empty_logs_samples_and_states(tmp_path: Path) -> None:
     run(settings(train={"steps": 12, "sample_every": 6}), tmp_path)
     run(settings(train={"steps": 4}), tmp_path)

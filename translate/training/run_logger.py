@@ -1,5 +1,6 @@
-"""What a training run writes besides weights: config.yaml, stats.jsonl, scores.jsonl, samples/
-and, when asked, tensorboard/.
+"""What a training run writes besides weights.
+
+config.yaml, stats.jsonl, scores.jsonl, samples/ and, when asked, tensorboard/.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ class RunLogger:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.board: SummaryWriter | None = None
+        self._last_steps: dict[str, float] = {}  # log -> the step of its last line
 
     def clear(self) -> None:
-        """Remove logs, samples and training states of an earlier run: a new one would be mixed
-        with them.
+        """Remove logs, previews and training states of an earlier run.
+
+        A new run's would be mixed with them.
 
         Raises:
             ValueError: Where they cannot be removed.
         """
         if not self.path.is_dir():
             return
-        stale = [self.path / f"{name}.jsonl" for name in LOGS]
+        stale = [self._log_path(name) for name in LOGS]
         stale += (self.path / "samples").glob("step_*.png")
         # The newest state by number is the one to go back to, which must not be another run's.
         stale += (self.path / "state").glob("step_*.safetensors")
@@ -48,13 +51,18 @@ class RunLogger:
             raise ValueError(
                 f"{error.filename}: cannot be removed ({error.strerror}); choose another --out"
             ) from None
+        self._last_steps.clear()
 
     def open(self, config: Config, step: int = 0) -> None:
-        """Makes the folder and clears it of what a killed run was writing; `step`: those that are
-        done.
+        """Make the folder, and remove files that a killed run left half written.
 
-        Raises ValueError where the folder cannot be written and where TensorBoard is asked for
-        and not there.
+        Args:
+            config: Written to config.yaml.
+            step: The number of steps that are done.
+
+        Raises:
+            ValueError: Where the folder cannot be written, and where TensorBoard is asked for and
+                not installed.
         """
         try:
             for path in unfinished(self.path):
@@ -73,45 +81,67 @@ class RunLogger:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ValueError(
-                "train.tensorboard: TensorBoard is not installed; pip install 'introshift[tensorboard]'"
+                "train.tensorboard: TensorBoard is not installed; "
+                "pip install 'introshift[tensorboard]'"
             ) from None
         self.close()
         # Of what a killed run logged after `step`, TensorBoard shows nothing then.
         self.board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
 
     def close(self) -> None:
-        """Nothing is lost without it: every line is on the disk at once."""
+        """Close TensorBoard's file; every line of the logs is on the disk already."""
         if self.board is not None:
             self.board.close()
             self.board = None
 
     def log(self, name: str, line: dict[str, Any]) -> None:
-        """Appends a line, which has a `step`, to NAME.jsonl."""
-        with open(self.path / f"{name}.jsonl", "a", encoding="utf-8") as file:
+        """Append a line to NAME.jsonl, unless the last one there is of the same step.
+
+        Args:
+            name: One of `LOGS`.
+            line: JSON values by name, among them `step`.
+        """
+        step = line["step"]
+        if self._last_steps.get(name) == step:
+            return  # a finished run that is resumed scores its last step again
+        with open(self._log_path(name), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        self._last_steps[name] = step
         if self.board is not None:
             for key, value in line.items():
                 if key != "step" and isinstance(value, int | float):
-                    self.board.add_scalar(f"{name}/{key}", value, line["step"])
+                    self.board.add_scalar(f"{name}/{key}", value, step)
             self.board.flush()
 
     def truncate_after(self, step: int) -> None:
-        """Drops what was logged after `step`, and lines that were cut off: a resumed run writes
-        them again.
+        """Remove the lines of steps after `step`, which a resumed run writes again.
 
-        Bytes that are no text are replaced: a log is no reason to refuse to go on.
+        Lines that were cut off are removed as well. Bytes that are no text are replaced: a log is
+        no reason to refuse to go on.
         """
-        for path in (self.path / f"{name}.jsonl" for name in LOGS):
-            if path.exists():
-                lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
-                write_text(path, "".join(line for line in lines if _step(line) <= step))
+        for name in LOGS:
+            self._last_steps.pop(name, None)
+            path = self._log_path(name)
+            if not path.exists():
+                continue
+            lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if _step(line) <= step]
+            write_text(path, "".join(kept))
+            if kept:
+                self._last_steps[name] = _step(kept[-1])
         if self.board is not None:
             self._open_board(step)
 
     def log_grid(
         self, step: int, columns: Sequence[Sequence[UInt8]], labels: Sequence[str]
     ) -> None:
-        """Writes samples/step_N.png, a labelled grid of images (H, W, C) of one size."""
+        """Write samples/step_N.png, a labelled grid.
+
+        Args:
+            step: N.
+            columns: Images (H, W, C) of one size, as many in each column.
+            labels: One for each column.
+        """
         scale = max(1, GRID_PIXELS // columns[0][0].shape[0])
         rows = [list(row) for row in zip(*columns, strict=True)]
         drawn = grid(rows, labels, scale=scale)
@@ -120,8 +150,12 @@ class RunLogger:
             self.board.add_image("samples", drawn, step, dataformats="HWC")
             self.board.flush()
 
+    def _log_path(self, name: str) -> Path:
+        return self.path / f"{name}.jsonl"
+
 
 def _step(line: str) -> float:
+    """Return the step of a log's line, infinity where it cannot be read."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
