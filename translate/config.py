@@ -1,8 +1,7 @@
-"""Every setting with its default, range and meaning: with presets.py the only home of defaults.
-Imports no torch.
+"""Every setting with its default, range and meaning; imports no torch.
 
-A config is YAML, read with a safe loader; unknown keys and wrong types are refused together,
-each with its path and the nearest valid name.
+With presets.py this is the only home of defaults. A config is YAML, read with a safe loader;
+unknown keys and wrong types are refused together, each with its path and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ class DataConfig(_Section):
     """share of each domain that is not trained on but scores the model (at most 128 images)"""
 
     memory_gb: float = Field(8.0, ge=0, le=1e6)
-    """decoded images beyond so many gigabytes wait in a temporary file (TMPDIR)"""
+    """decoded images above so many gigabytes wait in a temporary file (TMPDIR)"""
 
     background: Annotated[
         list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)
@@ -97,7 +96,7 @@ class DataConfig(_Section):
         return tuple(self.domains) if self.domains else ("A", "B")
 
     def folder(self, name: str, split: Literal["train", "test"] = "train") -> Path:
-        """The folder of a domain's split."""
+        """Return the folder of a domain's split."""
         given = (self.domains if split == "train" else self.tests) or {}
         return Path(self.root or ".") / given.get(name, f"{split}{name}")
 
@@ -136,7 +135,7 @@ class ModelConfig(_Section):
     """start translations at the target domain's mean place, size and slant (needs warp > 0)"""
 
     style_dropout: float = Field(0.4, ge=0, lt=1)
-    """share of the style features dropped in training, so that the encoder cannot learn images by heart"""
+    """share of the style features dropped in training, against memorizing the images"""
 
     condition: int = Field(64, ge=4, le=1024)
     """size of the vector that modulates the blocks"""
@@ -144,13 +143,13 @@ class ModelConfig(_Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, values: Any) -> Any:
-        if isinstance(values, Mapping):
-            preset = values.get("preset", "tiny")
-            return {
-                **PRESETS.get(preset if isinstance(preset, str) else "", PRESETS["tiny"]),
-                **values,
-            }
-        return values
+        """Take the sizes that are not given from the preset; of an unknown one, from tiny."""
+        if not isinstance(values, Mapping):
+            return values  # refused later
+
+        preset = values.get("preset", "tiny")
+        sizes = PRESETS.get(preset if isinstance(preset, str) else "", PRESETS["tiny"])
+        return {**sizes, **values}
 
     @property
     def one_latent(self) -> bool:
@@ -215,7 +214,7 @@ class ObjectiveConfig(_Section):
     """negatives: reconstructions"""
 
     prior: bool = False
-    """negatives: decoded prior samples"""
+    """negatives: images decoded from the prior"""
 
 
 class AugmentConfig(_Section):
@@ -225,7 +224,7 @@ class AugmentConfig(_Section):
     """share of the images whose content comes from a changed copy in warm-up"""
 
     game_share: Share = 0.25
-    """the same once the game has begun: keeps layout free"""
+    """the same in the introspective phase: keeps layout free"""
 
     cycle_share: Share = 0.0
     """share of the translations changed before the way back"""
@@ -271,7 +270,7 @@ class TrainConfig(_Section):
     """Adam's beta2"""
 
     clip: float = Field(0.0, ge=0, le=MAX_WEIGHT)
-    """gradient norm bound for each player, 0: none"""
+    """bound of the gradient norm, of encoder and decoder each; 0: none"""
 
     ema_decay: float = Field(0.998, ge=0, lt=1)
     """decay of the averaged weights that the model file holds"""
@@ -283,7 +282,7 @@ class TrainConfig(_Section):
     """auto: bf16 where the GPU or the CPU computes it, else fp32"""
 
     compile: bool = False
-    """torch.compile the networks; a word, and no more, where that cannot be done"""
+    """torch.compile the networks; warns and continues where that cannot be done"""
 
     tensorboard: bool = False
     """logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])"""
@@ -305,7 +304,7 @@ class TrainConfig(_Section):
 
 
 class EvaluateConfig(_Section):
-    """How the result is judged."""
+    """How translations are evaluated."""
 
     lpips_net: Literal["alex", "vgg", "squeeze"] = "alex"
     """LPIPS network"""
@@ -324,38 +323,43 @@ class Config(_Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_for_one_domain(cls, values: Any) -> Any:
+        """Take what is not given from ONE_DOMAIN, where there is one domain alone."""
         data = values.get("data") if isinstance(values, Mapping) else None
         domains = data.get("domains") if isinstance(data, Mapping) else None
         if not isinstance(domains, Mapping) or len(domains) != 1:
             return values
-        given = {section: values.get(section) or {} for section in ONE_DOMAIN}
-        # what is no section is refused later
-        fitting = {k: v for k, v in given.items() if isinstance(v, Mapping)}
-        return {
-            **values,
-            **{section: {**ONE_DOMAIN[section], **own} for section, own in fitting.items()},
-        }
+
+        filled = dict(values)
+        for section, defaults in ONE_DOMAIN.items():
+            given = values.get(section) or {}
+            # what is no section is refused later
+            if isinstance(given, Mapping):
+                filled[section] = {**defaults, **given}
+        return filled
 
     @model_validator(mode="after")
     def _fits_together(self) -> Config:
+        """Refuse settings that are valid one by one but not together."""
         if self.model.one_latent and len(self.data.names) > 1:
             raise ValueError(
                 "model.content_channels: 0 leaves nothing to translate; use 1 or more, such as 8"
             )
+
+        size = self.data.size
         stride = self.model.stride
-        if self.data.size % stride:
-            near = max(stride, round(self.data.size / stride) * stride)
+        if size % stride:
+            near = max(stride, round(size / stride) * stride)
             raise ValueError(
-                f"data.size: {self.data.size} is no multiple of the model's stride {stride}; use {near}"
+                f"data.size: {size} is no multiple of the model's stride {stride}; use {near}"
             )
-        if self.data.load_size is not None and self.data.load_size < self.data.size:
-            raise ValueError(
-                f"data.load_size: {self.data.load_size} is below data.size {self.data.size}; raise it"
-            )
+
+        load_size = self.data.load_size
+        if load_size is not None and load_size < size:
+            raise ValueError(f"data.load_size: {load_size} is below data.size {size}; raise it")
         return self
 
     def to_yaml(self) -> str:
-        """The resolved config as YAML that reads back to the same config."""
+        """Return the resolved config as YAML that reads back to the same config."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
@@ -367,7 +371,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-4 as a number (YAML 1.1 asks for a dot and takes it for text).
 
     It refuses aliases (a few hundred bytes of them stand for gigabytes), a key given twice (YAML's
-    loader drops the first without a word) and nesting that no config needs.
+    loader silently drops the first) and nesting that no config needs.
     """
 
     depth = 0
@@ -423,7 +427,7 @@ _shown.maxlevel = 3
 
 
 def _show(value: object) -> str:
-    """A value as an error message shows it: its repr, shortened where it is long."""
+    """Return a value as an error message shows it: its repr, shortened where it is long."""
     try:
         return _shown.repr(value)
     except ValueError:  # Python refuses to print integers of thousands of digits
@@ -431,42 +435,41 @@ def _show(value: object) -> str:
 
 
 def _clip(text: str) -> str:
-    """Text as an error message shows it, on one line and of bounded length."""
+    """Return text as an error message shows it, on one line and of bounded length."""
     line = " ".join(text.splitlines())
     return line if len(line) <= 200 else f"{line[:120]}...{line[-40:]}"
 
 
-def parse_yaml(text: str, source: str) -> Any:
+def parse_yaml(text: str, origin: str) -> Any:
     """Parse YAML safely.
 
     Args:
         text: the YAML.
-        source: where it comes from, for messages.
+        origin: where it comes from, for messages.
 
     Returns:
-        What the text says: None, a number, text, a list or a dict.
+        What the text holds: None, a number, text, a list or a dict.
 
     Raises:
         ConfigError: the text is not valid YAML, or has aliases, a key twice or more than
-            MAX_DEPTH levels; the message names `source` and the line.
+            MAX_DEPTH levels; the message names `origin` and the line.
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
-    except _Refused as error:
-        where = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        raise ConfigError(f"{source}:{where} {error.problem}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
+        if isinstance(error, _Refused):
+            raise ConfigError(f"{origin}:{where}: {error.problem}") from None
         problem = _clip(str(getattr(error, "problem", None) or error))
-        raise ConfigError(f"{source}:{where} is not valid YAML: {problem}") from None
+        raise ConfigError(f"{origin}:{where} is not valid YAML: {problem}") from None
     except (ValueError, OverflowError) as error:  # such as the date 2026-13-01 or a number too long
         problem = _clip(str(error))
-        raise ConfigError(f"{source}: holds a value that cannot be read: {problem}") from None
+        raise ConfigError(f"{origin}: holds a value that cannot be read: {problem}") from None
 
 
 def _names_at(path: Sequence[str]) -> list[str]:
-    """Valid keys of the section that `path` leads to."""
+    """List the valid keys of the section that `path` leads to."""
     section: Any = Config
     for name in path:
         field = section.model_fields.get(name)
@@ -477,44 +480,57 @@ def _names_at(path: Sequence[str]) -> list[str]:
 
 
 def _describe(error: Mapping[str, Any]) -> str:
+    """Return one of pydantic's errors as `key: problem; remedy`, on one line."""
     loc = [_clip(str(part)) for part in error["loc"]]
+    key = ".".join(loc)
+    valid = _names_at(loc[:-1])
+    listed = f"valid keys are {', '.join(valid)}"
+
     if error["type"] == "extra_forbidden":
-        valid = _names_at(loc[:-1])
         near = difflib.get_close_matches(loc[-1], valid, 1)
-        return f"{'.'.join(loc)}: unknown key; " + (
-            f"did you mean {'.'.join([*loc[:-1], near[0]])}?"
-            if near
-            else f"valid keys are {', '.join(valid)}"
-        )
+        remedy = f"did you mean {'.'.join([*loc[:-1], near[0]])}?" if near else listed
+        return f"{key}: unknown key; {remedy}"
     if error["type"] == "invalid_key":
-        valid = _names_at(loc[:-1])
-        return f"{'.'.join(loc)}: keys are text; valid keys are {', '.join(valid)}"
+        return f"{key}: keys are text; {listed}"
+
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return str(message)
+
     path: list[str] = []
     for part in loc:  # a union adds the names of its members to the path: keep what names a key
         if part not in _names_at(path):
             break
         path.append(part)
-    message = error["msg"].removeprefix("Value error, ")
-    return (
-        message
-        if error["type"] == "value_error"
-        else f"{'.'.join(path)}: {_show(error['input'])} is not allowed; {message[0].lower()}{message[1:]}"
-    )
+    reason = message[0].lower() + message[1:]
+    return f"{'.'.join(path)}: {_show(error['input'])} is not allowed; {reason}"
 
 
-def from_dict(values: Any, source: str = "config") -> Config:
-    """Validates a nested mapping. Raises ConfigError with every problem, a line each."""
+def from_dict(values: Any, origin: str = "config") -> Config:
+    """Validate a nested mapping.
+
+    Args:
+        values: section -> key -> value; None for a config of defaults.
+        origin: where the values come from, for messages.
+
+    Returns:
+        The validated config.
+
+    Raises:
+        ConfigError: with every problem, a line each, MAX_PROBLEMS at most.
+    """
     if values is not None and not isinstance(values, Mapping):
-        raise ConfigError(
-            f"{source}: a mapping of sections ({', '.join(Config.model_fields)}) is expected"
-        )
+        sections = ", ".join(Config.model_fields)
+        raise ConfigError(f"{origin}: a mapping of sections ({sections}) is expected")
+
     try:
         return Config.model_validate(values or {})
     except ValidationError as error:
-        lines = dict.fromkeys(_describe(problem) for problem in error.errors(include_url=False))
-        shown = [f"{source}: {line}" for line in list(lines)[:MAX_PROBLEMS]]
+        problems = error.errors(include_url=False)
+        lines = dict.fromkeys(_describe(problem) for problem in problems)
+        shown = [f"{origin}: {line}" for line in list(lines)[:MAX_PROBLEMS]]
         if len(lines) > MAX_PROBLEMS:
-            shown.append(f"{source}: and {len(lines) - MAX_PROBLEMS} more problems")
+            shown.append(f"{origin}: and {len(lines) - MAX_PROBLEMS} more problems")
         raise ConfigError("\n".join(shown)) from None
 
 
@@ -534,17 +550,18 @@ def load_config(
         The validated config.
 
     Raises:
-        ConfigError: the file cannot be read, or what it says with the changes is not valid.
+        ConfigError: the file cannot be read, or its settings with the changes are not valid.
     """
+    origin = str(path)
     try:
-        values = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"), origin)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: cannot be read as a config ({error}); give a YAML file"
-        ) from None
+        message = f"{path}: cannot be read as a config ({error}); give a YAML file"
+        raise ConfigError(message) from None
+
     if values is not None and not isinstance(values, dict):
-        return from_dict(values, str(path))  # raises, saying what is expected
-    return from_dict(override(values or {}, overrides, options), str(path))
+        return from_dict(values, origin)  # which refuses it
+    return from_dict(override(values or {}, overrides, options), origin)
 
 
 def override(
@@ -565,33 +582,35 @@ def override(
     Raises:
         ConfigError: a malformed override.
     """
-    result: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    changed: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
     for item in overrides:
         path, equals, text = item.partition("=")
         if not equals or not _is_setting(path):
             example = "section.key=value, such as train.steps=2000"
             raise ConfigError(f"--set {_clip(item)}: expected {example}")
-        _assign(result, path, parse_yaml(text, f"--set {_clip(item)}"))
+        _assign(changed, path, parse_yaml(text, f"--set {_clip(item)}"))
     for path, value in (options or {}).items():
         if not _is_setting(path):
             raise ConfigError(f"{_clip(path)}: expected section.key, such as train.steps")
-        _assign(result, path, value)
-    return result
+        _assign(changed, path, value)
+    return changed
 
 
 def _is_setting(path: str) -> bool:
+    """Whether a dotted path names a section and a key."""
     keys = path.split(".")
     return len(keys) >= 2 and all(keys)
 
 
 def _assign(values: dict[str, Any], path: str, value: object) -> None:
-    """Set the value at a dotted path, making the sections on the way."""
+    """Set the value at a dotted path, making the sections that lead to it."""
     *sections, last = path.split(".")
     node = values
     for key in sections:
         inner = node.get(key) or {}
         node[key] = dict(inner) if isinstance(inner, dict) else {}
         node = node[key]
+
     if path in ("data.domains.A", "data.domains.B") and not node:
         node.update({name: f"train{name}" for name in ("A", "B")})  # both are there, unnamed
     node[last] = value

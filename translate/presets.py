@@ -1,6 +1,4 @@
-"""Defaults that go together: sizes of the networks, and what differs where there is one domain
-alone.
-"""
+"""Defaults that go together: sizes of the networks, and what differs for one domain alone."""
 
 from __future__ import annotations
 
@@ -46,8 +44,8 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 # A plain image Soft-IntroVAE with the objective of the paper: style is the one latent z. Fakes are
-# reconstructions and prior samples, judged as they are and by all of the energy; gamma_r is 0 for
-# the paper's 1e-8, lost in float32.
+# reconstructions and images decoded from the prior, encoded without augmentation and weighed by all
+# of the energy; gamma_r is 0 for the paper's 1e-8, lost in float32.
 ONE_DOMAIN: dict[str, dict[str, Any]] = {
     "model": {
         "content_channels": 0,
