@@ -17,15 +17,18 @@ PART = ".introshift-"  # how the names of unfinished files begin
 
 
 def part_tag(path: PathLike) -> str:
-    """How the names of the unfinished files of `path` begin after PART: it tells whose they are."""
+    """Return the 16 hex digits after PART in the names of the unfinished files of `path`."""
     return hashlib.sha256(os.fsencode(Path(path).name)).hexdigest()[:16]
 
 
 class DiskFullError(OSError):
-    exit_code = 1  # there is no room left where outputs are to be written
+    """No space is left where outputs are to be written; one line, with the remedy."""
+
+    exit_code = 1  # of the command that it ends
 
 
 def is_full(error: object) -> bool:
+    """Whether an error says that no space, or none of the user's quota, is left on the disk."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -35,6 +38,10 @@ def walk(
     """Yield (root, folders, names) top down as os.walk does, at any depth.
 
     os.walk recurses before Python 3.12 and fails on about 950 nested folders.
+
+    Args:
+        folder: where to begin.
+        on_error: called with the error of a folder that cannot be listed, which is then left out.
     """
     waiting = [os.fspath(folder)]
     while waiting:
@@ -72,7 +79,7 @@ def make_folders(folder: Path) -> None:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """Temporary files that killed runs have left below a folder."""
+    """Find the temporary files that killed runs have left below a folder."""
     return [
         Path(root, name)
         for root, _, names in walk(folder)
@@ -82,16 +89,18 @@ def unfinished(folder: Path) -> list[Path]:
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, evenly spaced, the first and (of more than one) the last among
-    them.
-    """
+    """Take at most `count` items, evenly spaced, with the first and, of several, the last."""
     count = min(count, len(items))
-    return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
+    last = len(items) - 1
+    return [items[round(i * last / max(1, count - 1))] for i in range(count)]
 
 
 def make_way(path: PathLike) -> None:
-    """Makes the folder of a file that is written when the work is done. Raises ValueError for a
-    folder's name, and OSError where there can be no such folder.
+    """Make the folder of a file before the work whose result goes into that file.
+
+    Raises:
+        ValueError: `path` is a folder.
+        OSError: the folder cannot be made.
     """
     if Path(path).is_dir():
         raise ValueError(f"{path}: is a folder; name a file")
@@ -100,18 +109,21 @@ def make_way(path: PathLike) -> None:
 
 @contextmanager
 def atomic(path: PathLike, durable: bool = False) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, to replace it when the block succeeds, to be removed
-    when it fails.
+    """Yield a temporary path beside `path`, which replaces it when the block succeeds.
+
+    When the block fails, the temporary file is removed.
 
     Args:
         path: the file that is written.
         durable: wait until the file and its name are on the disk, so that a power cut leaves the
-            old file or the new
-            one and never an empty one. It costs milliseconds a file: for what a run cannot make
-            again in a moment, such as models and manifests, and not for each of thousands of
-            pictures.
+            old file or the new one and never an empty one. It costs milliseconds a file: for what
+            a run cannot make again in a moment, such as models and manifests, and not for each of
+            thousands of pictures.
+
+    Raises:
+        OSError: the file cannot be written; `filename` is `path`.
     """
-    # mkstemp's are private
+    # not by mkstemp, whose files only their owner may read
     temporary = Path(path).with_name(f"{PART}{part_tag(path)}-{os.urandom(8).hex()}.part")
     try:
         yield temporary
@@ -131,14 +143,16 @@ def atomic(path: PathLike, durable: bool = False) -> Iterator[Path]:
 
 
 def _sync_file(path: Path) -> None:
+    """Flush the bytes of a file to the disk."""
     with open(path, "rb+") as file:  # open for writing, which Windows asks of a file that is synced
         os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
-    """Brings a rename in `folder` to the disk, where the system can."""
+    """Flush a rename in `folder` to the disk, where the system can."""
     if os.name == "nt":  # opens no folders
         return
+
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -151,16 +165,21 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """UTF-8, line ends as they are, all or nothing, and on the disk when it returns."""
+    """Write text as UTF-8, line ends as they are, all or nothing; it is on the disk on return."""
     with atomic(path, durable=True) as temporary:
         temporary.write_bytes(text.encode())
 
 
 def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Files under `folder`, relative to it, by POSIX path; links to files, but not to folders, and
-    no PART files; `on_error` is os.walk's.
+    """List the files below a folder, relative to it, sorted by POSIX path.
+
+    Links to files are followed, links to folders are not; unfinished files (PART) are left out.
+
+    Args:
+        folder: where to begin.
+        on_error: as in `walk`.
     """
-    found = []
+    found: list[Path] = []
     for root, folders, names in walk(folder, on_error):
         folders[:] = [name for name in folders if not name.startswith(PART)]
         paths = (Path(root, name) for name in names if not name.startswith(PART))
@@ -169,5 +188,5 @@ def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = No
 
 
 def sha256(path: PathLike) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the hex digest of a file's bytes."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -34,10 +34,17 @@ SUFFIXES = {f".{name.lower()}": name for name in FORMATS} | {
     ".tif": "TIFF",
 }
 ALPHA_FORMATS = ("PNG", "WEBP", "TIFF", "GIF")
-CLEAR = 255  # the colour of a GIF's palette that is none
-# EXIF orientation -> what undoes it: mirrored, half turn, flipped, transposed, quarter turn,
-# transversed, quarter back.
-TURNS = {2 + i: Image.Transpose(turn) for i, turn in enumerate((0, 3, 1, 5, 4, 6, 2))}
+CLEAR = 255  # index of a GIF's palette that stands for transparency
+# EXIF orientation -> what undoes it; 1 is upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _lock = threading.Lock()
 _quiet = ExitStack()
 _readers = 0
@@ -49,58 +56,77 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded file, upright and in sRGB; `format` and `mode` are the file's own, `warnings` what
-    was tolerated.
+    """A decoded file, upright and in sRGB.
+
+    Attributes:
+        pixels: uint8 (H, W, 3).
+        alpha: uint8 (H, W), 0 is transparent; None where the file has none.
+        format: the file's format, one of FORMATS.
+        mode: Pillow's name of the file's own colour model and depth, such as L or RGBA.
+        warnings: what was tolerated in the file, a phrase each.
     """
 
-    pixels: UInt8  # (H, W, 3)
-    alpha: UInt8 | None  # (H, W), 0 is transparent
+    pixels: UInt8
+    alpha: UInt8 | None
     format: str
     mode: str
     warnings: tuple[str, ...]
 
     @property
     def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
 def read_image(path: PathLike, max_pixels: int = 178_000_000) -> Picture:
-    """Decodes one file by its content: the first frame, EXIF orientation applied, colours
-    converted to sRGB.
+    """Decode one file by its content: the first frame, upright, in sRGB.
 
     Gray of 16 bits is divided by 257 and rounded; colour of 16 bits keeps its high byte (Pillow
     reads no more); 32-bit integers are read as [0, 65535], floats as [0, 1], clipped with a
-    warning. Safe to call from several threads. Raises ImageError for whatever is wrong with the
-    file or with the access to it.
+    warning. Safe to call from several threads.
+
+    Args:
+        path: the file; its suffix is compared with its content, for a warning.
+        max_pixels: width times height above which a file is refused before it is decoded.
+
+    Raises:
+        ImageError: whatever is wrong with the file or with the access to it.
     """
     try:
         with _pillow_kept_quiet(), open(path, "rb") as file:
             if not file.read(1):
                 raise ImageError("empty file")
             with Image.open(file, formats=FORMATS) as image:
-                if (found := image.width * image.height) > max_pixels:
+                size = image.width * image.height
+                if size > max_pixels:
                     raise ImageError(
-                        f"{found / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx"
+                        f"{size / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx"
                     )
                 return _decode(image, Path(path).suffix.lower())
     except MemoryError:  # the machine's fault, not the file's
         raise
-    except Exception as error:  # hostile bytes make decoders raise anything: struct.error, AssertionError, KeyError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = f"not an image of a supported format ({', '.join(FORMATS)}), or damaged in its header"
-        elif isinstance(error, OSError) and error.strerror:
-            reason = f"cannot be read: {error.strerror.lower()}"
-        elif not isinstance(error, ImageError):
-            reason = f"{'truncated' if 'truncat' in reason.lower() else 'damaged'} ({reason})"
-        raise ImageError(reason) from error
+    except Exception as error:
+        # hostile bytes make decoders raise anything: struct.error, AssertionError, KeyError
+        raise ImageError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a file, in one line, from whatever decoding it raised."""
+    if isinstance(error, UnidentifiedImageError):
+        formats = ", ".join(FORMATS)
+        return f"not an image of a supported format ({formats}), or damaged in its header"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror.lower()}"
+
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ImageError):
+        return text
+    return f"{'truncated' if 'truncat' in text.lower() else 'damaged'} ({text})"
 
 
 @contextmanager
 def _pillow_kept_quiet() -> Iterator[None]:
-    """No warnings from Pillow, shown or raised, nor its own pixel limit, which would undercut
-    ours.
-    """
+    """Silence Pillow's warnings, shown or raised, and lift its pixel limit, which is below ours."""
     global _readers
     # this state belongs to the process, not to a thread: the first reader sets it, the last
     # restores it
@@ -121,6 +147,7 @@ def _pillow_kept_quiet() -> Iterator[None]:
 
 
 def _decode(image: ImageFile.ImageFile, suffix: str) -> Picture:
+    """Decode an opened file whose name has this suffix, in lower case."""
     notes: list[str] = []
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     mode = image.mode
@@ -129,20 +156,24 @@ def _decode(image: ImageFile.ImageFile, suffix: str) -> Picture:
     # MPO: a photograph with its depth or gain map
     if getattr(image, "is_animated", False) and image.format != "MPO":
         notes.append("has several frames, only the first is used")
+
     rawmode = str(image.tile[0][3]) if image.tile else ""  # gone once the pixels are loaded
     image.load()
     profile: bytes | None = image.info.get("icc_profile")
     plain, alpha = _without_alpha(_upright(image, notes), rawmode, notes)
+
     transform, complaints = _to_srgb(profile, plain.mode) if profile else (None, ())
-    plain = (
-        transform.apply(plain.convert(transform.input_mode)) if transform else plain.convert("RGB")
-    )
+    if transform is None:
+        plain = plain.convert("RGB")
+    else:
+        plain = transform.apply(plain.convert(transform.input_mode))
     return Picture(np.array(plain), alpha, kind, mode, (*notes, *complaints))
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Applies the EXIF orientation of a loaded image: PNG may hold it behind the pixels, TIFF was
-    turned by Pillow.
+    """Apply the EXIF orientation of a loaded image.
+
+    It is loaded before, as PNG may hold EXIF behind the pixels; Pillow has turned a TIFF itself.
     """
     turn = None
     with suppress(Exception):  # a parser of bytes, see read_image
@@ -158,35 +189,55 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
 def _without_alpha(
     image: Image.Image, rawmode: str, notes: list[str]
 ) -> tuple[Image.Image, UInt8 | None]:
-    """Any mode -> L, RGB, CMYK or LAB, the modes that colour profiles speak of, and alpha (H, W)."""
+    """Split an image into its colours and its alpha.
+
+    Args:
+        image: of any mode.
+        rawmode: how its pixels lie in the file, as Pillow names it.
+        notes: warnings are added to it.
+
+    Returns:
+        The image in L, RGB, CMYK or LAB, the modes that colour profiles are for, and alpha (H, W).
+    """
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     elif image.mode in ("RGBa", "La"):  # premultiplied
         image = image.convert(image.mode.upper())
+
     key = image.info.pop("transparency", None)
-    alpha = None
     if image.mode in ("RGBA", "LA"):
         return image.convert(image.mode[:-1]), np.array(image.getchannel("A"))
-    image, key = (image.convert("L"), key and 255) if image.mode == "1" else (image, key)
-    # PNG: one level or colour is transparent, told in the file's depth, which is not Pillow's
-    if key is not None:
-        key = np.asarray(key) * {"L;2": 85, "L;4": 17}.get(rawmode, 1) >> (
-            8 if rawmode.startswith("RGB;16") else 0
-        )
-        alpha = np.where(np.atleast_3d(np.asarray(image) == key).all(axis=2), 0, 255).astype(
-            np.uint8
-        )
+
+    if image.mode == "1":
+        image = image.convert("L")
+        key = key and 255
+    alpha = None if key is None else _alpha_of_key(image, key, rawmode)
     if image.mode[0] in "IF":
         image = Image.fromarray(_to_8_bits(image, notes))
     return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB"), alpha
 
 
+def _alpha_of_key(image: Image.Image, key: int | tuple[int, ...], rawmode: str) -> UInt8:
+    """Return alpha (H, W), 0 where a PNG's pixel is the one level or colour that is transparent.
+
+    The key is in the file's depth, which is not the one that Pillow's pixels have.
+    """
+    scale = {"L;2": 85, "L;4": 17}.get(rawmode, 1)
+    shift = 8 if rawmode.startswith("RGB;16") else 0
+    levels = np.asarray(key) * scale >> shift
+    is_key = np.atleast_3d(np.asarray(image) == levels).all(axis=2)
+    return np.where(is_key, 0, 255).astype(np.uint8)
+
+
 def _to_8_bits(image: Image.Image, notes: list[str]) -> UInt8:
-    """Gray that is deeper than a byte, scaled by what its mode says, never by its contents. Shape:
-    (H, W).
+    """Scale gray that is deeper than a byte by what its mode says, never by its contents.
+
+    Returns:
+        uint8 (H, W).
     """
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     white = 1 if image.mode == "F" else 4095 if tags.get(BITSPERSAMPLE) == (12,) else 65535
+
     values: NDArray[np.float32] = np.asarray(image).astype(np.float32) / np.float32(white)
     if not (values.min() >= 0 and values.max() <= 1):  # NaN included
         notes.append(f"values outside [0, {white}] were clipped, NaN is read as 0")
@@ -201,33 +252,43 @@ def _to_8_bits(image: Image.Image, notes: list[str]) -> UInt8:
 def _to_srgb(
     profile: bytes, mode: str
 ) -> tuple[ImageCms.ImageCmsTransform | None, tuple[str, ...]]:
-    """The transform, relative colorimetric as in browsers, None where it would change nothing; and
-    what is wrong.
+    """Make the transform of a colour profile to sRGB, relative colorimetric as in browsers.
+
+    Args:
+        profile: the bytes of an ICC profile.
+        mode: L, RGB, CMYK or LAB, of the pixels that it comes with.
+
+    Returns:
+        The transform, None where it would change nothing or cannot be made, and warnings.
     """
     intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
     try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        given = ImageCms.ImageCmsProfile(BytesIO(profile))
         srgb = ImageCms.createProfile("sRGB")
-        space = source.profile.xcolor_space.strip()
+        space = given.profile.xcolor_space.strip()
         mode = "RGB" if (space, mode) == ("RGB", "L") else mode
         if space != {"L": "GRAY", "LAB": "Lab"}.get(mode, mode):
             raise ValueError(f"it is for {space}, the pixels are {mode}")
         # optimised, lcms halves the darks of linear gray
         flags |= ImageCms.Flags.NOOPTIMIZE if mode == "L" else 0
-        transform = ImageCms.buildTransform(source, srgb, mode, "RGB", intent, flags)
+        transform = ImageCms.buildTransform(given, srgb, mode, "RGB", intent, flags)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         return None, (f"colour profile ignored: {' '.join(str(error).split())}",)
-    # sRGB goes by many names, some of them false: it is told by what it does to a cube of colours.
-    cube = Image.fromarray(
-        np.mgrid[0:256:15, 0:256:15, 0:256:15].T.reshape(18, -1, 3).astype(np.uint8)
-    ).convert(mode)
+
+    # sRGB goes by many names, some of them false: it is known by what it does to a cube of colours.
+    colours = np.mgrid[0:256:15, 0:256:15, 0:256:15].T.reshape(18, -1, 3).astype(np.uint8)
+    cube = Image.fromarray(colours).convert(mode)
     change = np.asarray(transform.apply(cube), np.int16) - np.asarray(cube.convert("RGB"))
     return (transform if np.abs(change).max() > 2 else None), ()
 
 
 def composite(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> UInt8:
-    """The picture as seen on a ground of one colour. Shape: (H, W, 3)."""
+    """Lay a picture over a background of one sRGB colour.
+
+    Returns:
+        uint8 (H, W, 3); the picture's own pixels where it has no alpha.
+    """
     if picture.alpha is None:
         return picture.pixels
     ground = Image.new("RGB", picture.size, background)
@@ -236,51 +297,72 @@ def composite(picture: Picture, background: tuple[int, int, int] = (255, 255, 25
 
 
 def to_channels(pixels: UInt8, channels: int) -> UInt8:
-    """(H, W, 1 or 3) -> (H, W, channels): the luma of Rec. 601 as in Pillow's "L", or gray
-    repeated.
+    """Convert between gray, as Pillow's "L" (the luma of Rec. 601), and colour.
+
+    Args:
+        pixels: (H, W, 1 or 3).
+        channels: 1 or 3; gray is repeated.
+
+    Returns:
+        (H, W, channels); the input itself where it has that many.
+
+    Raises:
+        ValueError: another number of channels.
     """
     if not {channels, pixels.shape[2]} <= {1, 3}:
         raise ValueError(f"channels must be 1 or 3, not {pixels.shape[2]} -> {channels}")
     if channels == pixels.shape[2]:
         return pixels
-    return (
-        np.repeat(pixels, 3, axis=2)
-        if channels == 3
-        else np.array(Image.fromarray(pixels).convert("L"))[..., None]
-    )
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    return np.array(Image.fromarray(pixels).convert("L"))[..., None]
 
 
 def resize(pixels: UInt8, size: tuple[int, int]) -> UInt8:
-    """(H, W, C) to `size` by Lanczos, antialiased; the input itself where it has that size."""
+    """Resize (H, W, C) to (width, height) by Lanczos, antialiased.
+
+    Returns:
+        (height, width, C); the input itself where it has that size.
+    """
     if pixels.shape[1::-1] == tuple(size):
         return pixels
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image = _to_pillow(pixels)
     return np.array(image.resize(size, Image.Resampling.LANCZOS)).reshape(size[1], size[0], -1)
 
 
+def _to_pillow(pixels: UInt8) -> Image.Image:
+    """Convert (H, W, 1 or 3) to an image of mode L or RGB."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
 def to_float(pixels: UInt8) -> NDArray[np.float32]:
-    """uint8 (..., H, W, C) -> float32 (..., C, H, W) in [-1, 1]."""
-    return np.ascontiguousarray(np.moveaxis(pixels, -1, -3), np.float32) / np.float32(
-        127.5
-    ) - np.float32(1)
+    """Convert uint8 (..., H, W, C) to float32 (..., C, H, W) in [-1, 1]."""
+    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, -3), np.float32)
+    return planes / np.float32(127.5) - np.float32(1)
 
 
 def to_uint8(x: NDArray[np.floating[Any]]) -> UInt8:
-    """Floats (..., C, H, W), clipped to [-1, 1] -> uint8 (..., H, W, C), half rounded up;
-    ValueError if not finite.
+    """Convert floats (..., C, H, W), clipped to [-1, 1], to uint8 (..., H, W, C), half rounded up.
+
+    Raises:
+        ValueError: a value is not finite.
     """
     if not np.isfinite(x).all():
         raise ValueError("the image holds values that are not finite")
-    scaled = (x.astype(np.result_type(x, np.float32)).clip(-1, 1) + 1) * 127.5 + 0.5
+    floats = x.astype(np.result_type(x, np.float32))
+    scaled = (floats.clip(-1, 1) + 1) * 127.5 + 0.5
     return np.ascontiguousarray(np.moveaxis(scaled.astype(np.uint8), -3, -1))
 
 
 def format_from_suffix(path: PathLike) -> str:
-    """The format that a name's suffix stands for. Raises ValueError for a suffix that stands for
-    none.
+    """Return the format that a name's suffix stands for.
+
+    Raises:
+        ValueError: the suffix stands for none.
     """
     suffix = Path(path).suffix
-    if (kind := SUFFIXES.get(suffix.lower())) is None:
+    kind = SUFFIXES.get(suffix.lower())
+    if kind is None:
         raise ValueError(
             f"cannot write an image named {suffix or 'without suffix'}: use {' '.join(SUFFIXES)}"
         )
@@ -290,17 +372,28 @@ def format_from_suffix(path: PathLike) -> str:
 def write_image(
     path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = 95
 ) -> None:
-    """Writes (H, W, C) as the suffix says, or ValueError; alpha (H, W) is laid over white where it
-    cannot be kept, and in a GIF, which knows no half transparency, it is rounded.
+    """Write a picture in the format that the suffix stands for, all or nothing.
+
+    Args:
+        path: the file; the formats are those of SUFFIXES.
+        pixels: uint8 (H, W, 1 or 3).
+        alpha: uint8 (H, W), 0 is transparent. A format without alpha gets the picture over white;
+            in a GIF, which knows no half transparency, it is rounded.
+        quality: of JPEG and WebP, 1 to 100.
+
+    Raises:
+        ValueError: another suffix, or pixels of another type or shape.
     """
     kind = format_from_suffix(path)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"pixels must be uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")
+
     if alpha is not None and kind not in ALPHA_FORMATS:
         on_white = composite(Picture(to_channels(pixels, 3), alpha, kind, "", ()))
         pixels = to_channels(on_white, pixels.shape[2])
         alpha = None
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+    image = _to_pillow(pixels)
     options: dict[str, dict[str, int]] = {
         "JPEG": {"quality": quality, "subsampling": 0},
         "WEBP": {"quality": quality, "method": 4},
@@ -311,13 +404,21 @@ def write_image(
         options["GIF"] = {"transparency": CLEAR}
     elif alpha is not None:
         image.putalpha(Image.fromarray(alpha))
+
     with atomic(path) as temporary:
         image.save(temporary, kind, **options.get(kind, {}))
 
 
 def write_gif(path: PathLike, frames: Sequence[UInt8], milliseconds: int = 100) -> None:
-    """Writes frames (H, W, C), each shown for so long, round and round; ValueError for a path that
-    is no .gif.
+    """Write an animation that repeats for ever, all or nothing.
+
+    Args:
+        path: a file whose name ends with .gif.
+        frames: uint8 (H, W, 1 or 3) each, of one size.
+        milliseconds: how long each frame is shown.
+
+    Raises:
+        ValueError: another suffix.
     """
     if Path(path).suffix.lower() != ".gif":
         raise ValueError(f"{path}: an animation is a GIF; name a file that ends with .gif")
@@ -329,5 +430,5 @@ def write_gif(path: PathLike, frames: Sequence[UInt8], milliseconds: int = 100) 
 
 
 def list_images(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Those of `list_files` whose suffix is in SUFFIXES, in whatever case."""
+    """List the files of `list_files` whose suffix is in SUFFIXES, in upper or lower case."""
     return [path for path in list_files(folder, on_error) if path.suffix.lower() in SUFFIXES]
