@@ -12,13 +12,12 @@ import hashlib
 import os
 import socket
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 import safetensors.torch
 import torch
@@ -26,15 +25,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from translate.metrics.image import BATCH, check_images
+from translate.runtime.process_state import PROCESS_STATE
 
-Net = Literal["alex", "vgg", "squeeze"]
+Net: TypeAlias = Literal["alex", "vgg", "squeeze"]
 
 ENVIRONMENT = "INTROSHIFT_LPIPS_WEIGHTS"
 SMALLEST = 64  # px; below that the last layers see next to nothing
 TIMEOUT = 5.0  # s without an answer from the download server
-# Held while the socket timeout, stdout and warning filters, which belong to the process, are not as
-# they were: of two threads, the last to leave would otherwise restore what the first had set.
-_PROCESS_STATE = threading.Lock()
 TORCHVISION: dict[Net, str] = {
     "alex": "AlexNet_Weights.IMAGENET1K_V1",
     "vgg": "VGG16_Weights.IMAGENET1K_V1",
@@ -43,8 +40,9 @@ TORCHVISION: dict[Net, str] = {
 
 
 class WeightsUnavailableError(RuntimeError):
-    """No weights for the network: none were given and torchvision's could not be fetched. One
-    line, with the remedy.
+    """No weights for the network: none were given and torchvision's could not be fetched.
+
+    The message is one line, with the remedy.
     """
 
 
@@ -52,9 +50,13 @@ class WeightsUnavailableError(RuntimeError):
 class Perceptual:
     """The LPIPS network with its weights; make one with `Perceptual.load`.
 
-    weights_sha256: of the weights file; for torchvision's own, of their features.* tensors saved
-    as such a file.
-    version: of the lpips package, whose linear layers weigh the network's features.
+    Attributes:
+        net: the network's name.
+        weights_sha256: of the weights file; for torchvision's own, of their features.* tensors
+            saved as such a file.
+        version: of the lpips package, whose linear layers weigh the network's features.
+        module: the lpips package's network.
+        device: where it computes.
     """
 
     net: Net
@@ -67,30 +69,45 @@ class Perceptual:
     def load(
         cls, net: Net = "alex", weights: Path | None = None, device: str | torch.device = "cpu"
     ) -> Perceptual:
-        """Builds the network and fills every one of its tensors.
+        """Build the network and fill every one of its tensors.
 
-        weights: a safetensors file with torchvision's `features.*` tensors of AlexNet, VGG-16 or
-        SqueezeNet 1.1. Raises WeightsUnavailableError where no file is given and torchvision's
-        weights cannot be had, and ValueError for an unknown net and for a file that is missing,
-        is not safetensors or belongs to another network.
+        Args:
+            net: AlexNet, VGG-16 or SqueezeNet 1.1, by its name of Net.
+            weights: a safetensors file with torchvision's `features.*` tensors of that network.
+            device: where it computes.
+
+        Raises:
+            WeightsUnavailableError: no file is given and torchvision's weights cannot be fetched.
+            ValueError: an unknown net, or a file that is missing, is not safetensors or belongs
+                to another network.
         """
         if net not in get_args(Net):
             raise ValueError(
                 f"unknown LPIPS network {net!r}, expected one of {', '.join(get_args(Net))}"
             )
+
         named = weights or os.environ.get(ENVIRONMENT)
-        with _PROCESS_STATE:
+        with PROCESS_STATE:
             features, digest = _from_file(Path(named)) if named else _from_torchvision(net)
             module = _build(net, features, str(named or f"torchvision's {TORCHVISION[net]}"))
         return cls(net, digest, version("lpips"), module.to(device), torch.device(device))
 
     @torch.no_grad()
     def distance(self, x: Tensor, y: Tensor, batch: int = BATCH) -> Tensor:
-        """LPIPS v0.1 of each pair, 0 for equal images to about 1. Images whose shorter side is
-        under 64 px grow to 64.
+        """Compute LPIPS v0.1 of each pair of images.
 
-        Shape: x, y uint8 (N, H, W, C) -> float32 (N,) on the CPU. Raises ValueError for anything
-        else.
+        Images whose shorter side is under 64 px are enlarged to 64.
+
+        Args:
+            x: uint8 (N, H, W, C).
+            y: as `x`.
+            batch: pairs in the network at a time.
+
+        Returns:
+            float32 (N,) on the CPU, 0 for equal images to about 1.
+
+        Raises:
+            ValueError: for anything else.
         """
         check_images(x, y)
         pairs = zip(self._inputs(x, batch), self._inputs(y, batch), strict=True)
@@ -98,29 +115,36 @@ class Perceptual:
 
     @torch.no_grad()
     def features(self, x: Tensor, batch: int = BATCH) -> Tensor:
-        """The network's last tapped layer (AlexNet's conv5, VGG's conv5_3), mean over places: for
-        KID and FID.
+        """Compute the features for KID and FID: the last layer that LPIPS uses, mean over places.
 
-        Shape: x uint8 (N, H, W, C) -> float32 (N, D) on the CPU, D 256 (alex) or 512. Raises
-        ValueError as `distance`.
+        It is AlexNet's conv5 and VGG's conv5_3.
+
+        Args:
+            x: uint8 (N, H, W, C).
+            batch: images in the network at a time.
+
+        Returns:
+            float32 (N, D) on the CPU, D 256 (alex) or 512.
+
+        Raises:
+            ValueError: for anything else.
         """
         check_images(x)
         trunk = self.module.get_submodule("net")
         scaling = self.module.get_submodule("scaling_layer")
-        return torch.cat([trunk(scaling(a))[-1].mean((2, 3)).cpu() for a in self._inputs(x, batch)])
+        maps = (trunk(scaling(part))[-1] for part in self._inputs(x, batch))
+        return torch.cat([part.mean((2, 3)).cpu() for part in maps])
 
     def _inputs(self, x: Tensor, batch: int) -> Iterator[Tensor]:
-        """uint8 (N, H, W, C) -> float32 (<= batch, 3, H', W') in [-1, 1] on the device, both sides
-        at least 64 px.
+        """Yield what the network takes, from uint8 (N, H, W, C), in batches.
+
+        float32 (<= batch, 3, H', W') in [-1, 1] on the device, both sides at least 64 px.
         """
         height, width = x.shape[1:3]
         scale = SMALLEST / min(height, width)
         for part in torch.split(x, batch):
-            z = (
-                (part.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1)
-                .expand(-1, 3, -1, -1)
-                .contiguous()
-            )
+            z = part.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+            z = z.expand(-1, 3, -1, -1).contiguous()
             if scale > 1:
                 size = [round(height * scale), round(width * scale)]
                 z = F.interpolate(z, size, mode="bilinear", align_corners=False, antialias=True)
@@ -128,7 +152,7 @@ class Perceptual:
 
 
 def _from_file(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a safetensors file and the SHA-256 of its bytes."""
+    """Read the tensors of a safetensors file, and the SHA-256 of its bytes."""
     try:
         content = path.read_bytes()
         return safetensors.torch.load(content), hashlib.sha256(content).hexdigest()
@@ -141,8 +165,8 @@ def _from_file(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _from_torchvision(net: Net) -> tuple[dict[str, Tensor], str]:
-    """torchvision's features.* tensors, from its cache or its server, and their SHA-256."""
-    patience = socket.getdefaulttimeout()
+    """Load torchvision's features.* tensors, from its cache or its server, and their SHA-256."""
+    timeout_before = socket.getdefaulttimeout()
     try:
         from torchvision.models import get_weight
 
@@ -156,15 +180,16 @@ def _from_torchvision(net: Net) -> tuple[dict[str, Tensor], str]:
                 check_hash=True,
                 weights_only=True,
             )
-    except (
-        Exception
-    ) as error:  # the network, a proxy, the disk, a damaged cache: all have the same remedy
+    except Exception as error:
+        # the network, a proxy, the disk, a damaged cache: all have the same remedy
         raise WeightsUnavailableError(
-            f"no weights for the LPIPS network {net}: torchvision's could not be fetched ({_one_line(error)}); give "
-            f"--lpips-weights FILE or set {ENVIRONMENT}=FILE, a safetensors file with torchvision's features.* tensors"
+            f"no weights for the LPIPS network {net}: torchvision's could not be fetched "
+            f"({_one_line(error)}); give --lpips-weights FILE or set {ENVIRONMENT}=FILE, "
+            "a safetensors file with torchvision's features.* tensors"
         ) from error
     finally:
-        socket.setdefaulttimeout(patience)
+        socket.setdefaulttimeout(timeout_before)
+
     features = {
         name: tensor.contiguous() for name, tensor in state.items() if name.startswith("features.")
     }
@@ -172,11 +197,19 @@ def _from_torchvision(net: Net) -> tuple[dict[str, Tensor], str]:
 
 
 def _build(net: Net, features: Mapping[str, Tensor], origin: str) -> nn.Module:
-    """The lpips module with `features` in its trunk and the package's own linear layers;
-    ValueError names `origin`.
+    """Make the lpips module of torchvision's features and the package's own linear layers.
 
     It is laid out on the meta device: no random start (the caller's random state is not
     touched), and a tensor that nothing was loaded into shows.
+
+    Args:
+        net: the network.
+        features: torchvision's features.* tensors.
+        origin: where they come from, for messages.
+
+    Raises:
+        ValueError: the features are not those of `net`.
+        RuntimeError: the lpips package has other tensors than expected.
     """
     with warnings.catch_warnings():
         # torchvision deprecates the `pretrained=` that lpips passes
@@ -188,36 +221,50 @@ def _build(net: Net, features: Mapping[str, Tensor], origin: str) -> nn.Module:
                 net=net, pretrained=False, pnet_rand=True, verbose=False
             )
 
-    trunk: dict[str, Tensor] = {}
-    problems: list[str] = []
-    for name, wanted in module.state_dict().items():
-        if name.startswith("net."):  # net.slice2.3.weight is torchvision's features.3.weight
-            feature = "features." + name.split(".", 2)[2]
-            if (tensor := features.get(feature)) is None:
-                problems.append(f"{feature} {tuple(wanted.shape)} is missing")
-            elif tensor.shape != wanted.shape:
-                problems.append(f"{feature} is {tuple(tensor.shape)}, not {tuple(wanted.shape)}")
-            elif not tensor.isfinite().all() or not tensor.any():
-                problems.append(f"{feature} is all zeros or not finite")
-            else:
-                trunk[name] = tensor.float()
-    if problems:
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise ValueError(f"LPIPS weights {origin}: not those of {net}: {problems[0]}{more}")
-
+    trunk = _trunk(net, module, features, origin)
     linear = torch.load(
         Path(lpips.__file__).parent / f"weights/v0.1/{net}.pth",
         map_location="cpu",
         weights_only=True,
     )
     module.load_state_dict(trunk | linear, strict=False, assign=True)
-    if empty := [name for name, tensor in module.state_dict().items() if tensor.is_meta]:
+    empty = [name for name, tensor in module.state_dict().items() if tensor.is_meta]
+    if empty:
         raise RuntimeError(
             f"lpips {version('lpips')} left {', '.join(empty)} of {net} without weights"
         )
     return module.requires_grad_(False).eval()
 
 
+def _trunk(
+    net: Net, module: nn.Module, features: Mapping[str, Tensor], origin: str
+) -> dict[str, Tensor]:
+    """Name torchvision's features as the lpips module does; ValueError where they do not fit it."""
+    trunk: dict[str, Tensor] = {}
+    problems: list[str] = []
+    for name, expected in module.state_dict().items():
+        if not name.startswith("net."):
+            continue
+
+        # net.slice2.3.weight is torchvision's features.3.weight
+        feature = "features." + name.split(".", 2)[2]
+        tensor = features.get(feature)
+        if tensor is None:
+            problems.append(f"{feature} {tuple(expected.shape)} is missing")
+        elif tensor.shape != expected.shape:
+            problems.append(f"{feature} is {tuple(tensor.shape)}, not {tuple(expected.shape)}")
+        elif not tensor.isfinite().all() or not tensor.any():
+            problems.append(f"{feature} is all zeros or not finite")
+        else:
+            trunk[name] = tensor.float()
+
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise ValueError(f"LPIPS weights {origin}: not those of {net}: {problems[0]}{more}")
+    return trunk
+
+
 def _one_line(error: Exception) -> str:
+    """Return an error's type and the beginning of its message, on one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
