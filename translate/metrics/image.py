@@ -16,60 +16,84 @@ BATCH = 64  # images in float at a time, so that memory does not grow with N
 
 
 def check_images(*stacks: Tensor) -> None:
-    """Raises ValueError unless every stack is uint8 (N, H, W, C), C 1 or 3, not empty, and all
-    have one shape.
+    """Refuse anything but stacks of images, all of one shape.
+
+    Raises:
+        ValueError: unless every stack is uint8 (N, H, W, C), C 1 or 3, not empty, and all have
+            one shape.
     """
     for x in stacks:
-        good = (
+        is_stack = (
             isinstance(x, Tensor)
             and x.dtype == torch.uint8
             and x.ndim == 4
             and x.shape[3] in (1, 3)
             and x.numel()
         )
-        if not good:
-            got = (
-                f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
-            )
+        if not is_stack:
+            is_tensor = isinstance(x, Tensor)
+            got = f"{x.dtype} {tuple(x.shape)}" if is_tensor else f"a {type(x).__name__}"
             raise ValueError(
-                f"expected a torch.uint8 tensor (N, H, W, C) of N >= 1 images with C 1 or 3, got {got}"
+                "expected a torch.uint8 tensor (N, H, W, C) of N >= 1 images with C 1 or 3, "
+                f"got {got}"
             )
+
     if len({x.shape for x in stacks}) > 1:
-        raise ValueError(
-            "expected stacks of one shape, got " + " and ".join(str(tuple(x.shape)) for x in stacks)
-        )
+        shapes = " and ".join(str(tuple(x.shape)) for x in stacks)
+        raise ValueError(f"expected stacks of one shape, got {shapes}")
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
-    """Mean absolute difference of two stacks of images, pixel range [0, 1].
+    """Compute the mean absolute difference of each pair of images, of pixels in [0, 1].
 
-    Shape: x, y uint8 (N, H, W, C) -> float32 (N,) on the CPU, each in [0, 1]. Raises ValueError
-    for anything else.
+    Args:
+        x: uint8 (N, H, W, C).
+        y: as `x`.
+
+    Returns:
+        float32 (N,) on the CPU, each in [0, 1].
+
+    Raises:
+        ValueError: for anything else.
     """
     check_images(x, y)
-    return _batched(lambda a, b: (a.float() - b.float()).abs().flatten(1).mean(1) / 255, x, y)
+    return _batched(_l1, x, y)
+
+
+def _l1(x: Tensor, y: Tensor) -> Tensor:
+    """Compute l1 of a batch."""
+    return (x.float() - y.float()).abs().flatten(1).mean(1) / 255
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004) of the luma, taken as the mean of the channels in
-    [0, 1].
+    """Compute the structural similarity (Wang et al. 2004) of each pair of images.
 
-    Their constants: Gaussian window 11 px, sigma 1.5, K1 0.01, K2 0.03, biased variances;
-    windows lie inside the image.
+    It is taken of the luma, the mean of the channels in [0, 1], with their constants: Gaussian
+    window 11 px, sigma 1.5, K1 0.01, K2 0.03, biased variances; windows lie inside the image.
 
-    Shape: x, y uint8 (N, H, W, C) -> float32 (N,) on the CPU, each in [-1, 1]; equal images give 1.
-    Raises ValueError for anything else, and for images under 11 px.
+    Args:
+        x: uint8 (N, H, W, C), H and W at least 11.
+        y: as `x`.
+
+    Returns:
+        float32 (N,) on the CPU, each in [-1, 1]; 1 for equal images.
+
+    Raises:
+        ValueError: for anything else.
     """
     check_images(x, y)
-    if min(x.shape[1:3]) < SSIM_WINDOW:
+    height, width = x.shape[1:3]
+    if min(height, width) < SSIM_WINDOW:
         raise ValueError(
-            f"SSIM needs images of at least {SSIM_WINDOW} px a side, got {x.shape[1]} x {x.shape[2]}"
+            f"SSIM needs images of at least {SSIM_WINDOW} px a side, got {height} x {width}"
         )
     return _batched(_ssim, x, y)
 
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:
-    from kornia.metrics import ssim as ssim_map  # takes a second to import: no matter for training
+    """Compute SSIM of a batch."""
+    # here, as it takes a second to import and training does not need it
+    from kornia.metrics import ssim as ssim_map
 
     # float64: a variance is a small difference of large means, in float32 some 1e-4 of SSIM where
     # images are flat
@@ -79,9 +103,6 @@ def _ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _batched(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    return torch.cat(
-        [
-            measure(a.cpu(), b.cpu())
-            for a, b in zip(torch.split(x, BATCH), torch.split(y, BATCH), strict=True)
-        ]
-    )
+    """Measure pairs of images in batches, on the CPU."""
+    batches = zip(torch.split(x, BATCH), torch.split(y, BATCH), strict=True)
+    return torch.cat([measure(a.cpu(), b.cpu()) for a, b in batches])

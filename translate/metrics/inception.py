@@ -1,6 +1,4 @@
-"""Inception's features for KID and FID as published, where its weights are within reach: nothing
-is downloaded.
-"""
+"""Inception's features for KID and FID as published, where its weights are already on the disk."""
 
 from __future__ import annotations
 
@@ -24,8 +22,14 @@ BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class Inception:
-    """InceptionV3 of 2015-12-05 by torch-fidelity, which resizes as the original does; make one
-    with `find`.
+    """InceptionV3 of 2015-12-05 by torch-fidelity, which resizes as the original does.
+
+    Make one with `find`.
+
+    Attributes:
+        weights_sha256: of the weights file.
+        module: torch-fidelity's feature extractor.
+        device: where it computes.
     """
 
     weights_sha256: str
@@ -34,15 +38,22 @@ class Inception:
 
     @classmethod
     def find(cls, device: str | torch.device = "cpu") -> Inception | None:
-        """Loads the weights that INTROSHIFT_INCEPTION_WEIGHTS names, or those in torch.hub's
-        cache, else gives None.
+        """Load the weights that INTROSHIFT_INCEPTION_WEIGHTS names, or those in torch.hub's cache.
 
-        Raises ValueError for a named file that is missing and for one that holds something else.
+        Nothing is downloaded.
+
+        Returns:
+            The network, or None where no file is named and none is in the cache.
+
+        Raises:
+            ValueError: the named file is missing, or a file holds something else.
         """
         named = os.environ.get(ENVIRONMENT)
-        path = Path(named or Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name))
+        cached = Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
+        path = Path(named or cached)
         if not named and not path.exists():
             return None
+
         try:
             # torch-fidelity itself would run any pickle
             torch.load(path, map_location="cpu", weights_only=True)
@@ -58,8 +69,16 @@ class Inception:
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """The pooled layer. Shape: x uint8 (N, H, W, C), C 1 or 3 -> float32 (N, 2048) on the CPU,
-        else ValueError.
+        """Compute the pooled layer.
+
+        Args:
+            x: uint8 (N, H, W, C), C 1 or 3.
+
+        Returns:
+            float32 (N, 2048) on the CPU.
+
+        Raises:
+            ValueError: for anything else.
         """
         check_images(x)
         parts = (

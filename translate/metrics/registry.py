@@ -1,4 +1,4 @@
-"""The names of the metrics, which way is better, and what each says."""
+"""The names of the metrics, which direction is better, and what each measures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Direction = Literal["lower", "higher"]
 
 @dataclass(frozen=True)
 class Metric:
-    """How to read one figure: which way is better, its range, and what it says in one line."""
+    """How to read one metric: which direction is better, its range, its meaning in one line."""
 
     better: Direction
     range: str
@@ -37,6 +37,7 @@ METRICS: dict[str, Metric] = {
     ),
     "reconstruction_l1": Metric("lower", "0 to 1", "l1 between an image and its reconstruction"),
 }
+
 # Sets against sets. The name tells the features: kid and fid are Inception's, as published; the
 # others are no such figures, and must be compared neither with them nor with one another.
 for _suffix, _network in {
@@ -51,4 +52,5 @@ for _suffix, _network in {
     METRICS["fid" + _suffix] = Metric(
         "lower", "0 upwards", f"Frechet distance of {_network} features to the target"
     )
+
 DIRECTION: dict[str, Direction] = {name: metric.better for name, metric in METRICS.items()}

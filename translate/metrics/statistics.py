@@ -11,32 +11,50 @@ from torch import Tensor
 DRAWN = 1 << 20  # values drawn at a time, so that memory does not grow with their number
 
 
-def auroc(usual: Sequence[float], foreign: Sequence[float]) -> float:
-    """The chance that a foreign value lies above a usual one, ties counting half (Mann & Whitney
-    1947): 1 tells them apart without fault, 0.5 not at all. Raises ValueError where either side
-    is empty.
+def auroc(reference: Sequence[float], foreign: Sequence[float]) -> float:
+    """Compute the area under the ROC curve (Mann & Whitney 1947).
+
+    It is the chance that a foreign value lies above one of the reference, ties counting half.
+
+    Args:
+        reference: values of what is to be told from the foreign.
+        foreign: values that should be higher.
+
+    Returns:
+        1 where all foreign values are higher, 0.5 where the two cannot be told apart.
+
+    Raises:
+        ValueError: either side is empty.
     """
-    if not usual or not foreign:
+    if not reference or not foreign:
         raise ValueError(
-            f"at least one value is needed on each side, got {len(usual)} and {len(foreign)}"
+            f"at least one value is needed on each side, got {len(reference)} and {len(foreign)}"
         )
     # Only the statistic is asked for: "asymptotic" spares the exact p-value, whose cost grows with
     # the square.
-    pairs = mannwhitneyu(foreign, usual, method="asymptotic").statistic
-    return float(pairs) / (len(usual) * len(foreign))
+    pairs = mannwhitneyu(foreign, reference, method="asymptotic").statistic
+    return float(pairs) / (len(reference) * len(foreign))
 
 
 def bootstrap_interval(
     values: Tensor, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean (Efron 1979): how far it could have moved with
-    other images.
+    """Compute the percentile bootstrap interval of a mean (Efron 1979).
 
-    The same values, in the same order, and the same seed give the same interval. One value v
-    gives (v, v).
+    It tells how far the mean could have moved with other images. The same values, in the same
+    order, and the same seed give the same interval.
 
-    Shape: values (N,), any unit -> (low, high) in that unit.
-    Raises ValueError without values, for another shape, a level outside (0, 1) or no resamples.
+    Args:
+        values: (N,), in any unit.
+        level: probability in (0, 1) that the interval covers the mean.
+        resamples: how often N values are drawn.
+        seed: of the draws.
+
+    Returns:
+        (low, high) in the unit of the values; (v, v) for one value v.
+
+    Raises:
+        ValueError: no values, another shape, a level outside (0, 1) or no resamples.
     """
     if values.ndim != 1 or not len(values):
         raise ValueError(f"expected values (N,) with N >= 1, got {tuple(values.shape)}")
@@ -44,9 +62,11 @@ def bootstrap_interval(
         raise ValueError(
             f"expected a level between 0 and 1 and at least 1 resample, got {level} and {resamples}"
         )
+
     values = values.detach().cpu().double()
     if len(values) == 1:  # of which scipy makes no interval
         return values.item(), values.item()
+
     found = bootstrap(
         (values.numpy(),),
         np.mean,
