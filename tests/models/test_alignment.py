@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from translate.models.alignment import PLAIN, affine_flow, domain_affine, relative_affine
+from translate.models.alignment import UNIFORM_AFFINE, affine_flow, domain_affine, relative_affine
 
 SCALE = st.floats(0.5, 1.5)
 
@@ -54,10 +54,10 @@ def test_colours_and_numbers_of_images_do_not_matter(change: object) -> None:
 
 def test_what_is_everywhere_alike_has_the_plain_frame() -> None:
     assert torch.equal(
-        domain_affine(torch.full((3, 1, 8, 8), 7, dtype=torch.uint8)), torch.tensor(PLAIN)
+        domain_affine(torch.full((3, 1, 8, 8), 7, dtype=torch.uint8)), torch.tensor(UNIFORM_AFFINE)
     )
     noise = torch.rand(400, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(domain_affine(noise), torch.tensor(PLAIN), atol=1e-2, rtol=0)
+    torch.testing.assert_close(domain_affine(noise), torch.tensor(UNIFORM_AFFINE), atol=1e-2, rtol=0)
 
 
 def test_frames_are_taken_a_few_images_at_a_time_with_the_same_result() -> None:

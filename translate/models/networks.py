@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.config import Config, ModelConfig
-from translate.models.alignment import PLAIN, relative_affine
+from translate.models.alignment import UNIFORM_AFFINE, relative_affine
 from translate.models.distributions import Gaussian
 from translate.models.layers import AdaGroupNorm, Block, Warp, icnr_
 
@@ -141,7 +141,7 @@ class Decoder(nn.Module):
         self.domain = nn.Embedding(domains, condition)
         self.domain_affine: Tensor
         # (domains, 2, 3), set from the data
-        self.register_buffer("domain_affine", torch.tensor([PLAIN] * domains))
+        self.register_buffer("domain_affine", torch.tensor([UNIFORM_AFFINE] * domains))
         self.style = nn.Sequential(
             nn.Linear(model.style_dim + condition, condition),
             nn.SiLU(),
