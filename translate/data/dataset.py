@@ -1,5 +1,6 @@
-"""Domains as folders, decoded once into uint8 memory, and unpaired batches that depend on nothing
-but (seed, step).
+"""Domains as folders, decoded once into uint8 memory, and unpaired batches of them.
+
+A batch depends on nothing but (seed, step).
 
 Legend: B images per domain and step, C channels, S = data.size, domains stacked in order:
 (domains * B, C, S, S) uint8.
@@ -15,13 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from translate.config import Config, DataConfig
+from translate.data.sharing import once_per_node, shares_node
 from translate.io.files import evenly_spaced
 from translate.io.images import (
     ImageError,
@@ -47,10 +49,13 @@ BATCH = 32  # of images that are measured, not trained on
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain's images as (h, w, C) uint8 with the shorter side at load size, and what could not
-    be read.
+    """The images of one domain.
 
-    `held_out` images are not trained on: the trainer scores the model with them.
+    Attributes:
+        name: As in the config.
+        images: Those that are trained on, each (h, w, C) uint8 with the shorter side at load size.
+        failed: What could not be read, and why.
+        held_out: Those that are not trained on: the trainer selects the model by them.
     """
 
     name: str
@@ -60,38 +65,94 @@ class Domain:
 
 
 def load_image(path: Path, config: DataConfig) -> np.ndarray:
-    """Decodes a file to (h, w, C) uint8, shorter side `load_size` (default `size`). Raises
-    ImageError.
+    """Decode a file to (h, w, C) uint8, shorter side `load_size` (default `size`).
+
+    Raises:
+        ImageError: Where the file cannot be read.
     """
-    pixels = to_channels(
-        composite(
-            read_image(path), (config.background[0], config.background[1], config.background[2])
-        ),
-        config.channels,
-    )
-    return resize(
-        pixels, shorter_side(pixels.shape[1], pixels.shape[0], config.load_size or config.size)
-    )
+    red, green, blue = config.background
+    pixels = to_channels(composite(read_image(path), (red, green, blue)), config.channels)
+    height, width = pixels.shape[:2]
+    return resize(pixels, shorter_side(width, height, config.load_size or config.size))
 
 
 def load_square(path: Path, config: DataConfig) -> np.ndarray:
-    """The middle of a file's image, as models take it. Shape: (S, S, C) uint8. Raises ImageError."""
+    """Decode the middle of a file's image, as models take it, to (S, S, C) uint8.
+
+    Raises:
+        ImageError: Where the file cannot be read.
+    """
     return center_crop(load_image(path, config), config.size)
 
 
 def shorter_side(width: int, height: int, side: int) -> tuple[int, int]:
-    """(width, height) scaled so that the shorter one is `side`, in pixels."""
+    """Return (width, height) scaled so that the shorter one is `side`, in pixels."""
     factor = side / min(width, height)
     return max(side, round(width * factor)), max(side, round(height * factor))
 
 
 def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
-    """Reads all images below `folder`, with threads. Raises ValueError when fewer than two can be
-    used.
+    """Read all images below a folder, with threads.
+
+    Args:
+        name: The domain's name, for messages.
+        folder: Searched with its sub-folders.
+        config: Sizes, channels, the share that is held out and the memory that may be used.
+
+    Raises:
+        ValueError: Where the folder is missing or has fewer than two usable images.
     """
+    failed: dict[Path, str] = {}
+    budget = int(config.memory_gb * 2**30 / len(config.names))
+    images = spill_to_memmap(_decode(name, folder, config, failed), budget)
+    return _domain(name, images, failed, config)
+
+
+def load_domains(config: DataConfig) -> list[Domain]:
+    """Read all training domains, in the order of their index y.
+
+    Of several processes of one launch on a node the first decodes, and all map the same memory.
+
+    Raises:
+        ValueError: As `load_domain` does, in all processes; as `once_per_node` does.
+    """
+    if not shares_node():
+        return [load_domain(name, config.folder(name), config) for name in config.names]
+
+    pixels, index = once_per_node(lambda file: _write_domains(config, file))
+    domains = []
+    start = 0
+    for name, (shapes, failed) in zip(config.names, index, strict=True):
+        end = start + sum(map(math.prod, shapes))
+        images = _views(pixels[start:end], shapes)
+        reasons = {Path(path): reason for path, reason in failed}
+        domains.append(_domain(name, images, reasons, config))
+        start = end
+    return domains
+
+
+def _write_domains(config: DataConfig, file: BinaryIO) -> list[Any]:
+    """Write the pixels of all domains; return for each the images' shapes and what failed."""
+    index: list[Any] = []
+    for name in config.names:
+        folder = config.folder(name)
+        failed: dict[Path, str] = {}
+        shapes = []
+        for image in _decode(name, folder, config, failed):
+            file.write(image.tobytes())
+            shapes.append(image.shape)
+        index.append((shapes, [(str(path), reason) for path, reason in failed.items()]))
+    return index
+
+
+def _decode(
+    name: str, folder: Path, config: DataConfig, failed: dict[Path, str]
+) -> Iterator[np.ndarray]:
+    """Yield a folder's images in order, and enter into `failed` what cannot be read and why."""
     if not folder.is_dir():
         raise ValueError(
-            f"{folder}: no such folder for domain {name}; set data.root (--data) or data.domains.{name}"
+            f"{folder}: no such folder for domain {name}; "
+            f"set data.root (--data) or data.domains.{name}"
         )
     paths = list_images(folder)
 
@@ -101,30 +162,38 @@ def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
         except ImageError as error:
             return str(error)
 
-    failed: dict[Path, str] = {}
-
-    def decoded() -> Iterator[np.ndarray]:
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            for path, result in zip(paths, pool.map(attempt, paths), strict=True):
-                if isinstance(result, str):
-                    failed[folder / path] = result
-                else:
-                    yield result
-
-    images = spill_to_memmap(decoded(), int(config.memory_gb * 2**30 / len(config.names)))
-    if len(images) < MIN_IMAGES:
+    usable = 0
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for path, decoded in zip(paths, pool.map(attempt, paths), strict=True):
+            if isinstance(decoded, str):
+                failed[folder / path] = decoded
+            else:
+                usable += 1
+                yield decoded
+    if usable < MIN_IMAGES:
         unreadable = f" ({len(failed)} more cannot be read)" if failed else ""
         raise ValueError(
-            f"{folder}: domain {name} has {len(images)} usable image{'s' * (len(images) != 1)}{unreadable}; "
+            f"{folder}: domain {name} has {usable} usable image{'s' * (usable != 1)}{unreadable}; "
             f"training needs at least {MIN_IMAGES} a domain"
         )
+
+
+def _domain(
+    name: str, images: list[np.ndarray], failed: dict[Path, str], config: DataConfig
+) -> Domain:
     trained, held_out = _split(images, config.held_out)
     return Domain(name, trained, failed, held_out)
 
 
 def spill_to_memmap(images: Iterable[np.ndarray], budget: int) -> list[np.ndarray]:
-    """The images in order; those beyond `budget` bytes lie in an unlinked temporary file, mapped
-    into memory.
+    """Keep images in memory up to a budget, and the others in a file mapped into memory.
+
+    Args:
+        images: uint8, of any shapes.
+        budget: The bytes that may be kept; the others lie in an unlinked temporary file.
+
+    Returns:
+        The images in order.
     """
     kept: list[np.ndarray] = []
     spilled: list[tuple[int, ...]] = []
@@ -138,53 +207,60 @@ def spill_to_memmap(images: Iterable[np.ndarray], budget: int) -> list[np.ndarra
                 file.write(image.tobytes())
         if spilled:
             file.flush()
-            ends = np.cumsum([math.prod(shape) for shape in spilled])
-            mapped = np.memmap(file, np.uint8, "r")
-            kept += [
-                part.reshape(shape)
-                for part, shape in zip(np.split(mapped, ends[:-1]), spilled, strict=True)
-            ]
+            kept += _views(np.memmap(file, np.uint8, "r"), spilled)
     return kept
 
 
+def _views(pixels: UInt8, shapes: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Split bytes that lie one image after the other into images of these shapes."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = np.split(pixels, ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
 def _split(images: list[np.ndarray], share: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(trained, held out), the latter spread evenly over the files' order; too few to say anything
-    stay in training.
+    """Return (trained, held out), the latter spread evenly over the files' order.
+
+    Where too few would be held out to tell anything, all stay in training.
     """
     count = min(MAX_HELD_OUT, int(share * len(images)))
     if count < MIN_HELD_OUT:
         return images, []
     held = {(2 * i + 1) * len(images) // (2 * count) for i in range(count)}
-    return [x for i, x in enumerate(images) if i not in held], [images[i] for i in sorted(held)]
-
-
-def load_domains(config: DataConfig) -> list[Domain]:
-    """All training domains in the order of their index y. Raises ValueError as load_domain does."""
-    return [load_domain(name, config.folder(name), config) for name in config.names]
+    trained = [image for i, image in enumerate(images) if i not in held]
+    return trained, [images[i] for i in sorted(held)]
 
 
 def host_augmentation(config: DataConfig) -> Callable[[np.ndarray, int], np.ndarray]:
     """Resize, crop and flip with albumentations: (h, w, C) uint8 and a seed -> (S, S, C) uint8."""
-    import albumentations as A
+    import albumentations
 
     size = (config.size, config.size)
     crops = {
-        "center": A.CenterCrop(*size),
-        "random": A.RandomCrop(*size),
-        "resized": A.RandomResizedCrop(size, scale=(0.6, 1.0), ratio=(0.9, 1.1)),
+        "center": albumentations.CenterCrop(*size),
+        "random": albumentations.RandomCrop(*size),
+        "resized": albumentations.RandomResizedCrop(size, scale=(0.6, 1.0), ratio=(0.9, 1.1)),
     }
-    compose = A.Compose([crops[config.crop], A.HorizontalFlip(p=config.flip)])
+    flip = albumentations.HorizontalFlip(p=config.flip)
+    compose = albumentations.Compose([crops[config.crop], flip])
 
     def apply(image: np.ndarray, seed: int) -> np.ndarray:
         compose.set_random_seed(seed)
-        return np.asarray(compose(image=image)["image"]).reshape(*size, config.channels)
+        changed = compose(image=image)["image"]
+        return np.asarray(changed).reshape(*size, config.channels)
 
     return apply
 
 
 class UnpairedBatches:
-    """Batches of all domains. `batch(step)` is a pure function of (seed, step), so a resumed run
-    sees the same data.
+    """Batches of all domains.
+
+    `batch(step)` is a pure function of (seed, step), so a resumed run sees the same data. Images
+    that need no change on the host wait on the device, where they fit into half of its free memory.
+
+    Attributes:
+        domains: In the order of their index y.
+        resident: Each domain's images on the device, (n, C, S, S) uint8; empty where none are.
     """
 
     def __init__(
@@ -194,10 +270,13 @@ class UnpairedBatches:
         device: torch.device | None = None,
         share: Share = lambda all: all,
     ) -> None:
-        """What needs no change on the host waits on the device, where it fits into half of the
-        free memory.
+        """Look whether the images can wait on the device.
 
-        `share`: this process's part of a domain's images of a step.
+        Args:
+            domains: In the order of their index y.
+            config: Sizes, augmentation on the host, batch size and seed.
+            device: Where images may wait; None for nowhere.
+            share: Chooses this process's part of a domain's images of a step.
         """
         self.domains = domains
         self.config = config
@@ -213,48 +292,50 @@ class UnpairedBatches:
             self.resident = [_stack(domain.images).to(device) for domain in domains]
 
     def indices(self, domain: int, step: int) -> Sequence[tuple[int, int]]:
-        """This process's (image, draw number) for a domain and step: every image once an epoch, in
-        a new order each.
+        """Return this process's (image, draw number) for a domain and step.
+
+        Every image comes once an epoch, in a new order each.
         """
         count = len(self.domains[domain].images)
         batch = self.config.train.batch_size
-        draws = range(step * batch, (step + 1) * batch)
         seed = self.config.train.seed
-        return self.share(
-            [(int(_order(seed, domain, n // count, count)[n % count]), n) for n in draws]
-        )
+        drawn = []
+        for draw in range(step * batch, (step + 1) * batch):
+            order = _order(seed, domain, draw // count, count)
+            drawn.append((int(order[draw % count]), draw))
+        return self.share(drawn)
 
     def batch(self, step: int) -> Tensor:
-        """(domains * B, C, S, S) uint8 for a step."""
+        """Return the images (domains * B, C, S, S) uint8 for a step."""
         if self.resident:
-            chosen = [
-                [index for index, _ in self.indices(d, step)] for d in range(len(self.domains))
-            ]
-            return torch.cat(
-                [
-                    x[torch.tensor(i, device=x.device)]
-                    for x, i in zip(self.resident, chosen, strict=True)
-                ]
-            )
+            return torch.cat([self._resident(d, step) for d in range(len(self.domains))])
         images = []
         for d, domain in enumerate(self.domains):
             for index, draw in self.indices(d, step):
                 image = domain.images[index]
                 if self.augment is not None:
-                    seed = np.random.SeedSequence([self.config.train.seed, d, draw]).generate_state(
-                        1
-                    )[0]
-                    image = self.augment(image, int(seed))
+                    entropy = np.random.SeedSequence([self.config.train.seed, d, draw])
+                    image = self.augment(image, int(entropy.generate_state(1)[0]))
                 images.append(image)
         return _stack(images)
 
+    def _resident(self, domain: int, step: int) -> Tensor:
+        images = self.resident[domain]
+        chosen = [index for index, _ in self.indices(domain, step)]
+        return images[torch.tensor(chosen, device=images.device)]
+
     def fixed(self, domain: int, count: int) -> Tensor:
-        """At most `count` trained images spread over a domain, unaugmented. (n, C, S, S) uint8."""
+        """Return at most `count` trained images spread over a domain, unaugmented.
+
+        Returns:
+            (n, C, S, S) uint8.
+        """
         return self._squares(evenly_spaced(self.domains[domain].images, count))
 
     def held_out(self, domain: int) -> Tensor:
-        """The images that are not trained on or, where too few were there to spare any, trained
-        ones. As `fixed`.
+        """Return the images that are not trained on, as `fixed` does.
+
+        Where too few were there to spare any, these are trained ones.
         """
         images = self.domains[domain].held_out
         return self._squares(images) if images else self.fixed(domain, MAX_HELD_OUT)
@@ -265,20 +346,27 @@ class UnpairedBatches:
 
 
 def to_floats(x: Tensor, device: torch.device) -> Tensor:
-    """uint8 -> float32 in [-1, 1] on the device, of any shape."""
+    """Convert uint8 of any shape to float32 in [-1, 1] on the device."""
     return x.to(device, non_blocking=True).float().div_(127.5).sub_(1)
 
 
 def to_batch(pixels: UInt8, device: torch.device) -> Tensor:
-    """uint8 (n, H, W, C) -> float32 (n, C, H, W) in [-1, 1] on the device."""
+    """Convert uint8 (n, H, W, C) to float32 (n, C, H, W) in [-1, 1] on the device."""
     return to_floats(torch.from_numpy(pixels), device).permute(0, 3, 1, 2)
 
 
 def over_batches(
     measure: Callable[[Tensor], Tensor], images: Tensor, device: torch.device
 ) -> Tensor:
-    """What `measure` makes of images (n, C, S, S) uint8, given to it as floats and a few at a
-    time. Shape: (n, ...).
+    """Measure many images, a few at a time.
+
+    Args:
+        measure: (b, C, S, S) float32 in [-1, 1] -> (b, ...).
+        images: (n, C, S, S) uint8.
+        device: Where they are measured.
+
+    Returns:
+        (n, ...).
     """
     return torch.cat([measure(to_floats(x, device)) for x in torch.split(images, BATCH)])
 
@@ -289,7 +377,7 @@ def _stack(images: list[np.ndarray]) -> Tensor:
 
 
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
-    """The middle (size, size) of an (h, w, C) array at least as large."""
+    """Cut the middle (size, size) out of an (h, w, C) array at least as large."""
     top = (image.shape[0] - size) // 2
     left = (image.shape[1] - size) // 2
     return image[top : top + size, left : left + size]
