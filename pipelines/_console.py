@@ -1,67 +1,125 @@
-"""What the commands share at the terminal: results on stdout, words and progress on stderr, errors
-in one line.
-"""
+"""What commands share at the terminal: results on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from translate.config import Config
+    from translate.evaluation.results import Evaluation
+    from translate.evaluation.thresholds import Threshold
+    from translate.inference.folder import FolderSummary, Progress
     from translate.training.trainer import TrainProgress
 
-MOST_LISTED = 20  # failures named at the terminal
+# exit codes; 2 is a user's mistake (cli.py)
+EXIT_FAILED = 1  # some pictures failed, the rest is done
+EXIT_MISSED = 3  # a threshold of --fail-if
+EXIT_DIVERGED = 4
+EXIT_INTERRUPTED = 130
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-LpipsName = Literal["alex", "vgg", "squeeze"]
-LpipsNet = Annotated[LpipsName, typer.Option("--lpips-net", help="LPIPS network.")]
-LpipsWeights = Annotated[
-    Path | None,
-    typer.Option(
-        "--lpips-weights", help="Its weights: safetensors with torchvision's features.* tensors."
-    ),
-]
+MAX_LISTED = 20  # failures named at the terminal
+MAIN_TERMS = ("rec", "kl_c", "kl_s", "kl_s_translation", "cyc")  # of the loss, shown in the bar
 
 
-def say(text: str) -> None:
-    """A word to the user, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+def log(message: str) -> None:
+    """Print a message for the user on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class _BareMessages(logging.Handler):
+    """Prints what the library logs as the commands print their own messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log(record.getMessage())
+
+
+@contextmanager
+def library_messages() -> Iterator[None]:
+    """Show the library's log messages, from INFO on, on stderr."""
+    logger = logging.getLogger("translate")
+    handler = _BareMessages()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def result(data: dict[str, Any], text: str, as_json: bool) -> None:
-    """The command's result, on stdout."""
+    """Print the command's result on stdout: `data` as one JSON object, or else `text`."""
     print(json.dumps(data) if as_json else text, flush=True)
 
 
-def failed(lines: Sequence[str], whole_list: object) -> None:
-    """Names what failed, the first of it at least, on stderr; `whole_list` is where all of it can
-    be read.
+def log_failures(lines: Sequence[str], whole_list: object) -> None:
+    """Print the first failures on stderr, and `whole_list`, where all of them can be read."""
+    for line in lines[:MAX_LISTED]:
+        log(f"failed {line}")
+    if len(lines) > MAX_LISTED:
+        log(f"... and {len(lines) - MAX_LISTED} more; see {whole_list}")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+    """Lay out rows of cells as aligned text, one line a row, however wide.
+
+    Args:
+        head: Names of the columns.
+        rows: Cells of each row, as many as `head` has. Taken literally: no markup.
+        text_columns: How many of the first columns hold text and are aligned to the left;
+            numbers in the rest are aligned to the right.
+
+    Returns:
+        The lines without a final newline.
     """
-    for line in lines[:MOST_LISTED]:
-        say(f"failed {line}")
-    if len(lines) > MOST_LISTED:
-        say(f"... and {len(lines) - MOST_LISTED} more; see {whole_list}")
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, name in enumerate(head):
+        justify = "left" if i < text_columns else "right"
+        grid.add_column(name, justify=justify, no_wrap=True, overflow="ignore")
+    for row in rows:
+        grid.add_row(*row)
+
+    # as wide as the table needs: rich breaks or crops what is wider than its console
+    stream = StringIO()
+    console = Console(
+        file=stream,
+        width=sys.maxsize,
+        color_system=None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    console.print(grid)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
 @contextmanager
 def training_progress() -> Iterator[Callable[[TrainProgress], None]]:
-    """A bar on a terminal, plain lines elsewhere: step, images/s, time left, the main terms."""
+    """Show a bar on a terminal, plain lines elsewhere: step, images/s, time left, main terms."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda tick: say(_tick_line(tick))
+        yield lambda state: log(_progress_line(state))
         return
+
     columns = (
         TextColumn("training"),
         BarColumn(),
@@ -69,19 +127,36 @@ def training_progress() -> Iterator[Callable[[TrainProgress], None]]:
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=1.0)
-        yield lambda tick: bar.update(task, completed=tick.progress, description=_tick_line(tick))
+
+        def update(state: TrainProgress) -> None:
+            bar.update(task, completed=state.progress, description=_progress_line(state))
+
+        yield update
 
 
-def _tick_line(tick: TrainProgress) -> str:
-    main = ("rec", "kl_c", "kl_s", "kl_s_translation", "cyc")
-    terms = "  ".join(f"{name} {tick.terms[name]:.3g}" for name in main if name in tick.terms)
-    minutes, seconds = divmod(round(tick.seconds_left), 60)
-    return f"step {tick.step}  {tick.images_per_second:.0f} images/s  {minutes}:{seconds:02d} left  {terms}"
+def _progress_line(state: TrainProgress) -> str:
+    minutes, seconds = divmod(round(state.seconds_left), 60)
+    terms = [f"{name} {state.terms[name]:.3g}" for name in MAIN_TERMS if name in state.terms]
+    parts = [
+        f"step {state.step}",
+        f"{state.images_per_second:.0f} images/s",
+        f"{minutes}:{seconds:02d} left",
+        *terms,
+    ]
+    return "  ".join(parts)
 
 
 @contextmanager
 def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
-    """A bar with a rate and time left on a terminal; elsewhere a line at the end."""
+    """Show a bar with a rate and the time left on a terminal; elsewhere one line at the end.
+
+    Args:
+        what: The work, such as "translating".
+        unit: What is counted.
+
+    Yields:
+        A function that takes how many are done, and of how many.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -93,16 +168,132 @@ def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[int, i
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, total: say(f"{what}: {done} of {total}") if done == total else None
+        yield lambda done, total: log(f"{what}: {done} of {total}") if done == total else None
         return
+
     start = time.perf_counter()
     rate = TextColumn("{task.description}")
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=None)
 
-        def tell(done: int, total: int) -> None:
+        def update(done: int, total: int) -> None:
             speed = f"{done / (time.perf_counter() - start):.0f} {unit}/s"
             bar.update(task, completed=done, total=total, description=speed)
 
-        yield tell
+        yield update
+
+
+def translate_with_progress(
+    job: Callable[[Progress], FolderSummary], out: Path, verb: str
+) -> tuple[dict[str, Any], str, int]:
+    """Translate a folder with a bar, and name what failed.
+
+    Args:
+        job: Translates the folder and tells of its progress.
+        out: The folder that it writes into.
+        verb: What is done, for messages: translate, reconstruct.
+
+    Returns:
+        The result for programs, the result for people, and the number of failures.
+    """
+    from translate.runtime.signals import terminable
+
+    stem = verb.removesuffix("e")
+    try:
+        with terminable(), count_progress(f"{stem}ing") as progress:
+            done = job(progress)
+    except KeyboardInterrupt:
+        remedy = f"the same command with --skip-existing does the rest of {out}"
+        log(f"introshift: interrupted; {remedy}")
+        raise
+
+    log_failures([f"{name}: {reason}" for name, reason in done.failures], out / "manifest.jsonl")
+    counts = f"{done.ok} {stem}ed, {done.skipped} skipped, {done.failed} failed"
+    text = f"{out}: {counts} in {done.seconds:.1f} s"
+    if done.warned:
+        text += f", {done.warned} with warnings in its manifest.jsonl"
+    return {"out": str(out), **asdict(done)}, text, done.failed
+
+
+def train_with_progress(
+    config: Config, run: Path, device: str, resume: bool = False, force: bool = False
+) -> dict[str, Any]:
+    """Load the data of a config and train into a run folder, with a bar.
+
+    Args:
+        config: The settings.
+        run: The run folder.
+        device: auto, cpu, cuda or mps.
+        resume: Whether to continue the run in the run folder.
+        force: Whether to resume although settings or data differ from the run's.
+
+    Returns:
+        The training's summary.
+
+    Raises:
+        typer.Exit: When the training is interrupted or diverges, each with its exit code.
+    """
+    from translate.data.dataset import load_domains
+    from translate.runtime.device import keep_freed_memory
+    from translate.training.trainer import (
+        Trainer,
+        TrainingDivergedError,
+        TrainingInterruptedError,
+    )
+
+    keep_freed_memory()
+    domains = load_domains(config.data)
+    for domain in domains:
+        log(f"domain {domain.name}: {len(domain.images)} images")
+        for path, reason in domain.failed.items():
+            log(f"left out {path}: {reason}")
+
+    try:
+        with training_progress() as progress, library_messages():
+            return Trainer(config, domains, run, device, progress).run(resume, force)
+    except TrainingInterruptedError as end:
+        log(f"introshift: {end}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except TrainingDivergedError as end:
+        log(f"introshift: {end}")
+        raise typer.Exit(EXIT_DIVERGED) from None
+
+
+def report_evaluation(
+    evaluation: Evaluation,
+    out: Path | None,
+    thresholds: list[Threshold],
+    as_json: bool,
+    run: Path | None = None,
+) -> None:
+    """Write and print an evaluation.
+
+    Args:
+        evaluation: What was measured.
+        out: Folder of the report, if there is to be one.
+        thresholds: What must not hold (--fail-if).
+        as_json: Whether to print JSON.
+        run: The model's run folder, whose training curves are part of the report.
+
+    Raises:
+        typer.Exit: When a threshold is missed, or else when pictures could not be read.
+    """
+    from translate.evaluation import report
+    from translate.evaluation.thresholds import missed_thresholds
+
+    for note in evaluation.notes:
+        log(f"note: {note}")
+    log_failures(evaluation.broken, "metrics.json")
+    if out is not None:
+        for path in report.write_report(evaluation, out, run).values():
+            log(str(path))
+    result(report.as_plain_data(evaluation), report.table(evaluation), as_json)
+
+    misses = missed_thresholds(evaluation, thresholds)
+    for miss in misses:
+        log(f"missed: {miss}")
+    if misses:
+        raise typer.Exit(EXIT_MISSED)
+    if evaluation.broken:
+        raise typer.Exit(EXIT_FAILED)

@@ -1,4 +1,4 @@
-"""`introshift compare`: the same metrics for any two folders, whoever made them."""
+"""`introshift compare`: the metrics of `evaluate` for any two folders of pictures."""
 
 from __future__ import annotations
 
@@ -7,29 +7,38 @@ from typing import Annotated
 
 import typer
 
-from pipelines._console import Device, Json, LpipsNet, LpipsWeights, Seed, count_progress
-from pipelines.evaluate import AllowMissing, FailIf, Out, report_results
+from pipelines._console import count_progress, report_evaluation
+from pipelines._options import (
+    AllowMissing,
+    Device,
+    FailIf,
+    Json,
+    LpipsNet,
+    LpipsWeights,
+    ReportOut,
+    Seed,
+)
 
 
-def command(
-    results: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder of results.")],
+def command(  # noqa: PLR0913  (options of the command line)
+    results: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder of translations.")],
     truth: Annotated[
         Path,
         typer.Argument(
             metavar="TRUTH_DIR",
-            help="Folder of what they should be; names pair them, or sets are compared.",
+            help="Folder of what they should be; equal names are pairs, else sets are compared.",
         ),
     ],
     source: Annotated[
         Path | None, typer.Option(help="Folder of the inputs, for the identity baseline.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=11, help="Bring everything to this size first.")
+        int | None, typer.Option(min=11, help="Resize all pictures to this size first.")
     ] = None,
     resize: Annotated[
-        bool, typer.Option("--resize", help="Bring results to the size of their truth.")
+        bool, typer.Option("--resize", help="Resize translations to the size of their truth.")
     ] = False,
-    out: Out = None,
+    out: ReportOut = None,
     lpips_net: LpipsNet = "alex",
     lpips_weights: LpipsWeights = None,
     fail_if: FailIf = None,
@@ -39,22 +48,12 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure how close one folder of pictures is to another."""
+    from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import compare
-    from translate.evaluation.report import parse_threshold
+    from translate.evaluation.thresholds import parse_threshold
 
     thresholds = [parse_threshold(text) for text in fail_if or []]
+    options = EvaluationOptions(lpips_net, lpips_weights, device, seed, allow_missing=allow_missing)
     with count_progress("measuring") as progress:
-        evaluation = compare(
-            results,
-            truth,
-            source,
-            size,
-            resize,
-            lpips_net,
-            lpips_weights,
-            device,
-            seed,
-            allow_missing,
-            progress,
-        )
-    report_results(evaluation, out, thresholds, as_json)
+        evaluation = compare(results, truth, source, size, resize, options, progress)
+    report_evaluation(evaluation, out, thresholds, as_json)

@@ -1,14 +1,16 @@
-"""`introshift demo`: the whole way in one go, on the embedded data set."""
+"""`introshift demo`: draw, train, translate and evaluate the embedded data set."""
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines._console import Device, Json, count_progress, result, say
+from pipelines._console import count_progress, log, result, train_with_progress
+from pipelines._options import Device, Json
 
 
 def command(
@@ -20,59 +22,74 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw two typefaces, train, translate unseen characters, judge the result."""
-    from dataclasses import asdict
-
-    import yaml
-
-    from pipelines.train import train
-    from translate.data.glyphs import write_glyphs
-    from translate.data.inspection import suggest_config
-    from translate.io.files import write_text
-
+    """Draw two typefaces, train, translate unseen characters, evaluate the translations."""
+    if not math.isfinite(minutes):
+        raise ValueError(f"--minutes {minutes}: not a finite number; give the training time")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: not an empty folder; give a new one")
+
+    from dataclasses import asdict
+
+    from translate.config import load_config
+
     start = time.perf_counter()
-    say("drawing the characters of two typefaces")
-    write_glyphs(out / "data")
-    values = suggest_config({name: out / "data" / f"train{name}" for name in "AB"})
-    write_text(out / "demo.yaml", yaml.safe_dump(values, sort_keys=False))
+    run = out / "run"
+    model = run / "model.safetensors"
+    config_path = _write_data_and_config(out)
+    config = load_config(config_path, [], {"train.max_minutes": minutes})
+    summary = train_with_progress(config, run, device)
 
-    options = {"train.max_minutes": minutes}
-    summary = train(out / "demo.yaml", [], options, out / "run", resume=False, device=device)
-    model = out / "run" / "model.safetensors"
-
+    from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import evaluate
     from translate.evaluation.report import table, write_report
-    from translate.inference.translator import Translator
 
-    translator = Translator.load(model, device)
-    for source, to in (("A", "B"), ("B", "A")):
-        with count_progress(f"translating {source} to {to}") as progress:
-            translator.translate_folder(
-                out / "data" / f"test{source}", out / f"{source}_to_{to}", to, progress=progress
-            )
-
-    evaluation = evaluate(model, out / "data", device=device)
+    _translate_both_directions(out, model, device)
+    evaluation = evaluate(model, out / "data", options=EvaluationOptions(device=device))
     for note in evaluation.notes:
-        say(f"note: {note}")
+        log(f"note: {note}")
     paths = {
         "model": model,
         "translations": out / "A_to_B",
         "back": out / "B_to_A",
-        **write_report(evaluation, out / "report", out / "run"),
+        **write_report(evaluation, out / "report", run),
     }
-    minutes_in_all = (time.perf_counter() - start) / 60
-    took = f"{summary['step']} steps in {summary['seconds'] / 60:.1f} minutes, {minutes_in_all:.1f} in all"
-    text = "\n".join(
-        [table(evaluation), "", took, *(f"{name}: {path}" for name, path in paths.items())]
+
+    training_minutes = summary["seconds"] / 60
+    total_minutes = (time.perf_counter() - start) / 60
+    took = (
+        f"{summary['step']} steps in {training_minutes:.1f} minutes, {total_minutes:.1f} altogether"
     )
-    result(
-        {
-            **asdict(evaluation),
-            "paths": {name: str(path) for name, path in paths.items()},
-            "training": summary,
-        },
-        text,
-        as_json,
-    )
+    lines = [table(evaluation), "", took, *(f"{name}: {path}" for name, path in paths.items())]
+    data = {
+        **asdict(evaluation),
+        "paths": {name: str(path) for name, path in paths.items()},
+        "training": summary,
+    }
+    result(data, "\n".join(lines), as_json)
+
+
+def _write_data_and_config(out: Path) -> Path:
+    """Draw the characters into OUT/data and write OUT/demo.yaml; return its path."""
+    import yaml
+
+    from translate.data.glyphs import write_glyphs
+    from translate.data.inspection import suggest_config
+    from translate.io.files import write_text
+
+    log("drawing the characters of two typefaces")
+    write_glyphs(out / "data")
+    values = suggest_config({name: out / "data" / f"train{name}" for name in "AB"})
+    path = out / "demo.yaml"
+    write_text(path, yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def _translate_both_directions(out: Path, model: Path, device: str) -> None:
+    """Translate the test pictures into OUT/A_to_B and OUT/B_to_A."""
+    from translate.inference.translator import Translator
+
+    translator = Translator.load(model, device)
+    for source, to in (("A", "B"), ("B", "A")):
+        pictures = out / "data" / f"test{source}"
+        with count_progress(f"translating {source} to {to}") as progress:
+            translator.translate_folder(pictures, out / f"{source}_to_{to}", to, progress=progress)

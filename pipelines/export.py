@@ -1,25 +1,30 @@
-"""`introshift export`: a model for other programs."""
+"""`introshift export`: write a model as a graph for other programs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from pipelines._console import Json, result
+from pipelines._console import result
+from pipelines._options import Json, ModelFile
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+    model: ModelFile,
     format: Annotated[
-        Literal["onnx", "torchscript"],
-        typer.Option("--format", help="onnx: needs pip install 'introshift[onnx]'."),
+        str,
+        typer.Option(
+            "--format",
+            metavar="[onnx|pt2]",
+            help="onnx: needs pip install 'introshift[onnx]'; pt2: of torch.export.",
+        ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="File to write; default: MODEL_A_to_B.onnx or .pt beside MODEL."
+            "--out", "-o", help="File to write; default: MODEL_A_to_B.onnx or .pt2 beside MODEL."
         ),
     ] = None,
     to: Annotated[
@@ -31,22 +36,26 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the translation to a domain as one graph: image (B, C, S, S) in [-1, 1] and style (B,
-    Ds) to translation.
+    """Write the translation to a domain as one graph of image and style.
 
-    S is the training size; style is drawn from N(0, I), or zeros, the mean.
+    image: (B, C, S, S) in [-1, 1], S is the training size. style: (B, Ds), drawn from N(0, I), or
+    zeros for the mean. translation: like image.
     """
-    from translate.inference.export import SUFFIXES, export
-    from translate.inference.translator import Translator
+    from translate.inference.export import SUFFIXES, export, parse_format
+    from translate.inference.predictor import Predictor
+    from translate.inference.styles import resolve_direction
     from translate.io.files import make_way
 
+    chosen = parse_format(format)
     if out is not None:
         make_way(out)
-    translator = Translator.load(model, "cpu")
-    names = translator.config.data.names
-    domains = [names[domain] for domain in translator.domains(to or names[-1], source)]
-    path = out or model.with_name(f"{model.stem}_{'_to_'.join(domains)}{SUFFIXES[format]}")
-    facts = export(translator, domains[1], domains[0], path, format)
+    predictor = Predictor.load(model, "cpu")
+    names = predictor.config.data.names
+    domains = [names[domain] for domain in resolve_direction(names, to or names[-1], source)]
+    path = out or model.with_name(f"{model.stem}_{'_to_'.join(domains)}{SUFFIXES[chosen]}")
+    facts = export(predictor, domains[1], domains[0], path, chosen)
     size, channels, style = (facts[name] for name in ("size", "channels", "style_dim"))
-    text = f"{path}: image (B, {channels}, {size}, {size}) of {domains[0]} in [-1, 1], style (B, {style}) -> {domains[1]}"
-    result({"out": str(path), "format": format, **facts}, text, as_json)
+    image_shape = f"(B, {channels}, {size}, {size})"
+    text = f"{path}: image {image_shape} of {domains[0]} in [-1, 1], style (B, {style}) -> "
+    text += domains[1]
+    result({"out": str(path), "format": chosen, **facts}, text, as_json)

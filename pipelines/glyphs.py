@@ -1,4 +1,4 @@
-"""`introshift data glyphs`: writes the embedded data set."""
+"""`introshift data glyphs`: write the embedded data set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines._console import Json, Seed, result
+from pipelines._console import result
+from pipelines._options import Json, Seed
 
 
 def command(
@@ -21,8 +22,9 @@ def command(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write the embedded data set: characters of two typefaces, unpaired for training, paired for
-    testing.
+    """Draw the embedded data set, characters of two typefaces.
+
+    Training pictures are unpaired, test pictures are paired.
     """
     from translate.data.glyphs import write_glyphs
 

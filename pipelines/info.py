@@ -1,24 +1,24 @@
-"""`introshift info`: what a model file is."""
+"""`introshift info`: describe a model file."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines._console import Json, result
+from pipelines._console import result
+from pipelines._options import Json, ModelFile
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+    model: ModelFile,
     config: Annotated[
         bool, typer.Option("--config", help="Print the whole config as YAML instead.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a model file holds: domains, size, training, parameters, SHA-256."""
-    # No torch here: the header of the file says it all.
+    """Show what a model file holds: domains, size, training, parameters, SHA-256."""
+    # no torch here: the file's header has all that is shown
     from translate.io.files import sha256
     from translate.models.metadata import read_info
 

@@ -1,4 +1,4 @@
-"""`introshift init`: writes a config that fits two folders, or one, or more."""
+"""`introshift init`: write a config that fits the pictures of each domain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from pipelines._console import Json, result, say
+from pipelines._console import log, result
+from pipelines._options import Json
+
+HEADER = (
+    "# What differs from the defaults; all settings, once trained: introshift info MODEL --config\n"
+)
 
 
 def command(
@@ -15,7 +20,8 @@ def command(
         list[Path],
         typer.Argument(
             metavar="A_DIR B_DIR ...",
-            help="A folder of pictures for each domain: A, B and so on; one alone can be drawn from, not translated.",
+            help="A folder of pictures for each domain: A, B and so on; a model of one alone can "
+            "draw new pictures, not translate.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Config file to write.")] = Path(
@@ -41,16 +47,13 @@ def command(
         raise ValueError(f"{out}: exists already; give another -o or --force")
     if len(folders) > len(ascii_uppercase):
         raise ValueError(
-            f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} by hand"
+            f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} "
+            "by hand"
         )
     make_way(out)
     values = suggest_config(dict(zip(ascii_uppercase, folders, strict=False)), size)
     from_dict(values, str(out))
-    write_text(
-        out,
-        "# What differs from the defaults; all settings, once trained: introshift info MODEL --config\n"
-        + yaml.safe_dump(values, sort_keys=False),
-    )
+    write_text(out, HEADER + yaml.safe_dump(values, sort_keys=False))
     for key, value in values["data"].items():
-        say(f"{key}: {value}")
+        log(f"{key}: {value}")
     result({"config": str(out), **values}, f"{out}: next, introshift train {out}", as_json)

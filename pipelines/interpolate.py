@@ -1,4 +1,4 @@
-"""`introshift interpolate`: what lies between two pictures."""
+"""`introshift interpolate`: draw pictures between two pictures."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Annotated
 
 import typer
 
-from pipelines._console import Device, Json, Seed, result
+from pipelines._console import result
+from pipelines._options import Device, Json, ModelFile, PictureOut, Seed
 
 ROWS = ("content", "style", "both")
 ONE_LATENT = ("latent",)
 
 
-def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+def command(  # noqa: PLR0913  (options of the command line)
+    model: ModelFile,
     first: Annotated[Path, typer.Argument(metavar="FIRST", help="A picture.")],
     second: Annotated[Path, typer.Argument(metavar="SECOND", help="Another of the same domain.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.png", help="Picture to write.")],
+    out: PictureOut,
     domain: Annotated[str, typer.Option("--domain", help="Domain of the pictures.")],
     to: Annotated[
         str | None,
@@ -29,14 +30,15 @@ def command(
     gif: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.gif", help="Animation to write: the three side by side, to and fro."
+            metavar="FILE.gif",
+            help="Animation to write: content, style and both side by side, forth and back.",
         ),
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw what lies between two pictures: in content, in style and in both."""
+    """Draw the steps from one picture to another: in content, in style and in both."""
     from translate.inference.predictor import Predictor
     from translate.inference.sampling import interpolate, read_square
     from translate.io.files import make_way
@@ -52,17 +54,21 @@ def command(
     b = read_square(second, predictor)
     rows = interpolate(predictor, a, b, domain, to, steps, seed)
     if gif is not None:
-        there = [image_grid([row]) for row in rows.swapaxes(0, 1)]
-        write_gif(gif, [*there, *there[-2:0:-1]])
+        forth = [image_grid([column]) for column in rows.swapaxes(0, 1)]
+        back = forth[-2:0:-1]
+        write_gif(gif, [*forth, *back])
     names = ROWS if len(rows) == len(ROWS) else ONE_LATENT
     write_image(out, image_grid(rows, names))
-    text = f"{out}: {steps} steps in {', '.join(names)}" + (
-        "" if gif is None else f"; animation: {gif}"
-    )
+
+    text = f"{out}: {steps} steps in {', '.join(names)}"
+    if gif is not None:
+        text += f"; animation: {gif}"
     data = {
         "out": str(out),
         "gif": None if gif is None else str(gif),
         "rows": names,
         "steps": steps,
+        "domain": domain,
+        "to": to or domain,
     }
-    result(data | {"domain": domain, "to": to or domain}, text, as_json)
+    result(data, text, as_json)

@@ -1,4 +1,4 @@
-"""`introshift plot`: the curves of a training."""
+"""`introshift plot`: draw the curves of a training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines._console import Json, result
+from pipelines._console import result
+from pipelines._options import Json
 
 
 def command(
@@ -15,11 +16,12 @@ def command(
         Path, typer.Argument(metavar="RUN", help="Folder of a run, with its stats.jsonl.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help=".png, .svg or .pdf; default RUN/curves.png.")
+        Path | None,
+        typer.Option("--out", "-o", help=".png, .svg or .pdf; default: RUN/curves.png."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw what a run logged over its steps; it may still be running."""
+    """Draw the terms that a run logged over its steps; it may still be running."""
     from translate.io.files import make_way
     from translate.viz.curves import write_curves
 

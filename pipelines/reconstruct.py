@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines._console import Device, Json, result
-from pipelines.translate_folder import Format, Scale, SkipExisting, Suffix, run
+from pipelines._console import result, translate_with_progress
+from pipelines._options import (
+    Device,
+    Format,
+    Json,
+    MirrorOut,
+    ModelFile,
+    Pictures,
+    Scale,
+    SkipExisting,
+    Suffix,
+)
 
 if TYPE_CHECKING:
     from translate.config import DataConfig
@@ -18,14 +28,10 @@ if TYPE_CHECKING:
 SHOWN = 12  # columns of the grid at most
 
 
-def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
-    inputs: Annotated[
-        Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")
-    ],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")
-    ],
+def command(  # noqa: PLR0913  (options of the command line)
+    model: ModelFile,
+    inputs: Pictures,
+    out: MirrorOut,
     domain: Annotated[str, typer.Option("--domain", help="Domain of IN.")],
     grid: Annotated[
         Path | None,
@@ -41,6 +47,7 @@ def command(
     """Draw every picture of a folder again from its own content and style; `translate` with
     --style own has more options.
     """
+    from translate.inference.folder import FolderOptions
     from translate.inference.translator import Translator
     from translate.io.files import make_way
     from translate.io.images import format_from_suffix, write_image
@@ -49,17 +56,12 @@ def command(
     if grid is not None:
         format_from_suffix(grid)
         make_way(grid)
+    options = FolderOptions(style="own", format=format, suffix=suffix, skip_existing=skip_existing)
     translator = Translator.load(model, device, scale=scale)
-    data, text, failures = run(
-        translator,
-        inputs,
+    data, text, failures = translate_with_progress(
+        lambda progress: translator.translate_folder(inputs, out, domain, options, progress),
         out,
-        domain,
         "reconstruct",
-        style="own",
-        format=format,
-        suffix=suffix,
-        skip_existing=skip_existing,
     )
     if grid is not None and (shown := _shown(inputs, out, translator.config.data)):
         write_image(grid, image_grid(list(zip(*shown, strict=True))))

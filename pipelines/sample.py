@@ -1,23 +1,26 @@
-"""`introshift sample`: images of a domain from random latents."""
+"""`introshift sample`: draw images of a domain from random latents."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines._console import Device, Json, Seed, count_progress, result
+from pipelines._console import count_progress, result
+from pipelines._options import Device, Json, ModelFile, Seed
 
-# of the grid, at most
-SHOWN = 64
-COLUMNS = 8
+if TYPE_CHECKING:
+    from translate.io.images import UInt8
+
+MAX_SHOWN = 64  # images in the grid
+COLUMNS = 8  # of the grid
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+    model: ModelFile,
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder to make: OUT/images/ and OUT/grid.png.")
     ],
@@ -26,7 +29,7 @@ def command(
         str,
         typer.Option(
             metavar="prior|DIR",
-            help="Content: from N(0, I), or as pictures of the domain are encoded.",
+            help="Content: from N(0, I), or of encoded pictures of the domain.",
         ),
     ] = "prior",
     count: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 64,
@@ -34,8 +37,9 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw images of a domain: style from its prior, content from its prior or from a folder of
-    pictures.
+    """Draw images of a domain from random latents.
+
+    Style is drawn from its prior; content from its prior or from a folder of pictures.
     """
     from translate.inference.predictor import Predictor
     from translate.inference.sampling import PRIOR, sample
@@ -51,27 +55,29 @@ def command(
     if images.exists():  # and empty
         images.rmdir()
 
-    # Images get their folder when all are there, so that what an interrupted run leaves is not
-    # taken for a result.
+    # images/ is made in one step when all images are there: what an interrupted run leaves cannot
+    # be taken for the whole
     unfinished = out / f"{PART}images.part"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
     unfinished.mkdir(parents=True)
-    shown = []
+    shown: list[UInt8] = []
     try:
         with count_progress("sampling") as progress:
             progress(0, count)
             for i, pixels in enumerate(drawn):
                 write_image(unfinished / f"{i:06}.png", pixels)
-                shown += [pixels] if i < SHOWN else []
+                if i < MAX_SHOWN:
+                    shown.append(pixels)
                 progress(i + 1, count)
-        write_image(
-            grid, image_grid([shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)])
-        )
+        rows = [shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)]
+        write_image(grid, image_grid(rows))
         os.replace(unfinished, images)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    source = "its prior N(0, I)" if content == PRIOR else f"the encoded pictures of {content}"
-    text = f"{images}: {count} images of {domain}, style from its prior, content from {source}; grid: {grid}"
+
+    origin = "its prior N(0, I)" if content == PRIOR else f"the encoded pictures of {content}"
+    latents = f"style from its prior, content from {origin}"
+    text = f"{images}: {count} images of {domain}, {latents}; grid: {grid}"
     data = {
         "images": str(images),
         "grid": str(grid),

@@ -1,4 +1,4 @@
-"""`introshift swap`: the paper's figure, every content in every style."""
+"""`introshift swap`: draw every content in every style, as the paper does."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from pipelines._console import Device, Json, result
+from pipelines._console import result
+from pipelines._options import Device, Json, ModelFile, PictureOut
 
 
-def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+def command(  # noqa: PLR0913  (options of the command line)
+    model: ModelFile,
     contents: Annotated[
         Path, typer.Argument(metavar="CONTENT_DIR", help="Pictures of one domain: the first row.")
     ],
     styles: Annotated[
         Path, typer.Argument(metavar="STYLE_DIR", help="Pictures of the other: the first column.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT.png", help="Picture to write.")],
+    out: PictureOut,
     to: Annotated[
         str | None, typer.Option("--to", help="Domain of STYLE_DIR; default: the model's last.")
     ] = None,
@@ -33,22 +34,21 @@ def command(
 ) -> None:
     """Draw every content in every style: rows keep the style, columns keep the content."""
     from translate.inference.swap import spread_of, swap_figure
-    from translate.inference.translator import Translator
+    from translate.inference.predictor import Predictor
+    from translate.inference.styles import resolve_direction
     from translate.io.files import make_way
     from translate.io.images import format_from_suffix, write_image
 
     format_from_suffix(out)
     make_way(out)
-    translator = Translator.load(model, device)
-    names = translator.config.data.names
-    domains = translator.domains(to or names[-1], source)
-    first_row, first_column = (
-        spread_of(folder, count, translator.config.data)
-        for folder, count in ((contents, columns), (styles, rows))
-    )
-    write_image(out, swap_figure(translator.model, first_row, first_column, *domains))
+    predictor = Predictor.load(model, device)
+    names = predictor.config.data.names
+    domains = resolve_direction(names, to or names[-1], source)
+    first_row = spread_of(contents, columns, predictor.config.data)
+    first_column = spread_of(styles, rows, predictor.config.data)
+    write_image(out, swap_figure(predictor.model, first_row, first_column, *domains))
     source, to = (names[domain] for domain in domains)
+
     text = f"{out}: {len(first_row)} contents of {source} in {len(first_column)} styles of {to}"
-    result(
-        {"out": str(out), "contents": len(first_row), "styles": len(first_column)}, text, as_json
-    )
+    data = {"out": str(out), "contents": len(first_row), "styles": len(first_column)}
+    result(data, text, as_json)

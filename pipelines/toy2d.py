@@ -1,15 +1,19 @@
-"""`introshift toy2d`: the paper's experiments in the plane, a Soft-IntroVAE beside a plain VAE."""
+"""`introshift toy2d`: run the paper's experiments in the plane."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipelines._console import Device, Json, Seed, count_progress, result, say
+from pipelines._console import EXIT_DIVERGED, count_progress, log, result, table
+from pipelines._options import Device, Json, Seed
 
-DIVERGED = 4  # exit code
+if TYPE_CHECKING:
+    from translate.toy2d.report import Match
+
+HEAD = ("", "KL", "JSD", "KL 5000", "JSD 5000", "ELBO")
 
 
 def command(
@@ -27,8 +31,9 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train both models on points in the plane; draw samples and density, measure KL and JSD to
-    the data.
+    """Train a Soft-IntroVAE and a plain VAE on points in the plane.
+
+    Writes a picture of samples and densities, and measures KL and JSD to the data.
     """
     import time
     from dataclasses import asdict
@@ -52,8 +57,8 @@ def command(
             try:
                 models[title] = train_toy(toy, steps, seed, chosen, introspective, progress)
             except FloatingPointError as error:
-                say(f"introshift: {error}")
-                raise typer.Exit(DIVERGED) from None
+                log(f"introshift: {error}")
+                raise typer.Exit(EXIT_DIVERGED) from None
         seconds[title] = round(time.process_time() - start, 1)
     facts: dict[str, object] = {
         "toy": name,
@@ -63,15 +68,19 @@ def command(
         "version": __version__,
     }
     matches = write_toy(out, models, toy, facts)
-    rows = [
-        f"{'':14}{'KL':>8}{'JSD':>8}{'KL 5000':>10}{'JSD 5000':>10}{'ELBO':>8}   (KL and JSD in nats, lower is better)"
-    ]
-    for title, m in matches.items():
-        row = f"{title:14}{m.kl:8.3f}{m.jsd:8.3f}{m.kl_5000:10.3f}{m.jsd_5000:10.3f}"
-        rows.append(row + (f"{m.elbo:8.4f}" if m.elbo is not None else ""))
     values = {
         **facts,
         "out": str(out),
-        "matches": {title: asdict(value) for title, value in matches.items()},
+        "matches": {title: asdict(match) for title, match in matches.items()},
     }
-    result(values, "\n".join([*rows, str(out / "toy2d.png")]), as_json)
+    result(values, f"{_table(matches)}\n{out / 'toy2d.png'}", as_json)
+
+
+def _table(matches: dict[str, Match]) -> str:
+    rows = []
+    for title, match in matches.items():
+        divergences = [match.kl, match.jsd, match.kl_5000, match.jsd_5000]
+        cells = [f"{value:.3f}" for value in divergences]
+        elbo = "" if match.elbo is None else f"{match.elbo:.4f}"
+        rows.append([title, *cells, elbo])
+    return f"{table(HEAD, rows)}\nKL and JSD in nats, lower is better"

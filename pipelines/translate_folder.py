@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pipelines._console import Device, Json, Seed, count_progress, failed, result, say
-
-if TYPE_CHECKING:
-    from translate.inference.manifest import Inputs
-    from translate.inference.translator import Translator
-
-Scale = Annotated[
-    str,
-    typer.Option(
-        help="model: through the training size and back; native: at the picture's own resolution."
-    ),
-]
-Format = Annotated[str, typer.Option(help="keep, png, jpg or webp.")]
-Suffix = Annotated[str, typer.Option(help="Text appended to output names.")]
-SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")
-]
+from pipelines._console import result, translate_with_progress
+from pipelines._options import (
+    Device,
+    Format,
+    Json,
+    MirrorOut,
+    ModelFile,
+    Precision,
+    Scale,
+    Seed,
+    SkipExisting,
+    Suffix,
+)
+from translate.runtime.launch import rank_and_count
 
 
-def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")],
+def command(  # noqa: PLR0913  (options of the command line)
+    model: ModelFile,
     inputs: Annotated[
         Path,
         typer.Argument(
             metavar="IN", help="Folder of pictures, one picture, or - for a list on standard input."
         ),
     ],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")
-    ],
+    out: MirrorOut,
     to: Annotated[str, typer.Option("--to", help="Domain to translate to.")],
     source: Annotated[
         str | None, typer.Option("--from", help="Domain of IN, where the model has more than two.")
@@ -99,7 +93,7 @@ def command(
         bool, typer.Option("--reject-skip", help="Do not translate those that --reject finds.")
     ] = False,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "fp32",
+    precision: Precision = "fp32",
     as_json: Json = False,
 ) -> None:
     """Translate every picture of a folder; OUT/manifest.jsonl has a line for each file."""
@@ -108,20 +102,13 @@ def command(
 
     import torch
 
+    from translate.inference.folder import FolderOptions
     from translate.inference.translator import Translator
 
     # under torchrun: a device each
     if shard is None and share[1] > 1 and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-    translator = Translator.load(
-        model, device, precision, background=colour, scale=scale, tile=tile
-    )
-    data, text, failures = run(
-        translator,
-        _listed() if str(inputs) == "-" else inputs,
-        out,
-        to,
-        "translat",
+    options = FolderOptions(
         source=source,
         style=style,
         seed=seed,
@@ -137,33 +124,18 @@ def command(
         reject=reject,
         reject_skip=reject_skip,
     )
+    translator = Translator.load(
+        model, device, precision, background=colour, scale=scale, tile=tile
+    )
+    pictures = _listed() if str(inputs) == "-" else inputs
+    data, text, failures = translate_with_progress(
+        lambda progress: translator.translate_folder(pictures, out, to, options, progress),
+        out,
+        "translate",
+    )
     result(data, text, as_json)
     if failures:
         raise typer.Exit(1)
-
-
-def run(
-    translator: Translator, inputs: Inputs, out: Path, to: str, verb: str, **options: Any
-) -> tuple[dict[str, Any], str, int]:
-    """Translates a folder with a bar and names failures. Returns the result for programs, for
-    people, and failures.
-
-    `verb` is what is done, less the ending: translat, reconstruct.
-    """
-    from translate.runtime.signals import terminable
-
-    try:
-        with terminable(), count_progress(f"{verb}ing") as progress:
-            done = translator.translate_folder(inputs, out, to, progress=progress, **options)
-    except KeyboardInterrupt:
-        say(
-            f"introshift: interrupted; the same command with --skip-existing does the rest of {out}"
-        )
-        raise
-    failed([f"{name}: {reason}" for name, reason in done.failures], out / "manifest.jsonl")
-    text = f"{out}: {done.ok} {verb}ed, {done.skipped} skipped, {done.failed} failed in {done.seconds:.1f} s"
-    text += f", {done.warned} with warnings in its manifest.jsonl" if done.warned else ""
-    return {"out": str(out), **asdict(done)}, text, done.failed
 
 
 def _listed() -> list[str]:
@@ -174,30 +146,13 @@ def _listed() -> list[str]:
 def _share(text: str | None) -> tuple[int, int]:
     """What --shard asks for, or what torchrun says."""
     if text is None:
-        return _share_of_environment()
+        rank, count = rank_and_count("give --shard I/N (1/1 for all)")
+        return rank + 1, count
+
     first, slash, last = text.partition("/")
     if not (slash and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
         raise ValueError(f"--shard {text}: use I/N, 1/N to N/N for N shares")
     return int(first), int(last)
-
-
-def _share_of_environment() -> tuple[int, int]:
-    """The share that RANK and WORLD_SIZE name, all without them: half of the pair names none."""
-    rank = os.environ.get("RANK")
-    size = os.environ.get("WORLD_SIZE")
-    if rank is None and size is None:
-        return 1, 1
-    numbers = rank is not None and size is not None and rank.isdecimal() and size.isdecimal()
-    if not numbers or int(rank or 0) >= int(size or 0):
-        found = " and ".join(
-            f"{name}={value}" if value is not None else f"no {name}"
-            for name, value in (("RANK", rank), ("WORLD_SIZE", size))
-        )
-        raise ValueError(
-            f"the environment has {found}, which name no share of the pictures; give --shard I/N "
-            "(1/1 for all), or start the processes with torchrun, which sets both"
-        )
-    return int(rank or 0) + 1, int(size or 1)
 
 
 def _colour(text: str) -> tuple[int, int, int]:

@@ -1,6 +1,4 @@
-"""`introshift bench train`: what a training step costs, where it goes, how near it is to the
-machine's matrix rate.
-"""
+"""`introshift bench train`: measure what a training step costs, and where its time goes."""
 
 from __future__ import annotations
 
@@ -15,33 +13,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines._console import Device, Json, result
+from pipelines._console import result, table
+from pipelines._options import Device, Json, OptionalPrecision, Settings
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
     from translate.config import Config
+    from translate.data.dataset import Domain
     from translate.training.trainer import Trainer
 
-PHASES = {"warm-up": 1.0, "game": 0.0}  # name -> train.warmup
+PHASES = {"warm-up": 1.0, "game": 0.0}  # key of --json -> train.warmup
+TITLES = {"warm-up": "warm-up", "game": "introspective"}
+NETWORKS = ("content", "style", "decoder")
+SHARES = ("data", "encoder", "decoder", "optimizer")
 MATRIX = 2048  # side of the matrices that measure the machine
-WARM = 3  # steps that are not timed
+MATRIX_ROUNDS = 10
+WARMUP_STEPS = 3  # not timed
 
 
 def command(
     config: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG]", help="A config; default: all defaults.")
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a setting.")
-    ] = None,
+    settings: Settings = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps to time of each kind.")] = 20,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")
     ] = None,
     device: Device = "auto",
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    precision: OptionalPrecision = None,
     as_json: Json = False,
 ) -> None:
     """Time warm-up and introspective steps on noise of the config's size; medians."""
@@ -61,22 +63,21 @@ def command(
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
-    made: dict[str, Any] = {"threads": torch.get_num_threads()}
+    data: dict[str, Any] = {"threads": torch.get_num_threads()}
     for phase, warmup in PHASES.items():
         train = loaded.train.model_copy(update={"warmup": warmup, "max_minutes": None})
         timed = loaded.model_copy(update={"train": train})
         with TemporaryDirectory() as folder:
-            trainer = Trainer(timed, _noise(timed), Path(folder), device, say=lambda text: None)
-            made |= {
-                "device": str(trainer.device),
-                "dtype": str(trainer.train_step.dtype).removeprefix("torch."),
-            }
-            made[phase] = _measure(trainer, steps)
-    made["matrix_gflops"] = _matrix_rate(trainer.device, trainer.train_step.dtype)
-    result(made, _table(made), as_json)
+            trainer = Trainer(timed, _noise(timed), Path(folder), device)
+            data["device"] = str(trainer.device)
+            data["dtype"] = str(trainer.train_step.dtype).removeprefix("torch.")
+            data[phase] = _measure(trainer, steps)
+    data["matrix_gflops"] = _matrix_rate(trainer.device, trainer.train_step.dtype)
+    result(data, _tables(data), as_json)
 
 
-def _noise(config: Config) -> list[Any]:
+def _noise(config: Config) -> list[Domain]:
+    """Make a data set of noise for each domain: four batches of images at the loading size."""
     import numpy as np
 
     from translate.data.dataset import Domain
@@ -85,35 +86,74 @@ def _noise(config: Config) -> list[Any]:
     data = config.data
     side = data.load_size or data.size
     shape = (4 * config.train.batch_size, side, side, data.channels)
-    return [
-        Domain(name, list(rng.integers(0, 256, shape, dtype=np.uint8)), {}) for name in data.names
-    ]
+    domains = []
+    for name in data.names:
+        images = list(rng.integers(0, 256, shape, dtype=np.uint8))
+        domains.append(Domain(name, images, {}))
+    return domains
 
 
 def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
-    """Medians over `steps`; time in the networks is shared out by their FLOPs."""
+    """Measure medians over `steps`; time in the networks is divided by their FLOPs."""
+    for _ in range(WARMUP_STEPS):
+        trainer.step(trainer.batches.batch(0))
+    passes, gflop = _count_work(trainer)
+    spent = _median_seconds(trainer, steps)
+
+    total = sum(spent.values())
+    shares = {name: seconds / total for name, seconds in spent.items()}
+    flops = {name: passes[name] * flops for name, flops in _flops(trainer).items()}
+    in_decoder = flops["decoder"] / sum(flops.values())
+    in_networks = shares.pop("networks")
+    shares["encoder"] = in_networks * (1 - in_decoder)
+    shares["decoder"] = in_networks * in_decoder
+    return {
+        "ms": 1000 * total,
+        "images_per_second": len(trainer.train_step.y) / total,
+        "passes": {name: passes[name] for name in flops},
+        "share": shares,
+        "gflop": gflop,
+        "gflops": gflop / total,
+    }
+
+
+def _count_work(trainer: Trainer) -> tuple[Counter[str], float]:
+    """Count forward passes of a batch through each network in one step, and the step's GFLOP.
+
+    A pass over several batches at once counts as several passes.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
-    for _ in range(WARM):
-        trainer.step(trainer.batches.batch(0))
     encoder = trainer.train_step.model.encoder
-    decoder = trainer.train_step.model.decoder
-    networks: dict[str, nn.Module] = {"style": encoder.style_trunk, "decoder": decoder}
+    networks: dict[str, nn.Module] = {
+        "style": encoder.style_trunk,
+        "decoder": trainer.train_step.model.decoder,
+    }
     if not encoder.one_latent:
         networks["content"] = encoder.content_trunk
-    # of a batch's images; what is judged in one go counts as often as it is larger
+    batch_size = len(trainer.train_step.y)
     passes: Counter[str] = Counter()
 
     def count(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
-        return lambda net, inputs, made: passes.update(
-            {name: len(inputs[0]) // len(trainer.train_step.y)}
-        )
+        def hook(network: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+            passes[name] += len(inputs[0]) // batch_size
 
-    hooks = [net.register_forward_hook(count(name)) for name, net in networks.items()]
+        return hook
+
+    hooks = [network.register_forward_hook(count(name)) for name, network in networks.items()]
     with FlopCounterMode(display=False) as counter:
         trainer.step(trainer.batches.batch(0))
     for hook in hooks:
         hook.remove()
+    return passes, counter.get_total_flops() / 1e9
+
+
+def _median_seconds(trainer: Trainer, steps: int) -> dict[str, float]:
+    """Time the three parts of a step: waiting for data, networks, optimizer.
+
+    Not by torch.utils.benchmark: it times a statement as a whole, but here the parts of one step
+    are timed, while a thread makes the next batch.
+    """
     seconds: dict[str, list[float]] = {"data": [], "networks": [], "optimizer": []}
     with ThreadPoolExecutor(1) as loader:
         batch = loader.submit(trainer.batches.batch, 0)
@@ -123,33 +163,18 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
             batch = loader.submit(trainer.batches.batch, i + 1)
             times.append(time.perf_counter())
             trainer.train_step.gradients(x, i, trainer.state.beta_neg)
-            _wait(trainer.device)
+            _synchronize(trainer.device)
             times.append(time.perf_counter())
             trainer.train_step.update(i, trainer.state.learning_rate)
-            _wait(trainer.device)
+            _synchronize(trainer.device)
             times.append(time.perf_counter())
-            for values, begun, ended in zip(seconds.values(), times, times[1:], strict=False):
-                values.append(ended - begun)
-    spent = {name: statistics.median(values) for name, values in seconds.items()}
-    whole = sum(spent.values())
-    shares = {name: value / whole for name, value in spent.items()}
-    cost = {name: passes[name] * flops for name, flops in _flops(trainer).items()}
-    decoding = cost["decoder"] / sum(cost.values())
-    computing = shares.pop("networks")
-    shares |= {"encoder": computing * (1 - decoding), "decoder": computing * decoding}
-    gflop = counter.get_total_flops() / 1e9
-    return {
-        "ms": 1000 * whole,
-        "images_per_second": len(trainer.train_step.y) / whole,
-        "passes": {name: passes[name] for name in cost},
-        "share": shares,
-        "gflop": gflop,
-        "gflops": gflop / whole,
-    }
+            for part, start, end in zip(seconds, times[:-1], times[1:], strict=True):
+                seconds[part].append(end - start)
+    return {part: statistics.median(values) for part, values in seconds.items()}
 
 
 def _flops(trainer: Trainer) -> dict[str, int]:
-    """Of one forward pass of a batch through each network."""
+    """Count the FLOPs of one forward pass of a batch through each network."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -161,53 +186,64 @@ def _flops(trainer: Trainer) -> dict[str, int]:
     with torch.no_grad():
         z_c = model.encoder.content(x, y).mu
         z_s = model.encoder.style(x, y).mu
+        passes: dict[str, Callable[[], object]] = {
+            "content": lambda: model.encoder.content(x, y),
+            "style": lambda: model.encoder.style(x, y),
+            "decoder": lambda: model.decoder(z_c, z_s, y, y),
+        }
         flops = {}
-        for name in ("content", "style", "decoder"):
+        for name in NETWORKS:
             with FlopCounterMode(display=False) as counter:
-                model.decoder(z_c, z_s, y, y) if name == "decoder" else getattr(
-                    model.encoder, name
-                )(x, y)
+                passes[name]()
             flops[name] = counter.get_total_flops()
     return flops
 
 
 def _matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """GFLOP/s of the best of several products of square matrices."""
+    """Measure GFLOP/s of the best of several products of square matrices."""
     import torch
 
-    a, b = (torch.rand(MATRIX, MATRIX, device=device, dtype=dtype) for _ in range(2))
+    a = torch.rand(MATRIX, MATRIX, device=device, dtype=dtype)
+    b = torch.rand(MATRIX, MATRIX, device=device, dtype=dtype)
     best = float("inf")
-    for _ in range(10):
-        _wait(device)
-        begun = time.perf_counter()
+    for _ in range(MATRIX_ROUNDS):
+        _synchronize(device)
+        start = time.perf_counter()
         a @ b
-        _wait(device)
-        best = min(best, time.perf_counter() - begun)
+        _synchronize(device)
+        best = min(best, time.perf_counter() - start)
     return 2e-9 * MATRIX**3 / best
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     import torch
 
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _table(made: dict[str, Any]) -> str:
-    lines = [
-        f"{made['device']}, {made['dtype']}, {made['threads']} threads; matrices {made['matrix_gflops']:.0f} GFLOP/s",
-        "step          ms  images/s  content  style  decoder  GFLOP/s  of matrices"
-        "   time in data, encoder, decoder, optimizer",
-    ]
-    for phase in PHASES:
-        m = made[phase]
-        passes = m["passes"]
-        shares = ", ".join(
-            f"{100 * m['share'][name]:.1f} %"
-            for name in ("data", "encoder", "decoder", "optimizer")
-        )
-        lines.append(
-            f"{phase:8} {m['ms']:7.1f} {m['images_per_second']:9.0f} {passes['content']:8} {passes['style']:6} "
-            f"{passes['decoder']:8} {m['gflops']:8.0f} {m['gflops'] / made['matrix_gflops']:12.2f}   {shares}"
-        )
-    return "\n".join(lines)
+def _tables(data: dict[str, Any]) -> str:
+    """Lay out speed, forward passes and shares of time, a row for each phase."""
+    speed = []
+    passes = []
+    shares = []
+    for phase, title in TITLES.items():
+        measured = data[phase]
+        of_matrices = measured["gflops"] / data["matrix_gflops"]
+        rates = (measured["ms"], measured["images_per_second"], measured["gflops"])
+        speed.append([title, *(f"{rate:.1f}" for rate in rates), f"{of_matrices:.2f}"])
+        passes.append([title, *(str(measured["passes"][name]) for name in NETWORKS)])
+        shares.append([title, *(f"{100 * measured['share'][name]:.1f} %" for name in SHARES)])
+
+    machine = f"{data['device']}, {data['dtype']}, {data['threads']} threads"
+    return "\n".join(
+        [
+            f"{machine}; matrices {data['matrix_gflops']:.0f} GFLOP/s",
+            "",
+            table(("step", "ms", "images/s", "GFLOP/s", "of matrices"), speed),
+            "",
+            table(("forward passes", *NETWORKS), passes),
+            "",
+            table(("share of time", *SHARES), shares),
+        ]
+    )

@@ -1,0 +1,64 @@
+"""Options and arguments of the command line that several commands take, with their help texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+# every command
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+
+# files
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")]
+Pictures = Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")]
+PictureOut = Annotated[Path, typer.Argument(metavar="OUT.png", help="Picture to write.")]
+MirrorOut = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Folder to write into; sub-folders are mirrored.")
+]
+
+# training
+PRECISIONS = "auto, fp32 or bf16."
+Precision = Annotated[str, typer.Option(help=PRECISIONS)]
+OptionalPrecision = Annotated[str | None, typer.Option("--precision", help=PRECISIONS)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a setting.")
+]
+
+# translation of folders
+Scale = Annotated[
+    str,
+    typer.Option(
+        help="model: through the training size and back; native: at the picture's own resolution."
+    ),
+]
+Format = Annotated[str, typer.Option(help="keep, png, jpg or webp.")]
+Suffix = Annotated[str, typer.Option(help="Text appended to output names.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")
+]
+
+# evaluation
+LpipsName = Literal["alex", "vgg", "squeeze"]
+LpipsNet = Annotated[LpipsName, typer.Option("--lpips-net", help="LPIPS network.")]
+LpipsWeights = Annotated[
+    Path | None,
+    typer.Option(
+        "--lpips-weights", help="Its weights: safetensors with torchvision's features.* tensors."
+    ),
+]
+ReportOut = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for report.html, metrics.json, per_image.csv, grids."),
+]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option("--fail-if", metavar="'METRIC>VALUE'", help="Exit 3 when this holds."),
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option("--allow-missing", help="Continue when some pictures have no partner."),
+]
