@@ -58,19 +58,19 @@ class DataConfig(_Section):
     root: str | None = None
     """folder with trainA, trainB and, for evaluation, testA, testB"""
 
-    domains: dict[str, str] | None = Field(None, min_length=1)
+    domains: dict[str, str] | None = Field(default=None, min_length=1)
     """domain name -> training folder (relative to root); default A, B; one: see presets.py"""
 
     tests: dict[str, str] | None = None
     """domain name -> test folder (relative to root); default testA, testB"""
 
-    size: int = Field(32, ge=8, le=2048)
+    size: int = Field(default=32, ge=8, le=2048)
     """training size in pixels, a multiple of the model's stride"""
 
     channels: Literal[1, 3] = 3
     """1 for grayscale, 3 for colour"""
 
-    load_size: int | None = Field(None, ge=8, le=4096)
+    load_size: int | None = Field(default=None, ge=8, le=4096)
     """shorter side before cropping; default: size"""
 
     crop: Literal["center", "random", "resized"] = "center"
@@ -79,10 +79,10 @@ class DataConfig(_Section):
     flip: Share = 0.0
     """probability of a left-right flip"""
 
-    held_out: float = Field(0.05, ge=0, le=0.5)
+    held_out: float = Field(default=0.05, ge=0, le=0.5)
     """share of each domain that is not trained on but scores the model (at most 128 images)"""
 
-    memory_gb: float = Field(8.0, ge=0, le=1e6)
+    memory_gb: float = Field(default=8.0, ge=0, le=1e6)
     """decoded images above so many gigabytes wait in a temporary file (TMPDIR)"""
 
     background: Annotated[
@@ -134,10 +134,10 @@ class ModelConfig(_Section):
     align: bool = True
     """start translations at the target domain's mean place, size and slant (needs warp > 0)"""
 
-    style_dropout: float = Field(0.4, ge=0, lt=1)
+    style_dropout: float = Field(default=0.4, ge=0, lt=1)
     """share of the style features dropped in training, against memorizing the images"""
 
-    condition: int = Field(64, ge=4, le=1024)
+    condition: int = Field(default=64, ge=4, le=1024)
     """size of the vector that modulates the blocks"""
 
     @model_validator(mode="before")
@@ -174,7 +174,7 @@ class ObjectiveConfig(_Section):
     beta_kl_c: Weight = 0.02
     """weight of KL_c(x)"""
 
-    beta_kl_s: float = Field(3.0, gt=0, le=MAX_WEIGHT)
+    beta_kl_s: float = Field(default=3.0, gt=0, le=MAX_WEIGHT)
     """weight of KL_s(x)"""
 
     beta_neg: Annotated[float, Field(le=MAX_WEIGHT)] | Literal["auto"] = "auto"
@@ -232,13 +232,13 @@ class AugmentConfig(_Section):
     content_affine: Share = 0.5
     """strength of affine changes before c is taken"""
 
-    content_warp: float = Field(0.5, ge=0, le=3)
+    content_warp: float = Field(default=0.5, ge=0, le=3)
     """strength of smooth warps before c is taken"""
 
     content_colour: Share = 0.0
     """strength of colour changes before c is taken"""
 
-    energy_shift: float = Field(0.125, ge=0, le=0.5)
+    energy_shift: float = Field(default=0.125, ge=0, le=0.5)
     """shift of real and fake before the energy, as a share of the size"""
 
     energy_cutout: Share = 0.5
@@ -254,28 +254,28 @@ class TrainConfig(_Section):
     warmup: Share = 0.3
     """share of the steps (or minutes) that train a plain VAE"""
 
-    batch_size: int = Field(16, ge=1, le=65536)
+    batch_size: int = Field(default=16, ge=1, le=65536)
     """images per domain and step"""
 
-    learning_rate: float = Field(1e-3, gt=0, le=1)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
     """Adam's learning rate, falling to 0 over the last part (cooldown)"""
 
     cooldown: Share = 0.3
     """share of the steps over which the learning rate falls to 0"""
 
-    beta1: float = Field(0.5, ge=0, lt=1)
+    beta1: float = Field(default=0.5, ge=0, lt=1)
     """Adam's beta1"""
 
-    beta2: float = Field(0.99, ge=0, lt=1)
+    beta2: float = Field(default=0.99, ge=0, lt=1)
     """Adam's beta2"""
 
-    clip: float = Field(0.0, ge=0, le=MAX_WEIGHT)
+    clip: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
     """bound of the gradient norm, of encoder and decoder each; 0: none"""
 
-    ema_decay: float = Field(0.998, ge=0, lt=1)
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
     """decay of the averaged weights that the model file holds"""
 
-    seed: int = Field(0, ge=0, le=2**63 - 1)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """seed of every random stream"""
 
     precision: Annotated[Precision, BeforeValidator(normalize_precision)] = "auto"
@@ -287,7 +287,7 @@ class TrainConfig(_Section):
     tensorboard: bool = False
     """logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])"""
 
-    max_minutes: float | None = Field(None, gt=0, le=1e7)
+    max_minutes: float | None = Field(default=None, gt=0, le=1e7)
     """stop after so many minutes; schedules then follow the clock"""
 
     log_every: Count = 50
