@@ -1,1 +1,1 @@
-"""The command line: one file a command, no mathematics."""
+"""The command line: one file a command, and what they share; no mathematics."""

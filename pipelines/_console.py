@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from translate.inference.folder import FolderSummary, Progress
     from translate.training.trainer import TrainProgress
 
-# exit codes; 2 is a user's mistake (cli.py)
-EXIT_FAILED = 1  # some pictures failed, the rest is done
+# exit codes
+EXIT_FAILED = 1  # some pictures failed, the rest is done; or an error that should not happen
+EXIT_MISTAKE = 2  # of the user
 EXIT_MISSED = 3  # a threshold of --fail-if
 EXIT_DIVERGED = 4
 EXIT_INTERRUPTED = 130

@@ -1,5 +1,6 @@
-"""The `introshift` command. Heavy imports stay inside the commands, so that --help answers at
-once.
+"""The `introshift` command.
+
+Commands import heavy modules inside their functions, so that --help answers at once.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from pipelines import (
     train,
     translate_folder,
 )
+from pipelines._console import EXIT_FAILED, EXIT_MISTAKE, log
 
 
 class OneLineErrors(TyperGroup):
-    """Ends every user's mistake with one line on stderr and exit code 2; a traceback only with
-    --debug.
+    """A group of commands that ends users' mistakes with one line on stderr and exit code 2.
 
-    --debug is an option of this group and of every command below it, so that the parser tells it
-    from the same word as another option's value or after --.
+    With --debug, it shows the traceback. --debug is an option of this group and of every command
+    below it, so that the parser tells it from the same word as another option's value or after --.
     """
 
     debug = False
@@ -57,6 +58,7 @@ class OneLineErrors(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
+        """Run a command and exit; the arguments are those of `click.Command.main`."""
         self.debug = False
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
@@ -75,24 +77,29 @@ def _add_option(command: Any, option: Any) -> None:
 
 
 def _report(error: Exception) -> int:
-    code = getattr(error, "exit_code", 2 if isinstance(error, (ValueError, OSError)) else 1)
+    """Print an error as lines on stderr; return the exit code."""
+    is_mistake = isinstance(error, (ValueError, OSError))
+    for line in _message(error, is_mistake).splitlines() or ["interrupted"]:
+        log(f"introshift: {line}")
+    return int(getattr(error, "exit_code", EXIT_MISTAKE if is_mistake else EXIT_FAILED))
+
+
+def _message(error: Exception, is_mistake: bool) -> str:
     if hasattr(error, "format_message"):  # a usage error of the command line parser
-        text = error.format_message()
-    elif isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename}: {str(error.strerror).lower()}; give another path or mend its permissions"
-    elif isinstance(error, (ValueError, OSError)) or hasattr(error, "exit_code"):
-        text = str(error)
-    else:
-        text = f"{type(error).__name__}: {error} (this should not happen; --debug shows where)"
-    for line in text.splitlines() or ["interrupted"]:
-        print(f"introshift: {line}", file=sys.stderr, flush=True)
-    return int(code)
+        return str(error.format_message())
+    if isinstance(error, OSError) and error.filename is not None:
+        problem = str(error.strerror).lower()
+        return f"{error.filename}: {problem}; give another path or fix its permissions"
+    if is_mistake or hasattr(error, "exit_code"):
+        return str(error)
+    return f"{type(error).__name__}: {error} (this should not happen; --debug shows where)"
 
 
 app = typer.Typer(
     cls=OneLineErrors,
     name="introshift",
-    help="Unsupervised image translation: make the pictures of folder A look like those of folder B.",
+    help="Unsupervised image translation: "
+    "make the pictures of folder A look like those of folder B.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -130,7 +137,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Take the options before the command."""
 
 
 data = typer.Typer(help="Data sets that come with introshift.", no_args_is_help=True)

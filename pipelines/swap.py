@@ -33,9 +33,9 @@ def command(  # noqa: PLR0913  (options of the command line)
     as_json: Json = False,
 ) -> None:
     """Draw every content in every style: rows keep the style, columns keep the content."""
-    from translate.inference.swap import spread_of, swap_figure
     from translate.inference.predictor import Predictor
     from translate.inference.styles import resolve_direction
+    from translate.inference.swap import spread_of, swap_figure
     from translate.io.files import make_way
     from translate.io.images import format_from_suffix, write_image
 
