@@ -20,10 +20,11 @@ import torch
 from tests._helpers.trainings import bars, run, settings, weights
 from translate.data.dataset import Domain
 from translate.io.images import read_image
-from translate.models.checkpoint import load_model, load_tensors
+from translate.models.checkpoint import load_model, load_tensors, save_tensors
 from translate.presets import PRESETS
 from translate.runtime.device import choose_device, choose_precision, keep_freed_memory
 from translate.training.trainer import Trainer, TrainingInterruptedError, TrainProgress
+from translate.training.validation import TOLERANCE
 
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
@@ -108,8 +109,13 @@ def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_pa
     ]
     assert [line["step"] for line in lines] == [3, 6, 9, 12]
     values = [float(line["value"]) for line in lines]
-    as_good = [line for i, line in enumerate(lines) if values[i] <= 1.3 * min(values[: i + 1])]
-    best = {"step": as_good[-1]["step"], "value": min(values)}
+    kept = 0
+    for i, line in enumerate(lines):
+        lowest = min(lines[: i + 1], key=lambda line: line["value"])
+        if values[i] - lowest["value"] <= TOLERANCE * lowest["error"]:
+            kept = line["step"]
+        assert line["best_step"] == kept
+    best = {"step": kept, "value": min(values)}
     assert (whole.state.best_step, whole.state.best_value) == (best["step"], best["value"])
     assert load_model(tmp_path / "whole" / "model.safetensors").summary["step"] == best["step"]
     assert lines[-1]["direction_scores"][0].keys() >= {
@@ -141,6 +147,34 @@ def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_pa
         ).read_text()
     kept = [load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")]
     assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
+
+
+def test_domains_that_cannot_be_told_apart_are_named_once(tmp_path: Path) -> None:
+    config = settings(train={"steps": 8, "score_every": 2})
+    domain = bars(config)[0]
+    said: list[str] = []
+    trainer = Trainer(
+        config, [domain, Domain("B", domain.images, {})], tmp_path, "cpu", say=said.append
+    )
+    trainer.run()
+    alike = [text for text in said if "told apart" in text]
+    assert [re.findall("[AB] to [AB]", text) for text in sorted(alike)] == [["A to B"], ["B to A"]]
+    summary = load_model(tmp_path / "model.safetensors").summary
+    assert sum("told apart" in text for text in summary["warnings"]) == 2
+
+
+def test_a_state_of_before_the_error_of_the_criterion_goes_on(tmp_path: Path) -> None:
+    config = settings(train={"steps": 8, "score_every": 4, "checkpoint_every": 4})
+    run(config, tmp_path)
+    for path in (tmp_path / "state").glob("*.safetensors"):
+        tensors, metadata = load_tensors(path)
+        values = json.loads(metadata["clock"])
+        del values["best_error"]
+        save_tensors(path, tensors, {**metadata, "clock": json.dumps(values)})
+    (tmp_path / "state" / "step_0000008.safetensors").unlink()
+    resumed = run(config, tmp_path, resume=True)
+    assert resumed.state.step == 8
+    assert isinstance(resumed.state.best_error, float)
 
 
 def test_what_goes_wrong_is_said_once_and_stays_in_the_model_file(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from translate.config import TrainConfig
 # second moments are still those of the warm-up's small gradients then.
 LEARNING_RATE_RAMP = 100
 
+# Fields that states of earlier versions do not have; they take their default then.
+ADDED_FIELDS = {"best_error"}
+
 
 @dataclass
 class TrainState:
@@ -25,6 +28,7 @@ class TrainState:
     introspective_start: int = 0  # the step at which that was
     rollbacks: int = 0  # times the run has diverged; each halves the learning rate
     best_value: float | None = None  # the best score so far, lower is better (validation.py)
+    best_error: float | None = None  # its standard error
     best_step: int = 0  # when the last model was scored that was as good
 
     def values(self) -> dict[str, Any]:
@@ -45,7 +49,8 @@ class TrainState:
             ValueError: Where fields are missing or unknown.
         """
         known = {field.name for field in fields(cls)} - {"train"}
-        found = [f"{name} is missing" for name in sorted(known - values.keys())]
+        required = known - ADDED_FIELDS
+        found = [f"{name} is missing" for name in sorted(required - values.keys())]
         found += [f"{name} is unknown" for name in sorted(values.keys() - known)]
         if found:
             raise ValueError(

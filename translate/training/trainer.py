@@ -36,7 +36,7 @@ from translate.training.preview import GRID_IMAGES, PreviewGrid
 from translate.training.run_logger import RunLogger
 from translate.training.state import TrainState
 from translate.training.step import TrainStep
-from translate.training.validation import AS_GOOD, ModelSelector, default_styles, value
+from translate.training.validation import ModelSelector, default_styles, selection_criterion
 
 # model files of a run: by its score, and as it stands
 BEST = "model.safetensors"
@@ -316,29 +316,38 @@ class Trainer:
         self.files.log_grid(self.state.step, *self.gallery.columns(self.train_step.ema))
 
     def score(self) -> None:
-        """Judges the average on held-out images, keeps it if none was clearly better, and says
-        what is wrong.
+        """Score the averaged model on held-out images; keep it if none was clearly better.
+
+        What goes wrong is logged once.
         """
-        clock = self.state
+        state = self.state
         scores = self.selector.score(self.train_step.ema)
-        score = value(scores)
+        criterion = selection_criterion(scores)
+        best = criterion.better_of(state.best_value, state.best_error)
+        kept = criterion.is_as_good_as(best)
+        state.best_value = best.value
+        state.best_error = best.error
+        if kept:
+            state.best_step = state.step
         self.files.log(
             "scores",
             {
-                "step": clock.step,
-                "value": score,
+                "step": state.step,
+                "value": criterion.value,
+                "error": criterion.error,
+                "best_step": state.best_step,
                 "direction_scores": [asdict(score) for score in scores],
             },
         )
-        played = clock.beta_neg is not None and self.state.progress >= WARN_FROM
-        warnings = {kind: text for one in scores for kind, text in one.warnings(played).items()}
+        settled = state.beta_neg is not None and state.progress >= WARN_FROM
+        warnings = {
+            kind: text for score in scores for kind, text in score.warnings(settled).items()
+        }
         for kind in warnings.keys() - self.warned.keys():
-            self.say(f"step {clock.step}: warning: {warnings[kind]}")
+            self.say(f"step {state.step}: warning: {warnings[kind]}")
         self.warned = warnings
         self.styles = default_styles(scores)
-        clock.best_value = score if clock.best_value is None else min(score, clock.best_value)
-        if score <= AS_GOOD * clock.best_value:
-            clock.best_step = clock.step
+        if kept:
             self._save_average(BEST)
 
     def summary(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Which model of a run is the best, and did the run go well? Measured without pairs, on images
-held out from training.
+"""Model selection: which model of a run is the best, and did the run go well?
+
+Measured without pairs, on images held out from training.
 
 Legend: n held-out images of the source, m training images of the target, D features, C channels,
 S size. Images are float in [-1, 1].
@@ -7,54 +8,63 @@ S size. Images are float in [-1, 1].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, permutations
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.data.dataset import over_batches
-from translate.metrics.distribution import kernel_distance
+from translate.metrics.distribution import kernel_distance_with_error
 from translate.models.networks import Model
 
-CYCLE_WEIGHT = 0.1  # small: where layout moves, the way back is longer, and the result better
-# least deviation of a feature, as a share of the mean one: what hardly varies must not decide alone
-RARE = 0.1
+# Small: where the layout moves, the way back is longer, and the translation better.
+CYCLE_WEIGHT = 0.1
+# Two equally good models have equal standard errors, so that of their difference is root 2 of it.
+TOLERANCE = math.sqrt(2)
+# Standard errors by which the distance of two domains must exceed 0. Halves of one domain do so in
+# 0 to 0.5 % of draws, and in up to 3 % with 12 held-out images (docs/mathematics.md).
+DISTINCT = 2.0
+
+# Least deviation of a feature, as a share of the mean one: a feature that hardly varies must not
+# decide alone.
+MIN_FEATURE_STD = 0.1
 ALIKE = 1e-3  # the same where the images of a domain are all alike
-# warned of: translations that vary less than this share of what images of the target do
-COLLAPSED = 0.3
-# the prior's mean is no style of a domain where it costs so many times the energy of random styles
+
+# The prior's mean is no style of a domain where it costs so many times the energy of random styles.
 MUDDLED = 1.1
-UNSEEN = 0.5 / 255  # warned of: random styles that change a pixel by less than half a gray level
-# times a run's best score: the score does not tell such models apart, and a later one has learned
-# more
-AS_GOOD = 1.3
-# nats; warned of: held-out images that the encoder finds so much stranger than trained ones
-MEMORISED = 8.0
+
+# Warned of: translations that vary less than this share of what images of the target do.
+COLLAPSED = 0.3
+# Warned of: random styles that change a pixel by less than half a gray level, range [0, 1].
+UNSEEN = 0.5 / 255
+# Warned of: held-out images that cost the encoder so much more KL_s than trained ones, in nats.
+MEMORIZED = 8.0
 
 
 class RandomFeatures(nn.Module):
-    """Means and deviations of three random convolution layers: features that need no training, are
-    the same for every run and do not move with the model, so that the scores of one run can be
-    compared (as in Saxe et al. 2011).
+    """Means and deviations of three random convolution layers.
+
+    They need no training, are the same for every run and do not move with the model, so that the
+    scores of one run can be compared (as in Saxe et al. 2011).
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        draw = torch.Generator().manual_seed(0)
-        for i, (inputs, outputs, size) in enumerate(
-            ((channels, 64, 5), (64, 128, 3), (128, 128, 3))
-        ):
+        generator = torch.Generator().manual_seed(0)
+        layers = ((channels, 64, 5), (64, 128, 3), (128, 128, 3))
+        for i, (inputs, outputs, size) in enumerate(layers):
             scale = (2 / (inputs * size**2)) ** 0.5
-            self.register_buffer(
-                f"w{i}", scale * torch.randn(outputs, inputs, size, size, generator=draw)
-            )
+            weight = torch.randn(outputs, inputs, size, size, generator=generator)
+            self.register_buffer(f"w{i}", scale * weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (n, C, S, S) -> (n, 640)."""
+        """Return features (n, 640) of images (n, C, S, S)."""
         found = []
         for weight in self.buffers():
             x = F.relu(F.conv2d(x, weight, stride=2, padding=weight.shape[-1] // 2))
@@ -63,73 +73,166 @@ class RandomFeatures(nn.Module):
 
 
 @dataclass(frozen=True)
+class SelectionCriterion:
+    """The number that selects a model, lower is better, and its standard error."""
+
+    value: float
+    error: float
+
+    def is_as_good_as(self, best: SelectionCriterion) -> bool:
+        """Return whether this model is not clearly worse than the best one.
+
+        The rule of one standard error (Breiman et al. 1984, section 3.4.3). The error is that of
+        `best`: a model some of whose translations are broken has a large one of its own, which
+        must not excuse it.
+        """
+        return self.value - best.value <= TOLERANCE * best.error
+
+    def better_of(self, best_value: float | None, best_error: float | None) -> SelectionCriterion:
+        """Return the better one of this model and of the run's best so far.
+
+        Args:
+            best_value: The run's lowest value; None before the first score.
+            best_error: Its error; None in training states of earlier versions, which did not
+                measure it: then it is taken to be this model's.
+        """
+        if best_value is None or self.value < best_value:
+            return self
+        return SelectionCriterion(best_value, self.error if best_error is None else best_error)
+
+
+@dataclass(frozen=True)
 class DirectionScore:
     """Translation from `source` to `to` in random styles, measured on held-out images of `source`.
 
-    Where there is one domain alone both are it, samples of the prior stand for translations and
-    the way to a reconstruction for the way there and back.
+    With one domain alone both are that domain: samples of the prior stand for translations, and a
+    reconstruction for the cycle.
     """
 
     source: str
     to: str
-    # kernel distance of the translations to training images of `to`, on `RandomFeatures`
+
     distance: float
-    identity: float  # the same for the images as they are: what doing nothing costs
-    # mean absolute error of a pixel, range [0, 1], there and back: what was lost of the content
+    """Kernel distance of the translations to training images of `to`, on `RandomFeatures`."""
+
+    identity: float
+    """The same for the untranslated images: what doing nothing costs."""
+
     cycle: float
-    feature_std_ratio: (
-        # how much translations in the prior's mean style vary, as a share of how much images of
-        # `to` do
-        float
-    )
-    diversity: float  # mean absolute change of a pixel, range [0, 1], between two random styles
-    # KL_s of translations less that of held-out images of `to`, nats; below 0 the game is lost
+    """Mean absolute error of a pixel after the cycle, range [0, 1]: content that was lost."""
+
+    feature_std_ratio: float
+    """How much translations in the prior's mean style vary, as a share of how much images of `to`
+    do."""
+
+    diversity: float
+    """Mean absolute change of a pixel between two random styles, range [0, 1]."""
+
     energy_gap: float
-    kl_generalization_gap: float  # KL_s of held-out images of `to` less that of trained ones, nats
-    # KL_s of translations in the style of the prior's mean, times that in random styles
+    """KL_s of translations less that of held-out images of `to`, nats; below 0 the decoder wins."""
+
+    kl_generalization_gap: float
+    """KL_s of held-out images of `to` less that of trained ones, nats."""
+
     mean_style_energy_ratio: float
+    """KL_s of translations in the style of the prior's mean, times that in random styles."""
+
+    distance_error: float
+    """Standard error of `distance`."""
+
+    identity_error: float
+    """Standard error of `identity`."""
+
+    cycle_error: float
+    """Standard error of `cycle`."""
 
     @property
-    def value(self) -> float:
-        """Lower is better: the distance, as a share of the identity's if there is a way, and what
-        was lost.
-        """
-        share = 1.0 if self.source == self.to else max(self.identity, 1e-6)
-        return max(self.distance, 0.0) / share + CYCLE_WEIGHT * self.cycle
+    def single_domain(self) -> bool:
+        """Whether there is one domain alone."""
+        return self.source == self.to
 
-    def warnings(self, played: bool) -> dict[str, str]:
-        """What went wrong, by kind, each with its number and a remedy. Little can be said before
-        the game was `played` for a while.
+    @property
+    def domains_differ(self) -> bool:
+        """Whether `identity` is above 0 by more than chance."""
+        return self.identity > DISTINCT * self.identity_error
+
+    @property
+    def criterion(self) -> SelectionCriterion:
+        """The distance, and what was lost of the content.
+
+        The distance is a share of the identity's. It stays as it is where there is none: with one
+        domain alone, and where the domains cannot be told apart. The identity is the same for all
+        models of a run, so its error is none of their differences'.
         """
-        alone = self.source == self.to
-        found = dict[str, str]()
-        way, made = (
-            (self.to, "samples") if alone else (f"{self.source} to {self.to}", "translations")
+        divide = self.domains_differ and not self.single_domain
+        unit = self.identity if divide else 1.0
+        return SelectionCriterion(
+            self.distance / unit + CYCLE_WEIGHT * self.cycle,
+            math.hypot(self.distance_error / unit, CYCLE_WEIGHT * self.cycle_error),
         )
-        if self.feature_std_ratio < COLLAPSED:
-            found[f"{way}, content"] = (
-                f"{way}: {made} vary only {self.feature_std_ratio:.2f} times as much as images of {self.to}: "
-                + ("" if alone else "content is lost; raise objective.lambda_cyc or ")
-                + "lower objective.beta_fake"
+
+    def warnings(self, settled: bool) -> dict[str, str]:
+        """Return what went wrong, by kind, each with its number and a remedy.
+
+        Args:
+            settled: Whether the introspective phase has run for a while. Little can be said
+                before.
+        """
+        found = self._early_warnings()
+        if settled:
+            found |= self._late_warnings()
+        return found
+
+    @property
+    def _direction(self) -> str:
+        return self.to if self.single_domain else f"{self.source} to {self.to}"
+
+    @property
+    def _outputs(self) -> str:
+        return "samples" if self.single_domain else "translations"
+
+    def _early_warnings(self) -> dict[str, str]:
+        """Warn of what does not change, and of collapsed content."""
+        direction = self._direction
+        found: dict[str, str] = {}
+        if not (self.single_domain or self.domains_differ):
+            found[f"{direction}, alike"] = (
+                f"{direction}: {self.source} and {self.to} cannot be told apart (kernel distance "
+                f"{self.identity:.3f}, standard error {self.identity_error:.3f}); the last model "
+                "that is not clearly worse is kept; check data.domains, or give more images"
             )
-        if not played:
-            return found
-        if not alone and self.distance >= self.identity:
-            found[f"{way}, identity"] = (
-                f"{way}: translations of held-out images are no nearer to {self.to} (kernel distance "
-                f"{self.distance:.3f}) than the images themselves ({self.identity:.3f}); train longer, look at samples/"
+        if self.feature_std_ratio < COLLAPSED:
+            cycle = "" if self.single_domain else "content is lost; raise objective.lambda_cyc or "
+            found[f"{direction}, content"] = (
+                f"{direction}: {self._outputs} vary only {self.feature_std_ratio:.2f} times as "
+                f"much as images of {self.to}: {cycle}lower objective.beta_fake"
+            )
+        return found
+
+    def _late_warnings(self) -> dict[str, str]:
+        """Warn of what a run of some length should have learned."""
+        direction = self._direction
+        found: dict[str, str] = {}
+        comparable = self.domains_differ and not self.single_domain
+        if comparable and self.distance >= self.identity:
+            found[f"{direction}, identity"] = (
+                f"{direction}: translations of held-out images are no nearer to {self.to} (kernel "
+                f"distance {self.distance:.3f}) than the images themselves ({self.identity:.3f}); "
+                "train longer, look at samples/"
             )
         if self.energy_gap < 0:
-            found[f"{way}, gap"] = (
-                f"{way}: the encoder takes {made} for {self.to} rather than images of {self.to} (energy gap "
-                f"{self.energy_gap:.1f} nats, should be above 0); lower objective.beta_fake"
+            found[f"{direction}, gap"] = (
+                f"{direction}: the encoder takes {self._outputs} for {self.to} rather than images "
+                f"of {self.to} (energy gap {self.energy_gap:.1f} nats, should be above 0); lower "
+                "objective.beta_fake"
             )
         if self.diversity < UNSEEN:
-            found[f"{way}, style"] = (
-                f"{way}: another random style changes a pixel by {255 * self.diversity:.2f} of 255 levels: style "
-                f"carries nothing, as it should where {self.to} has one look; else lower objective.beta_kl_s"
+            found[f"{direction}, style"] = (
+                f"{direction}: another random style changes a pixel by {255 * self.diversity:.2f} "
+                f"of 255 levels: style carries nothing, as it should where {self.to} has one look; "
+                "else lower objective.beta_kl_s"
             )
-        if self.kl_generalization_gap > MEMORISED:
+        if self.kl_generalization_gap > MEMORIZED:
             found[f"{self.to}, memorised"] = (
                 f"{self.to}: the encoder memorizes the training images (KL_s of held-out ones is "
                 f"{self.kl_generalization_gap:.1f} nats higher); model.safetensors keeps the best; "
@@ -138,97 +241,130 @@ class DirectionScore:
         return found
 
 
+class _Translations(NamedTuple):
+    """What the held-out images of one domain become in another."""
+
+    features: Tensor  # (n, D), in random styles
+    mean_style_features: Tensor  # (n, D), in the style of the prior's mean
+    numbers: Tensor  # (n, 4): cycle, diversity, KL_s in random styles and in the prior's mean
+
+
 class ModelSelector:
     """Scores the models of one run, always on the same images and random styles."""
 
     def __init__(
         self, names: Sequence[str], held_out: Sequence[Tensor], trained: Sequence[Tensor]
     ) -> None:
-        """held_out, trained: for each domain uint8 (n, C, S, S) and (m, C, S, S), n and m at least
-        2.
+        """Take the images that all models of the run are scored on.
+
+        Args:
+            names: The domains.
+            held_out: For each domain uint8 (n, C, S, S), n at least 2.
+            trained: For each domain uint8 (m, C, S, S), m at least 2.
         """
         self.names = names
         self.held_out = held_out
         self.trained = trained
         self.features = RandomFeatures(trained[0].shape[1])
 
+    @property
+    def directions(self) -> list[tuple[int, int]]:
+        """Every ordered pair of domain indices; of one domain alone, that with itself."""
+        return list(permutations(range(len(self.names)), 2)) or [(0, 0)]
+
     @cached_property
-    def _fixed(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Features of the held-out and of the trained images: they stay as they are while the
-        model changes.
-        """
-        held_out, trained = (
-            [self._over(self.features, x) for x in images]
-            for images in (self.held_out, self.trained)
-        )
-        return held_out, trained
+    def _held_out_features(self) -> list[Tensor]:
+        return [self._over(self.features, images) for images in self.held_out]
+
+    @cached_property
+    def _trained_features(self) -> list[Tensor]:
+        return [self._over(self.features, images) for images in self.trained]
 
     @torch.no_grad()
     def score(self, model: Model) -> list[DirectionScore]:
-        """One `DirectionScore` for every ordered pair of domains. `model` computes in float32, on
-        its own device.
+        """Return one `DirectionScore` for every ordered pair of domains.
+
+        Args:
+            model: Computes in float32, on its own device.
         """
         self.features.to(next(model.parameters()).device)
-        sources, real = self._fixed
-        seen = [self._kl(model, x, d) for d, x in enumerate(self.trained)]
-        unseen = [self._kl(model, x, d) for d, x in enumerate(self.held_out)]
-        direction_scores = []
-        for a, b in permutations(range(len(self.names)), 2) if len(self.names) > 1 else [(0, 0)]:
-            features, one_style, (cycle, diversity, energy, at_mean) = self._translations(
-                model, a, b
-            )
-            mean = real[b].mean(0)
-            std = real[b].std(0)
-            std = std.clamp_min(max(RARE * std.mean().item(), ALIKE))
-            moved, target, source = ((f - mean) / std for f in (features, real[b], sources[a]))
-            direction_scores.append(
-                DirectionScore(
-                    source=self.names[a],
-                    to=self.names[b],
-                    distance=kernel_distance(moved, target),
-                    identity=kernel_distance(source, target),
-                    cycle=cycle,
-                    feature_std_ratio=((features if a == b else one_style).std(0) / std)
-                    .mean()
-                    .item(),
-                    diversity=diversity,
-                    energy_gap=energy - unseen[b],
-                    kl_generalization_gap=unseen[b] - seen[b],
-                    mean_style_energy_ratio=(at_mean + ALIKE) / (energy + ALIKE),
-                )
-            )
-        return direction_scores
+        trained_kl = [self._kl(model, x, d) for d, x in enumerate(self.trained)]
+        held_out_kl = [self._kl(model, x, d) for d, x in enumerate(self.held_out)]
+        return [
+            self._direction_score(model, a, b, held_out_kl[b], trained_kl[b])
+            for a, b in self.directions
+        ]
 
-    def _translations(self, model: Model, a: int, b: int) -> tuple[Tensor, Tensor, list[float]]:
-        """Features of the held-out images of `a` in `b`, in random styles and in the prior's mean
-        (n, D); the means of cycle and diversity, and of KL_s in random styles and in the
-        prior's mean.
-        """
-        images = self.held_out[a]
-        draws = iter(
-            torch.randn(len(images), 2, model.style_dim, generator=torch.Generator().manual_seed(0))
+    def _direction_score(
+        self, model: Model, a: int, b: int, held_out_kl: float, trained_kl: float
+    ) -> DirectionScore:
+        """Score translation from domain `a` to `b`, given the mean KL_s of images of `b`."""
+        made = self._translations(model, a, b)
+        cycle, diversity, energy, mean_style_energy = made.numbers.mean(0).tolist()
+        cycle_error = made.numbers[:, 0].std().item() / len(made.numbers) ** 0.5
+
+        real = self._trained_features[b]
+        center = real.mean(0)
+        std = real.std(0)
+        std = std.clamp_min(max(MIN_FEATURE_STD * std.mean().item(), ALIKE))
+        target = (real - center) / std
+        distance, distance_error = kernel_distance_with_error(
+            (made.features - center) / std, target
+        )
+        identity, identity_error = kernel_distance_with_error(
+            (self._held_out_features[a] - center) / std, target
+        )
+        # Samples of one domain alone in the mean style would have no style at all.
+        varied = made.features if a == b else made.mean_style_features
+
+        return DirectionScore(
+            source=self.names[a],
+            to=self.names[b],
+            distance=distance,
+            identity=identity,
+            cycle=cycle,
+            feature_std_ratio=(varied.std(0) / std).mean().item(),
+            diversity=diversity,
+            energy_gap=energy - held_out_kl,
+            kl_generalization_gap=held_out_kl - trained_kl,
+            mean_style_energy_ratio=(mean_style_energy + ALIKE) / (energy + ALIKE),
+            distance_error=distance_error,
+            identity_error=identity_error,
+            cycle_error=cycle_error,
         )
 
+    def _translations(self, model: Model, a: int, b: int) -> _Translations:
+        """Translate the held-out images of domain `a` to `b`."""
+        images = self.held_out[a]
+        generator = torch.Generator().manual_seed(0)
+        styles = iter(torch.randn(len(images), 2, model.style_dim, generator=generator))
+
         def measure(x: Tensor) -> Tensor:
-            first, second = torch.stack(list(islice(draws, len(x)))).to(x).unbind(1)
-            mean, t, other = (model.translate(x, a, b, z) for z in (None, first, second))
-            pairs = (
-                (model.reconstruct(x, a) if a == b else model.translate(t, b, a), x),
-                (t, other),
-            )
-            cycle, diversity = ((u - v).abs().flatten(1).mean(1) / 2 for u, v in pairs)
+            first, second = torch.stack(list(islice(styles, len(x)))).to(x).unbind(1)
+            in_mean_style = model.translate(x, a, b, None)
+            t = model.translate(x, a, b, first)
+            other = model.translate(x, a, b, second)
+            back = model.reconstruct(x, a) if a == b else model.translate(t, b, a)
             y = torch.full((len(x),), b, device=x.device)
-            energy, at_mean = (model.encoder.style(made, y).kl() for made in (t, mean))
-            numbers = torch.stack([cycle, diversity, energy, at_mean], dim=1)
-            return torch.cat([self.features(t), self.features(mean), numbers], dim=1)
+            numbers = [
+                _pixel_error(back, x),
+                _pixel_error(t, other),
+                model.encoder.style(t, y).kl(),
+                model.encoder.style(in_mean_style, y).kl(),
+            ]
+            features = [self.features(t), self.features(in_mean_style)]
+            return torch.cat([*features, torch.stack(numbers, dim=1)], dim=1)
 
         found = self._over(measure, images)
-        features, one_style = found[:, :-4].chunk(2, dim=1)
-        return features, one_style, found[:, -4:].mean(0).tolist()
+        features, mean_style_features = found[:, :-4].chunk(2, dim=1)
+        return _Translations(features, mean_style_features, found[:, -4:])
 
     def _kl(self, model: Model, images: Tensor, domain: int) -> float:
+        """Mean KL_s of images (n, C, S, S) uint8 of a domain, nats."""
+
         def kl(x: Tensor) -> Tensor:
-            return model.encoder.style(x, torch.full((len(x),), domain, device=x.device)).kl()
+            y = torch.full((len(x),), domain, device=x.device)
+            return model.encoder.style(x, y).kl()
 
         return self._over(kl, images).mean().item()
 
@@ -237,14 +373,28 @@ class ModelSelector:
         return over_batches(measure, images, device)
 
 
-def value(direction_scores: Sequence[DirectionScore]) -> float:
-    """The score of a model: the mean over all directions, lower is better."""
-    return sum(way.value for way in direction_scores) / len(direction_scores)
+def selection_criterion(direction_scores: Sequence[DirectionScore]) -> SelectionCriterion:
+    """Return the criterion of a model: the mean over all directions.
+
+    Errors of directions are taken as independent. Those of two domains are: no image is in both.
+    """
+    criteria = [score.criterion for score in direction_scores]
+    count = len(criteria)
+    value = sum(criterion.value for criterion in criteria) / count
+    error = math.hypot(*(criterion.error for criterion in criteria)) / count
+    return SelectionCriterion(value, error)
 
 
 def default_styles(direction_scores: Sequence[DirectionScore]) -> dict[str, str]:
-    """The style that translations to each domain take where none is asked for: "mean", or "random"
-    where the domain has many looks and the prior's mean, in the middle of them, is none.
+    """Return the style of translations to each domain where none is asked for.
+
+    It is "mean", or "random" where the domain has many looks and the prior's mean, in the middle
+    of them, is none.
     """
-    varied = {way.to for way in direction_scores if way.mean_style_energy_ratio > MUDDLED}
-    return {way.to: "random" if way.to in varied else "mean" for way in direction_scores}
+    varied = {score.to for score in direction_scores if score.mean_style_energy_ratio > MUDDLED}
+    return {score.to: "random" if score.to in varied else "mean" for score in direction_scores}
+
+
+def _pixel_error(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference (n,) of images (n, C, S, S) in [-1, 1], range [0, 1]."""
+    return (x - y).abs().flatten(1).mean(1) / 2
