@@ -1,6 +1,6 @@
 """The layers that encoder and decoder are made of.
 
-Legend: B batch, h w a feature map, W its channels, K numbers of the condition vector.
+Legend: B batch, h w a feature map, W its channels, K length of the condition vector.
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def icnr_(weight: Tensor, factor: int) -> None:
-    """Gives the factor^2 sub-pixels of each output channel one kernel, so that pixel shuffle
-    starts without checkerboard (Aitken et al. 2017).
+    """Initialize a convolution before a pixel shuffle so that it starts without checkerboard.
+
+    ICNR (Aitken et al. 2017): the factor^2 sub-pixels of each output channel get one kernel.
+
+    Args:
+        weight: The convolution's weight (channels * factor^2, inputs, ...), changed in place.
+        factor: The factor by which the pixel shuffle enlarges.
     """
     base = torch.empty(weight.shape[0] // factor**2, *weight.shape[1:])
     nn.init.kaiming_normal_(base, nonlinearity="linear")
@@ -37,24 +42,30 @@ def icnr_(weight: Tensor, factor: int) -> None:
 
 
 class BatchInvariantLinear(nn.Linear):
-    """A linear layer for inference that gives a row the same bits in any batch; with BLAS they
-    depend on its place.
+    """A linear layer for inference that gives a row the same bits in any batch.
 
-    It sums the products of one chunk of rows and outputs at a time. A chunk changes no bit, and
-    holds at most MAX_PRODUCTS products, or those of one row and MIN_CHUNK outputs where these
-    are more.
+    With BLAS they depend on the row's position in its batch. This layer sums the products of one
+    chunk of rows and outputs at a time. A chunk changes no bit, and holds at most MAX_PRODUCTS
+    products, or those of one row and MIN_CHUNK outputs where these are more.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """input (B, inputs) -> (B, outputs)."""
+        """Apply the layer.
+
+        Args:
+            input: (B, inputs), B may be 0.
+
+        Returns:
+            (B, outputs).
+        """
         rows = max(1, MAX_PRODUCTS // (MIN_CHUNK * self.in_features))
         chunks = max(1, -(-len(input) // rows))
-        parts = [self._summed(part) for part in input.tensor_split(chunks)]
+        parts = [self._sum_products(part) for part in input.tensor_split(chunks)]
         summed = parts[0] if len(parts) == 1 else torch.cat(parts)
         return summed + self.bias
 
-    def _summed(self, input: Tensor) -> Tensor:
-        """input (rows, inputs) -> (rows, outputs), without the bias."""
+    def _sum_products(self, input: Tensor) -> Tensor:
+        """Return input (rows, inputs) times the weight, without the bias: (rows, outputs)."""
         step = max(MIN_CHUNK, MAX_PRODUCTS // max(1, input.numel()))
         # of nearly equal size, so that none is one output alone
         chunks = -(-self.out_features // step)
@@ -64,11 +75,10 @@ class BatchInvariantLinear(nn.Linear):
 
 
 def with_linear_layers(model: M, kind: type[nn.Linear]) -> M:
-    """Copy a model's modules, with all linear layers of one class; the model itself is left as it
-    is.
+    """Copy a model's modules, with all linear layers of one class; leave the model as it is.
 
     Args:
-        model: any module.
+        model: Any module.
         kind: nn.Linear or a subclass of it with the same parameters.
 
     Returns:
@@ -86,8 +96,9 @@ def with_linear_layers(model: M, kind: type[nn.Linear]) -> M:
 
 
 class AdaGroupNorm(nn.Module):
-    """GroupNorm whose gain and bias are an affine function of a condition vector (AdaIN, Huang &
-    Belongie 2017).
+    """GroupNorm whose gain and bias are an affine function of a condition vector.
+
+    After AdaIN (Huang & Belongie 2017).
     """
 
     def __init__(self, channels: int, condition: int) -> None:
@@ -98,9 +109,17 @@ class AdaGroupNorm(nn.Module):
         nn.init.zeros_(self.affine.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x (B, W, h, w), condition (B, K) -> (B, W, h, w)."""
+        """Normalize features, then scale and shift them.
+
+        Args:
+            x: Features (B, W, h, w).
+            condition: (B, K).
+
+        Returns:
+            Features like `x`, in float32.
+        """
         gain, bias = self.affine(condition).float()[:, :, None, None].chunk(2, dim=1)
-        # as autocast has it on GPUs; on CPUs bf16 takes twice the time here
+        # in float32, as under autocast on GPUs; on CPUs bf16 takes twice the time here
         h = F.group_norm(x.float(), self.groups)
         return cast(Tensor, h * (1 + gain) + bias)
 
@@ -123,9 +142,17 @@ class Block(nn.Module):
             self.conv2.weight.mul_(0.3)  # the block starts close to its skip path
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x (B, inputs, h, w) -> (B, outputs, h * resample, w * resample)."""
+        """Apply the block.
+
+        Args:
+            x: Features (B, inputs, h, w).
+            condition: (B, K).
+
+        Returns:
+            Features (B, outputs, h * resample, w * resample).
+        """
         h = F.silu(self.norm1(x, condition))
-        # 1x1 skip commutes with nearest upsampling: do it at the lower resolution
+        # A 1x1 skip commutes with nearest upsampling: do it at the lower resolution.
         if self.resample > 1:
             x = F.interpolate(self.skip(x), scale_factor=2.0)
             h = F.interpolate(h, scale_factor=2.0)
@@ -139,12 +166,11 @@ class Block(nn.Module):
 
 
 class Warp(nn.Module):
-    """Moves features by a smooth flow that content, style and domain decide (after Jaderberg et
-    al. 2015).
+    """A smooth flow, predicted from features and condition, and the warping of features by it.
 
-    Domains often differ in layout: without a way to move strokes, a decoder pleases the encoder
-    by inventing some. The flow is in pixels, so that it means the same in images of any size,
-    and counts from where the domains' frames say.
+    After Jaderberg et al. 2015. Domains often differ in layout: a decoder that could not move
+    strokes would please the encoder by inventing some. The flow is in pixels, so that it means
+    the same in images of any size, and adds to the affine between the two domains (alignment.py).
     """
 
     def __init__(self, channels: int, condition: int, max_displacement: float) -> None:
@@ -152,42 +178,69 @@ class Warp(nn.Module):
         self.max_displacement = max_displacement  # pixels of the flow's own map
         self.norm = AdaGroupNorm(channels, condition)
         self.flow = nn.Conv2d(channels, 2, 3, padding=1)
-        nn.init.zeros_(self.flow.weight)  # starts as the identity
+        nn.init.zeros_(self.flow.weight)  # starts as no displacement
         nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """h (B, W, h, w) -> flow (B, 2, h, w), x before y, in pixels of this map, at most
-        `max_displacement`.
+        """Predict the flow.
+
+        Args:
+            h: Features (B, W, h, w).
+            condition: (B, K).
+
+        Returns:
+            Displacements (B, 2, h, w), x before y, in pixels of this map, each at most
+            `max_displacement` in magnitude; float32.
         """
-        return self.max_displacement * torch.tanh(
-            self.flow(F.silu(self.norm(h, condition))).float()
-        )
+        raw = self.flow(F.silu(self.norm(h, condition))).float()
+        return self.max_displacement * torch.tanh(raw)
 
     @staticmethod
     def warp_subpixel(h: Tensor, flow: Tensor, theta: Tensor) -> Tensor:
-        """`warp` at twice the resolution. A place holds 2 x 2 pixels in its channels: moved by
-        half a place, a pixel is another one of the four, which a mean of neighbouring places
-        does not say. -> like h.
+        """Warp features at twice their resolution.
+
+        A position holds 2 x 2 pixels in its channels: displaced by half a position, a pixel is
+        another one of the four, which a mean of neighbouring positions does not express.
+
+        Args:
+            h: Features (B, W, h, w), W a multiple of 4.
+            flow: Displacements as for `warp`.
+            theta: Affines as for `warp`.
+
+        Returns:
+            Features like `h`.
         """
-        moved = F.pixel_unshuffle(Warp.warp(F.pixel_shuffle(h, 2), flow, theta), 2)
-        # forgotten on the way, convolutions want it
-        return moved.contiguous(memory_format=torch.channels_last)
+        warped = F.pixel_unshuffle(Warp.warp(F.pixel_shuffle(h, 2), flow, theta), 2)
+        # Sampling loses the memory format, which convolutions want.
+        return warped.contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def warp(h: Tensor, flow: Tensor, theta: Tensor) -> Tensor:
-        """Samples features h (B, W, H', W') where `theta` (B, 2, 3), see alignment.py, says and
-        the flow (B, 2, h, w) from there, in float32. -> like h.
+        """Sample features at positions displaced by an affine and a flow, bilinearly.
+
+        Args:
+            h: Features (B, W, H', W').
+            flow: Displacements (B, 2, h, w), x before y, in pixels of their own map, which may be
+                smaller than `h`.
+            theta: Affines (B, 2, 3) of positions, see alignment.py.
+
+        Returns:
+            Features like `h`, in float32; what lies beyond the border repeats it.
         """
-        if has_torch_function((h, flow)):  # maps that are read in strips (tiling.py)
+        # Feature maps that are read in strips (tiling.py) have their own implementation.
+        if has_torch_function((h, flow)):
             return handle_torch_function(Warp.warp, (h, flow), h, flow, theta)
+
         height, width = h.shape[-2:]
         factor = height / flow.shape[-2]  # a pixel of the flow's map in pixels of h
         flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False) * factor
         flow = flow + affine_flow(theta, height, width)
-        columns, rows = (torch.arange(n, device=h.device) + 0.5 for n in (width, height))
+
+        columns = torch.arange(width, device=h.device) + 0.5
+        rows = torch.arange(height, device=h.device) + 0.5
         x = (columns + flow[:, 0]) * (2 / width) - 1
         y = (rows[:, None] + flow[:, 1]) * (2 / height) - 1
         grid = torch.stack([x, y], dim=-1)
-        # PyTorch's CPU kernel crashes on the gradient of a NaN place; h still carries the NaN
+        # PyTorch's CPU kernel crashes on the gradient of a NaN position; h still carries the NaN.
         grid = grid.nan_to_num()
         return F.grid_sample(h.float(), grid, padding_mode="border", align_corners=False)

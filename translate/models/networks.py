@@ -20,13 +20,15 @@ from translate.models.layers import AdaGroupNorm, Block, Warp, icnr_
 # an index for all images, or one for each, (B,) int64
 Domain: TypeAlias = int | Tensor
 
-CANVAS = 16  # channels of the map that stands for content where there is one latent
+CANVAS = 16  # channels of the map that takes the place of content where there is one latent
 
 
 class UNet(nn.Module):
-    """Blocks down `levels` halvings and, with `decode`, up again with skips (U-Net, Ronneberger et
-    al. 2015; the skips are added): context comes from below, detail from beside. With a
-    `max_displacement` all of them are moved at the turn.
+    """Blocks down `levels` halvings and, with `decode`, up again with skips.
+
+    U-Net (Ronneberger et al. 2015), except that skips are added: context comes from the lower
+    resolutions, detail from the skips. With a `max_displacement` above 0, the lowest features and
+    all skips are warped before the way up.
     """
 
     def __init__(
@@ -54,8 +56,17 @@ class UNet(nn.Module):
         )
 
     def forward(self, x: Tensor, condition: Tensor, theta: Tensor | None = None) -> Tensor:
-        """x (B, inputs, h, w), theta (B, 2, 3) -> features (B, W, h, w) or, without `decode`, the
-        lowest, (B, W * 2^levels, h / 2^levels, w / 2^levels).
+        """Compute features.
+
+        Args:
+            x: Input map (B, inputs, h, w); h and w are multiples of 2^levels.
+            condition: (B, K), K = `model.condition`.
+            theta: Affines (B, 2, 3) by which a network with a warp samples, see alignment.py;
+                without them it warps nothing.
+
+        Returns:
+            Features (B, W, h, w) or, without `decode`, the lowest ones,
+            (B, W * 2^levels, h / 2^levels, w / 2^levels).
         """
         h = self.first(x)
         skips = []
@@ -66,19 +77,22 @@ class UNet(nn.Module):
             h = down(h, condition)
         for block in self.middle:
             h = block(h, condition)
+
         if self.warp is not None and theta is not None:
             flow = self.warp(h, condition)
             h = Warp.warp_subpixel(h, flow, theta)
             skips = [Warp.warp_subpixel(skip, flow, theta) for skip in skips]
+
         for up in self.up:
             h = up(h, condition) + skips.pop()
         return cast(Tensor, h)
 
 
 class Encoder(nn.Module):
-    """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style, each with its own
-    trunk, so that a pass whose result is not used is not run. Pixels are folded first, as full
-    resolution is dear.
+    """q(c, s | x, y): a spatial Gaussian for content and a pooled one for style.
+
+    Each has its own trunk, so that a pass whose output is not used is not run. Pixels are folded
+    into channels first, as full resolution is expensive.
     """
 
     def __init__(self, config: Config) -> None:
@@ -99,36 +113,57 @@ class Encoder(nn.Module):
         self.style_norm = AdaGroupNorm(deep, model.condition)
         self.dropout = nn.Dropout(model.style_dropout)
         # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in
-        # StarGAN v2). One latent says where things are, too: its head sees every place, and is tied
-        # to the training size.
-        seen = deep * (config.data.size // model.stride) ** 2 if self.one_latent else 2 * deep
-        self.style_head = nn.Linear(seen, domains * 2 * model.style_dim)
+        # StarGAN v2). One latent also encodes where things are: its head sees every position, and
+        # is tied to the training size.
+        positions = (config.data.size // model.stride) ** 2
+        features = deep * positions if self.one_latent else 2 * deep
+        self.style_head = nn.Linear(features, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)
 
     def content(self, x: Tensor, y: Tensor) -> Gaussian:
-        """x (B, C, H, W) in [-1, 1], y (B,) -> q(c | x, y) with parameters (B, Cc, h, w)."""
+        """Return the posterior of the content.
+
+        Args:
+            x: Images (B, C, H, W) in [-1, 1].
+            y: Their domains (B,), int64.
+
+        Returns:
+            q(c | x, y), parameters (B, Cc, h, w); Cc is 0 where there is one latent.
+        """
         if self.one_latent:
-            nothing = x.new_zeros(len(x), 0, x.shape[2] // self.fold, x.shape[3] // self.fold)
-            return Gaussian(nothing, nothing)
+            empty = x.new_zeros(len(x), 0, x.shape[2] // self.fold, x.shape[3] // self.fold)
+            return Gaussian(empty, empty)
         condition = self.domain(y)
         h = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
         return Gaussian.from_parameters(self.content_head(F.silu(self.content_norm(h, condition))))
 
     def style(self, x: Tensor, y: Tensor) -> Gaussian:
-        """x (B, C, H, W) in [-1, 1], y (B,) -> q(s | x, y) with parameters (B, Ds)."""
+        """Return the posterior of the style, or of the one latent.
+
+        Args:
+            x: Images (B, C, H, W) in [-1, 1].
+            y: Their domains (B,), int64.
+
+        Returns:
+            q(s | x, y), parameters (B, Ds).
+        """
         condition = self.domain(y)
         h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
         h = F.silu(self.style_norm(h, condition))
-        seen = (
-            h.flatten(1) if self.one_latent else torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
-        )
-        heads = self.style_head(self.dropout(seen)).unflatten(1, (self.domain.num_embeddings, -1))
+        if self.one_latent:
+            features = h.flatten(1)
+        else:
+            features = torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
+
+        heads = self.style_head(self.dropout(features))
+        heads = heads.unflatten(1, (self.domain.num_embeddings, -1))  # (B, domains, 2 Ds)
         return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
 
 
 class Decoder(nn.Module):
-    """D(c, s, y): the content map painted in the style s of domain y; where it comes from says how
-    it is moved.
+    """D(c, s, y): the content map rendered in the style s of domain y.
+
+    The domain that the content comes from decides, with y, by which affine it is displaced.
     """
 
     def __init__(self, config: Config) -> None:
@@ -139,8 +174,7 @@ class Decoder(nn.Module):
         self.fold = model.fold
         domains = len(config.data.names)
         self.domain = nn.Embedding(domains, condition)
-        self.domain_affine: Tensor
-        # (domains, 2, 3), set from the data
+        self.domain_affine: Tensor  # (domains, 2, 3), set from the data
         self.register_buffer("domain_affine", torch.tensor([UNIFORM_AFFINE] * domains))
         self.style = nn.Sequential(
             nn.Linear(model.style_dim + condition, condition),
@@ -149,7 +183,7 @@ class Decoder(nn.Module):
             nn.SiLU(),
         )
         max_displacement = model.warp * config.data.size / (2 * model.stride)
-        # One latent brings its own content map along, of the training size.
+        # One latent is first expanded into a content map of the training size.
         self.side = config.data.size // model.fold
         self.canvas = None
         if model.one_latent:
@@ -168,13 +202,22 @@ class Decoder(nn.Module):
         nn.init.constant_(cast(Tensor, self.last.bias), 0.0)
 
     def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor, source: Tensor) -> Tensor:
-        """z_c (B, Cc, h, w) from an image of domain `source` (B,), z_s (B, Ds), y (B,) -> x (B, C,
-        H, W) in [-1, 1], float32.
+        """Make images of a content in a style.
+
+        Args:
+            z_c: Content (B, Cc, h, w); with one latent it is ignored.
+            z_s: Style (B, Ds), or the one latent.
+            y: Domains of the images to make (B,), int64.
+            source: Domains that the content comes from (B,), int64.
+
+        Returns:
+            Images (B, C, H, W) in [-1, 1], float32.
         """
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
         theta = relative_affine(self.domain_affine[source], self.domain_affine[y])
         if self.canvas is not None:
             z_c = self.canvas(z_s).unflatten(1, (CANVAS, self.side, self.side))
+
         h = self.trunk(z_c, condition, theta)
         for block in self.top:
             h = block(h, condition)
