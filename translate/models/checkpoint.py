@@ -34,8 +34,13 @@ OLD_TENSOR_NAMES = (
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a model file holds: the model on the CPU in evaluation mode, its config, training
-    summary and SHA-256.
+    """What a model file holds.
+
+    Attributes:
+        model: On the CPU, in evaluation mode, without gradients.
+        config: All settings that it was trained with.
+        summary: Facts about its training, as `training` writes them.
+        sha256: Of the file's bytes, in hexadecimal.
     """
 
     model: Model
@@ -45,9 +50,9 @@ class ModelFile:
 
 
 class SkipInitialization(TorchFunctionMode):
-    """Leaves tensors as they are where a module would draw its first weights.
+    """A mode in which modules leave their tensors as they are instead of initializing them.
 
-    On the meta device there is nothing to draw, but torch would import its compiler for it,
+    On the meta device there is nothing to initialize, but torch would import its compiler for it,
     which takes a second.
     """
 
@@ -60,44 +65,53 @@ class SkipInitialization(TorchFunctionMode):
     ) -> Any:
         """Return the tensor unchanged for an initializer; call any other function."""
         kwargs = kwargs or {}
-        if (
-            func in (Tensor.normal_, Tensor.uniform_)
-            or getattr(func, "__module__", "") == nn.init.__name__
-        ):
+        draws = func in (Tensor.normal_, Tensor.uniform_)
+        if draws or getattr(func, "__module__", "") == nn.init.__name__:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 
 
 def default_style(summary: dict[str, Any], domain: str) -> str:
-    """What a model's training (validation.py) says for translations to a domain, "mean" or
-    "random"; else "mean".
+    """Return the style that validation recommended for translations to a domain.
+
+    Args:
+        summary: The training summary of a model file.
+        domain: Name of the target domain.
+
+    Returns:
+        "mean" or "random"; "mean" where the summary has no recommendation.
     """
     styles = summary.get("styles")
     return "random" if isinstance(styles, dict) and styles.get(domain) == "random" else "mean"
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Writes a safetensors file, whole or not at all."""
-    data = save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata
-    )
+    """Write a safetensors file, whole or not at all."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = save(on_cpu, metadata)
     with atomic(path, durable=True) as partial:
         partial.write_bytes(data)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file. Raises ValueError in one line for any other
-    file.
+    """Read a safetensors file.
+
+    Returns:
+        Its tensors by name, and its metadata.
+
+    Raises:
+        ValueError: If there is no such file or it is no safetensors file, in one line.
     """
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+            return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not a readable safetensors file ({reason})") from None
 
 
 def rename_old_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -118,34 +132,46 @@ def rename_old_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, Any]) -> None:
-    """Writes the model file: weights of `model` (the average), config and summary as JSON metadata.
+    """Write the model file, whole or not at all.
 
-    All under one key: safetensors keeps several in random order, and equal models should be
-    equal files.
+    Config and summary are JSON under one key of the metadata: safetensors keeps several keys in
+    random order, and equal models should be equal files.
+
+    Args:
+        path: The file to write.
+        model: The model with the averaged weights.
+        config: All its settings.
+        summary: Facts about its training that JSON can hold.
     """
     about = {"format": FORMAT, "config": config.model_dump(mode="json"), "summary": summary}
     save_tensors(path, model.state_dict(), {KEY: json.dumps(about)})
 
 
 def load_model(path: Path) -> ModelFile:
-    """Rebuilds a model from its file alone. Raises ValueError in one line for a corrupted or
-    foreign file.
+    """Rebuild a model from its file alone.
+
+    Raises:
+        ValueError: If the file is missing, damaged or no model file, in one line.
     """
     tensors, metadata = load_tensors(path)
     tensors = rename_old_tensors(tensors)
     config, summary = parse_metadata(path, metadata)
-    # No memory for a stranger's sizes before the tensors have been seen to fit them, and no random
-    # numbers.
+
+    # Until the tensors are known to fit the sizes in the file, which may come from a stranger, no
+    # memory is allocated for these. And no random numbers are drawn.
     with torch.device("meta"), SkipInitialization():
         model = Model(config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if found != expected:
         raise ValueError(
-            f"{path}: the weights do not fit the config inside the file; it is damaged or from another version"
+            f"{path}: the weights do not fit the config inside the file; "
+            "it is damaged or from another version"
         )
     if not all(math.isfinite(tensor.float().abs().sum().item()) for tensor in tensors.values()):
         raise ValueError(
             f"{path}: the weights are not finite; the file is damaged or its training diverged"
         )
+
     model.load_state_dict(tensors, assign=True)
     return ModelFile(model.eval().requires_grad_(False), config, summary, sha256(path))

@@ -1,6 +1,4 @@
-"""What a model file says of itself, read from its header alone: no torch, and no weights in
-memory.
-"""
+"""The header of a model file, read alone: without torch, and without weights in memory."""
 
 from __future__ import annotations
 
@@ -29,33 +27,31 @@ class ModelInfo:
 
     @property
     def parameters(self) -> int:
-        """The learned numbers; the domains' frames, set from the data, are none of them."""
-        return sum(
-            math.prod(shape)
-            for name, shape in self.shapes.items()
-            if name != "decoder.domain_affine"
-        )
+        """Number of learned parameters; the domains' affines, set from the data, do not count."""
+        learned = [shape for name, shape in self.shapes.items() if name != "decoder.domain_affine"]
+        return sum(math.prod(shape) for shape in learned)
 
 
 def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[str, Any]]:
     """Check the metadata of a model file.
 
     Args:
-        path: the file, for messages.
-        metadata: the safetensors metadata, in which KEY holds JSON.
+        path: The file, for messages.
+        metadata: The safetensors metadata, in which KEY holds JSON.
 
     Returns:
         The config and the training summary.
 
     Raises:
-        ValueError: if the file is no introshift model or its metadata is damaged, in one line.
+        ValueError: If the file is no introshift model or its metadata is damaged, in one line.
     """
     try:
         about = json.loads(metadata.get(KEY, "{}"))
         found = about.get("format")
         if found != FORMAT:
             raise ValueError(
-                f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); give a model.safetensors"
+                f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); "
+                "give a model.safetensors"
             )
         return from_dict(about["config"]), dict(about["summary"])
     except (
@@ -66,28 +62,29 @@ def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[s
         ConfigError,
         RecursionError,
     ) as error:
-        raise ValueError(f"{path}: damaged model metadata ({str(error).splitlines()[0]})") from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: damaged model metadata ({reason})") from None
 
 
 def read_info(path: Path) -> ModelInfo:
     """Read the header of a model file; the weights are neither read nor checked.
 
     Raises:
-        ValueError: if the file is missing, cut short, no safetensors file or no introshift
+        ValueError: If the file is missing, cut short, no safetensors file or no introshift
             model, in one line.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     header = _read_header(path)
     config, summary = parse_metadata(path, header.pop("__metadata__", {}))
-    return ModelInfo(
-        config, summary, {name: tuple(entry["shape"]) for name, entry in header.items()}
-    )
+    shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    return ModelInfo(config, summary, shapes)
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    """The JSON object at the start of a safetensors file, after its length as 8 bytes,
-    little-endian.
+    """Return the JSON object at the start of a safetensors file.
+
+    Its length precedes it, in 8 bytes, little-endian.
     """
     try:
         with path.open("rb") as file:
@@ -105,16 +102,16 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 
 def _check_header(header: object, data_size: int) -> None:
-    """Raise ValueError unless all entries have their types and the tensors fill the bytes after
-    the header.
-    """
+    """Raise ValueError unless entries have their types and tensors fill the rest of the file."""
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
+
     metadata = header.get("__metadata__", {})
-    if not (
-        isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    if not isinstance(metadata, dict) or not all(
+        isinstance(text, str) for text in metadata.values()
     ):
         raise ValueError("its metadata are not strings")
+
     end = 0
     for name, entry in header.items():
         if name == "__metadata__":
@@ -122,11 +119,12 @@ def _check_header(header: object, data_size: int) -> None:
         entry = entry if isinstance(entry, dict) else {}
         offsets = entry.get("data_offsets", [])
         if not (_are_sizes(entry.get("shape")) and _are_sizes(offsets) and len(offsets) == 2):
-            raise ValueError(f"tensor {name!r} has no valid shape or place")
+            raise ValueError(f"tensor {name!r} has no valid shape or offsets")
         end = max(end, offsets[1])
     if end != data_size:
         raise ValueError("it is cut short or has bytes that belong to no tensor")
 
 
 def _are_sizes(found: Any) -> bool:
+    """Tell whether this is a list of whole numbers that are not negative; no booleans."""
     return isinstance(found, list) and all(type(number) is int and number >= 0 for number in found)
