@@ -1,6 +1,4 @@
-"""Frames: moved, scaled and slanted images are known again; maps between frames are exact and undo
-each other.
-"""
+"""Domain affines measure position, extent and slant; relative affines invert each other."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ SCALE = st.floats(0.5, 1.5)
 def spot(
     x: float, y: float, wide: float, high: float, slant: float = 0.0, size: int = 64
 ) -> Tensor:
-    """A Gaussian spot on white: mean and deviations as shares of the image; `slant` moves x by so
-    much per y.
-    """
+    """A Gaussian spot on white; mean and deviations in fractions of the image, `slant` is dx/dy."""
     p = (torch.arange(size) + 0.5) / size
     rows, columns = torch.meshgrid(p, p, indexing="ij")
     columns = columns - slant * (rows - y)
@@ -35,7 +31,7 @@ def spot(
 @pytest.mark.parametrize(
     ("x", "y", "wide", "high", "slant"), [(0.5, 0.5, 0.1, 0.1, 0.0), (0.4, 0.55, 0.08, 0.12, 0.3)]
 )
-def test_the_frame_of_a_spot_is_its_mean_and_spread(
+def test_the_affine_of_a_spot_is_its_mean_and_extent(
     x: float, y: float, wide: float, high: float, slant: float
 ) -> None:
     found = domain_affine(spot(x, y, wide, high, slant))
@@ -52,15 +48,17 @@ def test_colours_and_numbers_of_images_do_not_matter(change: object) -> None:
     torch.testing.assert_close(domain_affine(change(x)), domain_affine(x), atol=1e-5, rtol=0)  # type: ignore[operator]
 
 
-def test_what_is_everywhere_alike_has_the_plain_frame() -> None:
+def test_a_uniform_image_has_the_uniform_affine() -> None:
     assert torch.equal(
         domain_affine(torch.full((3, 1, 8, 8), 7, dtype=torch.uint8)), torch.tensor(UNIFORM_AFFINE)
     )
     noise = torch.rand(400, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(domain_affine(noise), torch.tensor(UNIFORM_AFFINE), atol=1e-2, rtol=0)
+    torch.testing.assert_close(
+        domain_affine(noise), torch.tensor(UNIFORM_AFFINE), atol=1e-2, rtol=0
+    )
 
 
-def test_frames_are_taken_a_few_images_at_a_time_with_the_same_result() -> None:
+def test_images_are_measured_in_batches_with_the_same_outcome() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(100, 3, 24, 24, generator=generator) * spot(0.4, 0.55, 0.1, 0.2, size=24)
     x = images
@@ -77,37 +75,37 @@ def test_frames_are_taken_a_few_images_at_a_time_with_the_same_result() -> None:
             return super().float()
 
     domain_affine(images.as_subclass(Watched))
-    assert sizes[:-1] == [32, 32, 32, 4], "and at last the frame itself"
+    assert sizes[:-1] == [32, 32, 32, 4]  # the last is the affine itself
 
 
 @given(
     st.lists(st.tuples(SCALE, st.floats(-0.5, 0.5), SCALE, SCALE, SCALE), min_size=2, max_size=2)
 )
-def test_places_between_frames_undo_each_other(frames: list[tuple[float, ...]]) -> None:
-    a, b = (torch.tensor([[[u, v, x], [0.0, w, y]]]) for u, v, w, x, y in frames)
-    there = relative_affine(a, b)
+def test_relative_affines_invert_each_other(affines: list[tuple[float, ...]]) -> None:
+    a, b = (torch.tensor([[[u, v, x], [0.0, w, y]]]) for u, v, w, x, y in affines)
+    forth = relative_affine(a, b)
     back = relative_affine(b, a)
     q = torch.tensor([0.3, 0.9])
-    p = there[0, :, :2] @ q + there[0, :, 2]
+    p = forth[0, :, :2] @ q + forth[0, :, 2]
     torch.testing.assert_close(back[0, :, :2] @ p + back[0, :, 2], q, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(relative_affine(a, a), torch.eye(2, 3)[None], atol=1e-5, rtol=0)
 
 
 def test_displacement_in_pixels_and_by_rows() -> None:
-    place = torch.tensor([[[1.0, 0.0, 0.25], [0.0, 1.0, -0.5]], [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-    moved = affine_flow(place, 6, 8)
+    theta = torch.tensor([[[1.0, 0.0, 0.25], [0.0, 1.0, -0.5]], [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    moved = affine_flow(theta, 6, 8)
     assert moved.shape == (2, 2, 6, 8)
     torch.testing.assert_close(moved[0, 0], torch.full((6, 8), 2.0))  # a quarter of the width
     torch.testing.assert_close(moved[0, 1], torch.full((6, 8), -3.0))  # half of the height
     torch.testing.assert_close(moved[1, 0, 0], torch.arange(8) + 0.5)
-    torch.testing.assert_close(affine_flow(place, 6, 8, 2, 5), moved[:, :, 2:5])
+    torch.testing.assert_close(affine_flow(theta, 6, 8, 2, 5), moved[:, :, 2:5])
     assert affine_flow(torch.eye(2, 3)[None], 7, 5).abs().max() < 1e-5
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(affine_flow(place, 6, 8), moved)
-        assert relative_affine(place, place).dtype == torch.float32
+        assert torch.equal(affine_flow(theta, 6, 8), moved)
+        assert relative_affine(theta, theta).dtype == torch.float32
 
 
-def test_moving_by_the_frames_lays_one_domain_upon_the_other() -> None:
+def test_sampling_by_the_relative_affine_lays_one_domain_upon_the_other() -> None:
     a = spot(0.4, 0.55, 0.08, 0.12, 0.3)
     b = spot(0.55, 0.5, 0.12, 0.1)
     n = a.shape[-1]

@@ -1,4 +1,4 @@
-"""What a model file says of itself is read from its header alone."""
+"""The header of a model file is read alone, and bad ones are refused."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_a_translation_starts_at_the_place_of_the_other_domain() -> None:
     z_s = torch.zeros(1, 16)
     plain = model.decoder(z_c, z_s, 1 - y, y)
     assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), (
-        "frames are alike until they are set from the data"
+        "affines are alike until they are set from the data"
     )
     model.decoder.domain_affine[0, :, 2] += 0.25
     assert torch.equal(plain, model.decoder(z_c, z_s, 1 - y, 1 - y)), (
