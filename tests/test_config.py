@@ -10,11 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from translate.config import Config, ConfigError, from_dict, load_config, override, parse_yaml
 from translate.presets import PRESETS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def settings_of(section: str) -> dict[str, FieldInfo]:
+    return cast(type[BaseModel], Config.model_fields[section].annotation).model_fields
+
+
+@pytest.mark.parametrize("section", Config.model_fields)
+def test_every_setting_has_its_meaning_in_the_schema(section: str) -> None:
+    assert all(field.description for field in settings_of(section).values())
 
 
 def test_defaults_survive_yaml() -> None:
@@ -48,38 +58,35 @@ def test_any_valid_config_survives_yaml(
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "key", "named"),
     [
-        ({"trian": {}}, "trian: unknown key; did you mean train?"),
-        ({"data": {"sise": 3}}, "data.sise: unknown key; did you mean data.size?"),
-        ({"data": {"size": "x"}}, "data.size: 'x' is not allowed"),
-        ({"data": {"size": 33}}, "data.size: 33 is no multiple of the model's stride 4; use 32"),
-        ({"data": {"size": 32, "load_size": 16}}, "data.load_size: 16 is below data.size 32"),
-        ({"data": {"background": [1, 2, 300]}}, "data.background: 300 is not allowed"),
-        ({"model": {"preset": "huge"}}, "model.preset: 'huge' is not allowed"),
-        (
-            {"objective": {"beta_neg": "sometimes"}},
-            "objective.beta_neg: 'sometimes' is not allowed",
-        ),
-        ({"objective": {"lambda_cyc": -1}}, "objective.lambda_cyc: -1 is not allowed"),
-        ({"train": {"steps": 1.5}}, "train.steps: 1.5 is not allowed"),
-        ({"train": {"steps": True}}, "train.steps: True is not allowed"),
-        ({"train": None}, "train: None is not allowed"),
-        (
-            {"data": {"domains": {}}},
-            "data.domains: {} is not allowed; dictionary should have at least 1 item",
-        ),
-        (
-            {"model": {"content_channels": 0}},
-            "model.content_channels: 0 leaves nothing to translate",
-        ),
-        ([1], "a mapping of sections"),
+        ({"trian": {}}, "trian", "train?"),
+        ({"data": {"sise": 3}}, "data.sise", "data.size?"),
+        ({"data": {"qqqq": 3}}, "data.qqqq", "background"),
+        ({"data": {"size": "x"}}, "data.size", "'x'"),
+        ({"data": {"size": 33}}, "data.size", "stride 4; use 32"),
+        ({"data": {"size": 32, "load_size": 16}}, "data.load_size", "data.size 32"),
+        ({"data": {"background": [1, 2, 300]}}, "data.background", "300"),
+        ({"model": {"preset": "huge"}}, "model.preset", "'small'"),
+        ({"objective": {"beta_neg": "sometimes"}}, "objective.beta_neg", "'auto'"),
+        ({"objective": {"lambda_cyc": -1}}, "objective.lambda_cyc", "-1"),
+        ({"train": {"steps": 1.5}}, "train.steps", "1.5"),
+        ({"train": {"steps": True}}, "train.steps", "True"),
+        ({"train": None}, "train", "None"),
+        ({"data": {"domains": {}}}, "data.domains", "at least 1"),
+        ({"model": {"content_channels": 0}}, "model.content_channels", "use 1 or more"),
     ],
 )
-def test_a_mistake_is_named_with_its_key_and_remedy(values: object, message: str) -> None:
+def test_a_mistake_is_named_with_its_key_and_remedy(values: object, key: str, named: str) -> None:
     with pytest.raises(ConfigError) as caught:
         from_dict(values)
-    assert f"config: {message}" in str(caught.value)
+    lines = [line for line in str(caught.value).splitlines() if line.startswith(f"config: {key}: ")]
+    assert any(named in line for line in lines)
+
+
+def test_what_is_no_mapping_is_refused_with_the_sections() -> None:
+    with pytest.raises(ConfigError, match=", ".join(Config.model_fields)):
+        from_dict([1])
 
 
 def test_all_problems_come_at_once() -> None:
@@ -183,7 +190,7 @@ def test_aliases_are_refused_at_once(tmp_path: Path) -> None:
     for i in range(1, 10):
         lines.append(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]")
     path.write_text("\n".join(lines))
-    with pytest.raises(ConfigError, match=r"bomb\.yaml: line 2: aliases .* write the value out"):
+    with pytest.raises(ConfigError, match=r"bomb\.yaml: line 2: aliases"):
         load_config(path)
 
 
@@ -192,16 +199,16 @@ def test_aliases_are_refused_at_once(tmp_path: Path) -> None:
     [
         (
             "train: {steps: 5}\ndata: {size: 32}\ntrain: {seed: 1}\n",
-            "line 3: the key train is given twice",
+            "line 3: the key train ",
         ),
-        ("train:\n  steps: 5\n  steps: 6\n", "line 3: the key steps is given twice"),
-        ("[" * 100_000, "line 1: nested more than 20 levels deep"),
-        ("{a: " * 1000, "line 1: nested more than 20 levels deep"),
+        ("train:\n  steps: 5\n  steps: 6\n", "line 3: the key steps "),
+        ("[" * 100_000, "line 1: nested more than 20 levels"),
+        ("{a: " * 1000, "line 1: nested more than 20 levels"),
         ("train: {steps: " + "9" * 5000 + "}", "cannot be read"),
         ("train: {steps: 2026-13-01}", "cannot be read"),
         (
             "train: {steps: 0x" + "f" * 5000 + "}",
-            "train.steps: a number of thousands of digits is not allowed",
+            "train.steps: a number of thousands of digits",
         ),
         ("train: {learning_rate: 0x" + "f" * 5000 + "}", "train.learning_rate: "),
         ("? [a, b]\n: 1\n", "is not valid YAML"),
@@ -240,8 +247,8 @@ def test_a_huge_value_key_or_number_of_problems_makes_no_huge_message() -> None:
 def number_keys() -> list[tuple[str, str]]:
     return [
         (section, key)
-        for section, field in Config.model_fields.items()
-        for key, value in cast(type[BaseModel], field.annotation).model_fields.items()
+        for section in Config.model_fields
+        for key, value in settings_of(section).items()
         if any(kind in str(value.annotation) for kind in ("int", "float")) and key != "background"
     ]
 
@@ -251,7 +258,7 @@ def test_every_number_has_an_upper_bound_and_is_finite(section: str, key: str) -
     for value in (math.inf, -math.inf, math.nan, 10**19, 1e30):
         with pytest.raises(ConfigError) as caught:
             from_dict({section: {key: value}})
-        assert f"config: {section}.{key}: {value!r} is not allowed" in str(caught.value)
+        assert f"config: {section}.{key}: {value!r} " in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["fp32", "32", 32])
@@ -263,7 +270,7 @@ def test_single_precision_is_named_fp32_and_read_as_32_too(value: object) -> Non
 
 @pytest.mark.parametrize("value", [16, 32.5, True, "16", None])
 def test_other_precisions_are_refused_with_the_names(value: object) -> None:
-    with pytest.raises(ConfigError, match=r"train\.precision: .* is not allowed; .*'fp32'"):
+    with pytest.raises(ConfigError, match=r"train\.precision: .*'fp32'"):
         from_dict({"train": {"precision": value}})
 
 

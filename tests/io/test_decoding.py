@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,7 @@ from tests._helpers.encoders import (
     tiff,
 )
 from translate.io import images
-from translate.io.images import (
-    read_image,
-)
+from translate.io.images import read_image
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -48,34 +47,41 @@ def test_dark_16_bit_images_stay_dark(folder: Path, peak: int) -> None:
     assert pixels.max() == round(peak / 257)
 
 
+@dataclass(frozen=True)
+class DeepGray:
+    """A row of a TIFF, and what it is read as."""
+
+    bits: int
+    photometric: int
+    sample_format: int
+    code: str  # of struct
+    values: tuple[float, ...]
+    expected: list[int]
+    warned: bool
+
+
+NOT_FINITE = (float("nan"), float("inf"), float("-inf"))
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
-    ("bits", "photometric", "sample_format", "code", "values", "expected", "warned"),
+    "row",
     [
-        (16, 1, 1, "H", (0, 257 * 100, 65535), (0, 100, 255), False),
-        (16, 1, 2, "h", (-5, 257 * 100, 32767), (0, 100, 127), True),
-        (32, 1, 2, "i", (-5, 257 * 100, 10**6), (0, 100, 255), True),
-        (32, 1, 3, "f", (0.0, 0.5, 1.0), (0, 128, 255), False),
-        (32, 1, 3, "f", (-0.1, 0.2, 7.5), (0, 51, 255), True),
-        (32, 1, 3, "f", (float("nan"), float("inf"), float("-inf")), (0, 255, 0), True),
-        (32, 0, 3, "f", (0.0, 0.2, 1.0), (255, 204, 0), False),
+        DeepGray(16, 1, 1, "H", (0, 257 * 100, 65535), [0, 100, 255], False),
+        DeepGray(16, 1, 2, "h", (-5, 257 * 100, 32767), [0, 100, 127], True),
+        DeepGray(32, 1, 2, "i", (-5, 257 * 100, 10**6), [0, 100, 255], True),
+        DeepGray(32, 1, 3, "f", (0.0, 0.5, 1.0), [0, 128, 255], False),
+        DeepGray(32, 1, 3, "f", (-0.1, 0.2, 7.5), [0, 51, 255], True),
+        DeepGray(32, 1, 3, "f", NOT_FINITE, [0, 255, 0], True),
+        DeepGray(32, 0, 3, "f", (0.0, 0.2, 1.0), [255, 204, 0], False),
     ],
 )
-def test_deep_gray_tiff(
-    folder: Path,
-    order: str,
-    bits: int,
-    photometric: int,
-    sample_format: int,
-    code: str,
-    values: tuple[float, ...],
-    expected: tuple[int, ...],
-    warned: bool,
-) -> None:
-    data = tiff(order, 3, bits, photometric, sample_format, struct.pack(f"{order}3{code}", *values))
+def test_deep_gray_tiff(folder: Path, order: str, row: DeepGray) -> None:
+    pixels = struct.pack(f"{order}3{row.code}", *row.values)
+    data = tiff(order, 3, row.bits, row.photometric, row.sample_format, pixels)
     picture = read_image(put(folder / "deep.tif", data))
-    assert picture.pixels[0, :, 0].tolist() == list(expected)
-    assert bool(picture.warnings) is warned
+    assert picture.pixels[0, :, 0].tolist() == row.expected
+    assert bool(picture.warnings) is row.warned
 
 
 def test_tiff_of_12_bits_and_white_is_zero(folder: Path) -> None:
@@ -189,8 +195,7 @@ def test_cmyk_jpeg(folder: Path) -> None:
     assert np.abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 2
 
 
-# --- Colour profiles
-# -------------------------------------------------------------------------------------------------
+# -- Colour profiles
 
 
 def test_linear_profile_is_converted(folder: Path) -> None:
@@ -254,9 +259,8 @@ def test_unusable_profiles_are_ignored_with_a_warning(folder: Path) -> None:
             put(folder / "b.png", encode(Image.fromarray(PHOTO), "PNG", icc_profile=broken))
         )
         assert np.array_equal(picture.pixels, PHOTO)
-        assert [note.startswith("colour profile ignored") for note in picture.warnings] == [
-            True
-        ] * bool(broken)
+        assert len(picture.warnings) == bool(broken)
+        assert all("colour profile" in warning for warning in picture.warnings)
     gray = read_image(
         put(folder / "g.png", encode(Image.new("L", (2, 2), 77), "PNG", icc_profile=SRGB_PROFILE))
     )
@@ -264,8 +268,7 @@ def test_unusable_profiles_are_ignored_with_a_warning(folder: Path) -> None:
     assert gray.warnings == ()
 
 
-# --- Orientation
-# -----------------------------------------------------------------------------------------------------
+# -- Orientation
 
 
 UPRIGHT: dict[int, Callable[[UInt8], UInt8]] = {
@@ -317,7 +320,8 @@ def test_orientation_of_jpeg_and_16_bits(folder: Path, orientation: int) -> None
 def test_malformed_exif_is_tolerated(folder: Path, kind: str, exif: bytes) -> None:
     plain = read_image(put(folder / "p.bin", encode(Image.fromarray(PHOTO), kind)))
     picture = read_image(put(folder / "x.bin", encode(Image.fromarray(PHOTO), kind, exif=exif)))
-    assert picture.warnings == ("malformed EXIF: its orientation is ignored",)
+    (warning,) = picture.warnings
+    assert "EXIF" in warning
     assert np.array_equal(picture.pixels, plain.pixels)
 
 

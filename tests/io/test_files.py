@@ -14,47 +14,51 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests._helpers.encoders import (
-    PHOTO,
-    put,
-)
+from tests._helpers.encoders import PHOTO, put
 from translate.io.files import atomic, evenly_spaced, list_files, write_text
-from translate.io.images import (
-    list_images,
-    write_image,
-)
+from translate.io.images import list_images, write_image
 from translate.models.checkpoint import save_tensors
 
 
-def test_atomic_replaces_and_cleans_up(tmp_path: Path) -> None:
+def test_text_is_written_as_it_is_with_the_usual_permissions(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     write_text(path, "line\r\nzwölf ✓\n")
     assert path.read_bytes() == "line\r\nzwölf ✓\n".encode()
     umask = os.umask(0)
     os.umask(umask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
-    with pytest.raises(ZeroDivisionError), atomic(path) as temporary:
+
+
+def test_a_failing_block_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = put(tmp_path / "x.txt", b"before")
+
+    def fail(temporary: Path) -> None:
         temporary.write_text("half")
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), atomic(path) as temporary:
+        fail(temporary)
     with pytest.raises(FileNotFoundError), atomic(path):
         pass  # the block wrote nothing
+    assert os.listdir(tmp_path) == ["x.txt"]
+    assert path.read_bytes() == b"before"
+
+
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     target.mkdir()
-    with pytest.raises(OSError) as caught, atomic(target) as temporary:
+    with pytest.raises(OSError, match="folder") as caught, atomic(target) as temporary:
         temporary.write_text("a file cannot replace a folder")
     assert caught.value.filename == str(target)
     with pytest.raises(FileNotFoundError) as missing:
         write_text(tmp_path / "missing" / "x.txt", "")
     assert missing.value.filename == str(tmp_path / "missing" / "x.txt")
-    assert sorted(os.listdir(tmp_path)) == ["folder", "x.txt"]
-    assert "zwölf" in path.read_text("utf-8")
+    assert os.listdir(tmp_path) == ["folder"]
 
 
 @pytest.fixture
 def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What os.fsync and os.replace are called with, in order: the call, and the kind of file or
-    the file's new name.
-    """
+    """Calls of os.fsync and os.replace, in order, with the kind of file or the file's new name."""
     calls: list[tuple[str, str]] = []
     fsync = os.fsync
     replace = os.replace
@@ -153,9 +157,10 @@ def test_listing(tmp_path: Path) -> None:
 def test_listing_reports_what_it_cannot_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[OSError] = []
-    assert list_images(tmp_path / "none", heard.append) == list_images(tmp_path / "none") == []
-    assert [type(error) for error in heard] == [FileNotFoundError]
+    errors: list[OSError] = []
+    assert list_images(tmp_path / "none") == []
+    assert list_images(tmp_path / "none", errors.append) == []
+    assert [type(error) for error in errors] == [FileNotFoundError]
     (tmp_path / "locked").mkdir()
     put(tmp_path / "a.png", b"")
     scandir = os.scandir
@@ -166,12 +171,12 @@ def test_listing_reports_what_it_cannot_list(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", locked)
-    assert list_images(tmp_path, heard.append) == [Path("a.png")]
-    assert heard[1].filename.endswith("locked")
+    assert list_images(tmp_path, errors.append) == [Path("a.png")]
+    assert errors[1].filename.endswith("locked")
 
 
 @given(st.integers(0, 60), st.integers(1, 70))
-def test_evenly_spaced_items_are_all_over_the_place(total: int, count: int) -> None:
+def test_evenly_spaced_items_reach_from_the_first_to_the_last(total: int, count: int) -> None:
     chosen = evenly_spaced(range(total), count)
     assert len(chosen) == len(set(chosen)) == min(count, total)
     assert chosen == sorted(chosen)

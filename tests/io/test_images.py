@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -14,21 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests._helpers.encoders import (
-    PHOTO,
-    RNG,
-    SRGB_PROFILE,
-    encode,
-    png,
-    put,
-    reason,
-)
-from translate.io.images import (
-    FORMATS,
-    SUFFIXES,
-    ImageError,
-    read_image,
-)
+from tests._helpers.encoders import PHOTO, RNG, SRGB_PROFILE, encode, png, put, reason
+from translate.io.images import FORMATS, SUFFIXES, ImageError, read_image
 
 
 def seeds() -> dict[str, bytes]:
@@ -58,17 +46,17 @@ def seeds() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", seeds())
 def test_flipped_bytes_give_a_picture_or_an_image_error(folder: Path, name: str) -> None:
-    source = random.Random(name)
+    rng = random.Random(name)
     seed = seeds()[name]
     for _ in range(60):
         data = bytearray(seed)
-        for _ in range(source.choice((1, 1, 3))):
-            data[source.randrange(len(data))] = source.randrange(256)
+        for _ in range(rng.choice((1, 1, 3))):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path = put(folder / "fuzz.bin", data)
         try:
-            picture = read_image(put(folder / "fuzz.bin", data), max_pixels=10**6)
-        except ImageError as error:
-            assert str(error)
-            assert "\n" not in str(error)
+            picture = read_image(path, max_pixels=10**6)
+        except ImageError:
+            assert reason(path, max_pixels=10**6)
             continue
         assert picture.pixels.dtype == np.uint8
         assert picture.pixels.shape == (*picture.size[::-1], 3)
@@ -90,32 +78,31 @@ def test_cut_files_are_errors_or_lack_nothing(folder: Path, name: str) -> None:
 
 
 def test_reasons(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reason(put(folder / "empty.png", b"")) == "empty file"
-    assert reason(put(folder / "text.png", b"hello, world\n" * 9)).startswith(
-        "not an image of a supported format (PNG, "
-    )
-    assert reason(
-        put(folder / "eps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    ).startswith("not an image")
+    assert "empty" in reason(put(folder / "empty.png", b""))
+    text = reason(put(folder / "text.png", b"hello, world\n" * 9))
+    assert text.startswith("not an image")
+    assert all(name in text for name in FORMATS)
+    eps = put(folder / "eps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    assert reason(eps).startswith("not an image")
     for kind in ("JPEG", "PNG", "BMP"):
         data = encode(Image.fromarray(PHOTO), kind)
         assert reason(put(folder / "cut.bin", data[: len(data) - 60])).startswith("truncated")
-    assert reason(folder / "none.png") == "cannot be read: no such file or directory"
+    assert "no such file" in reason(folder / "none.png")
     (folder / "folder.png").mkdir(exist_ok=True)
-    assert reason(folder / "folder.png") == "cannot be read: is a directory"
+    assert "is a directory" in reason(folder / "folder.png")
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/secret.png")
 
     monkeypatch.setattr("builtins.open", refuse)
-    assert reason(folder / "secret.png") == "cannot be read: permission denied"
+    assert "permission denied" in reason(folder / "secret.png")
 
 
 def test_huge_by_its_header(folder: Path) -> None:
     path = put(folder / "huge.png", png(100_000, 20_000, 8, 2, b""))
-    assert reason(path) == "2000 Mpx exceed --max-pixels 178 Mpx"
+    assert re.search(r"\b2000 Mpx .*--max-pixels 178 Mpx", reason(path))
     path = put(folder / "small.png", encode(Image.new("L", (20, 10)), "PNG"))
-    assert reason(path, max_pixels=199) == "0.0002 Mpx exceed --max-pixels 0.000199 Mpx"
+    assert re.search(r"\b0.0002 Mpx .*--max-pixels 0.000199 Mpx", reason(path, max_pixels=199))
     assert read_image(path, max_pixels=200).size == (20, 10)
 
 
@@ -135,7 +122,9 @@ def test_content_decides_and_a_wrong_name_is_noted(folder: Path) -> None:
         assert read_image(put(folder / "x.data", data)).warnings == ()
         picture = read_image(put(folder / f"x{wrong}", data))
         assert picture.format == kind
-        assert picture.warnings == (f"named {wrong} but its content is {kind}",)
+        (warning,) = picture.warnings
+        assert wrong in warning
+        assert kind in warning
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
@@ -145,7 +134,8 @@ def test_the_first_frame_of_several(folder: Path, kind: str) -> None:
     data = encode(first, kind, save_all=True, append_images=[second], duration=50)
     picture = read_image(put(folder / "frames.bin", data))
     assert np.abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 3
-    assert picture.warnings == ("has several frames, only the first is used",)
+    (warning,) = picture.warnings
+    assert "frames" in warning
 
 
 def test_threads_share_the_silence_and_leave_no_trace(folder: Path) -> None:

@@ -11,10 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests._helpers.encoders import (
-    PHOTO,
-    put,
-)
+from tests._helpers.encoders import PHOTO, put
 from translate.io.images import (
     ALPHA_FORMATS,
     SUFFIXES,
@@ -62,7 +59,7 @@ def test_to_uint8_clips_rounds_half_up_and_refuses_what_is_not_finite() -> None:
             to_uint8(np.full((1, 2, 2), bad, np.float32))
 
 
-def test_flatten() -> None:
+def test_composite() -> None:
     pixels = np.full((1, 3, 3), 200, np.uint8)
     alpha = np.array([[0, 128, 255]], np.uint8)
     picture = Picture(pixels, alpha, "PNG", "RGBA", ())
@@ -110,8 +107,7 @@ def test_resize_is_antialiased() -> None:
     assert np.abs(resize(stripes, (16, 16))[2:-2, 2:-2].astype(int) - 127).max() <= 3
 
 
-# --- Writing
-# ---------------------------------------------------------------------------------------------------------
+# -- Writing
 
 
 @settings(max_examples=60, deadline=None)

@@ -93,9 +93,7 @@ def test_batches_do_not_matter() -> None:
 def test_what_is_no_image_is_refused(bad: Tensor) -> None:
     for arguments in ((bad, images(2)), (images(2), bad)):
         for measure in (l1, ssim, check_images):
-            with pytest.raises(
-                ValueError, match=r"expected a torch.uint8 tensor \(N, H, W, C\).*, got ."
-            ):
+            with pytest.raises(ValueError, match=r"torch.uint8 tensor \(N, H, W, C\).*, got ."):
                 measure(*arguments)
 
 

@@ -76,16 +76,14 @@ def test_the_svg_for_a_page_takes_its_colours(run: Path) -> None:
 
 
 def test_refusals(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="stats.jsonl: cannot be read .*; give the folder of a run"
-    ):
+    with pytest.raises(ValueError, match="stats.jsonl: cannot be read"):
         read_stats(tmp_path)
-    with pytest.raises(ValueError, match="nothing was logged yet"):
+    with pytest.raises(ValueError, match="nothing was logged"):
         read_stats(run_folder(tmp_path / "empty"))
-    with pytest.raises(ValueError, match="line 1 is no line of a run's statistics"):
+    with pytest.raises(ValueError, match="stats.jsonl: line 1 "):
         read_stats(run_folder(tmp_path / "odd", {"a": 1}, {"step": 2, "a": 1}))
     for name in ("a.txtt", "a"):
-        with pytest.raises(ValueError, match="use .png, .svg or .pdf"):
+        with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf"):
             write_curves(run, tmp_path / name)
     assert not [path for path in tmp_path.iterdir() if path.is_file()], "nothing half-written"
 

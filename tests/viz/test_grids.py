@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests._helpers.encoders import (
-    PHOTO,
-)
+from tests._helpers.encoders import PHOTO
 from translate.viz.grids import grid
 
 

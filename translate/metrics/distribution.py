@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# as in the paper and torch-fidelity; at most so many images a subset
+# As in the paper and torch-fidelity.
 KID_SUBSETS = 100
-KID_LARGEST = 1000
+KID_LARGEST = 1000  # images of a subset, at most
 FID_HALVES = 10  # whose spread gives FID's interval
-# images; with fewer, FID says more about their number than about their likeness
+# Images; with fewer, FID says more about their number than about their likeness.
 FID_HEADLINE = 2048
 
 
 def _check_features(fx: Tensor, fy: Tensor, least: int) -> None:
+    """Refuse features that are not (N, D) and (M, D) with N and M at least `least`."""
     if fx.ndim != 2 or fy.ndim != 2 or fx.shape[1] != fy.shape[1]:
         raise ValueError(
             f"expected features (N, D) and (M, D), got {tuple(fx.shape)} and {tuple(fy.shape)}"
@@ -27,13 +28,20 @@ def _check_features(fx: Tensor, fy: Tensor, least: int) -> None:
 
 
 def scaled(fx: Tensor, fy: Tensor) -> tuple[Tensor, Tensor]:
-    """Two sets of features in units of the deviation of all of fy, float64.
+    """Divide two sets of features by the standard deviation of all of the target's.
 
     For features that have no scale of their own, as those of LPIPS networks: KID's kernel is
     made for one near 1.
 
-    Shape: fx (N, D) measured set, fy (M, D) target set -> the same. Raises ValueError for other
-    shapes, fewer than two rows and a target without spread.
+    Args:
+        fx: (N, D), the measured set.
+        fy: (M, D), the target set.
+
+    Returns:
+        The same in float64.
+
+    Raises:
+        ValueError: other shapes, fewer than two rows, or a target without spread.
     """
     _check_features(fx, fy, 2)
     spread = fy.double().std()
@@ -45,13 +53,17 @@ def scaled(fx: Tensor, fy: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def kernel_distance(fx: Tensor, fy: Tensor) -> float:
-    """KID's unbiased squared MMD, of all rows at once: for sets of a few hundred images.
+    """Compute KID's unbiased squared MMD of all rows at once, for sets of a few hundred images.
 
-    Unlike torch-fidelity's, for sets of unequal size. 0 on average for two samples of one
+    Unlike torch-fidelity's, for sets of unequal size. 0 on average for two sets of one
     distribution, may be slightly negative; not to be compared across features or target sets.
 
-    Shape: fx (N, D) measured set, fy (M, D) target set, of a scale near 1. Raises ValueError for
-    other shapes and fewer than two rows.
+    Args:
+        fx: (N, D), the measured set, of a scale near 1.
+        fy: (M, D), the target set.
+
+    Raises:
+        ValueError: other shapes, or fewer than two rows.
     """
     return kernel_distance_with_error(fx, fy)[0]
 
@@ -100,8 +112,13 @@ def kernel_distance_with_error(fx: Tensor, fy: Tensor) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class SetDistance:
-    """A distance of two sets of images with its 95 % interval; `subset` images of each set were
-    taken at a time.
+    """A distance of two sets of images with its 95 % interval.
+
+    Attributes:
+        value: the distance, without unit.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        subset: how many images of each set were taken at a time, for the interval.
     """
 
     value: float
@@ -111,73 +128,87 @@ class SetDistance:
 
     @classmethod
     def of(cls, value: float, spread: float, subset: int, smallest: int) -> SetDistance:
-        """`spread` is the deviation over subsets of the sets, of which the smaller has `smallest`
-        images.
+        """Make the interval from the distances of subsets.
 
-        Subsets instead of bootstrap samples (Politis & Romano 1994), as an image drawn twice
-        would look like a close
-        pair: half a set varies as much as a bootstrap sample does, a smaller part more, by what
-        the root takes back.
+        Subsets instead of bootstrap samples (Politis & Romano 1994), as an image drawn twice would
+        look like a close pair: half a set varies as much as a bootstrap sample does, a smaller
+        part more, by what the root takes back.
+
+        Args:
+            value: the distance.
+            spread: standard deviation of the distances of subsets.
+            subset: images of each set in a subset.
+            smallest: images of the smaller set.
         """
         margin = 1.96 * spread * (subset / (smallest - subset)) ** 0.5
         return cls(value, value - margin, value + margin, subset)
 
 
 def kid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
-    """Kernel distance of two sets of features (Binkowski et al. 2018, section 4), by
-    torch-fidelity.
+    """Compute KID (Binkowski et al. 2018, section 4) by torch-fidelity.
 
-    The mean, over KID_SUBSETS draws, of the unbiased squared MMD with the kernel (<a, b> / D +
-    1)^3 between so many images of each set as are half of the smaller one, at most KID_LARGEST:
-    memory does not grow with the sets. It is not multiplied by 1000, is 0 on average for two
-    samples of one distribution, and may be slightly negative.
+    The mean, over KID_SUBSETS draws, of the unbiased squared MMD with the kernel
+    (<a, b> / D + 1)^3 between so many images of each set as are half of the smaller one, at most
+    KID_LARGEST: memory does not grow with the sets. It is not multiplied by 1000, is 0 on average
+    for two sets of one distribution, and may be slightly negative.
 
-    Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and
-    under 4 rows.
+    Args:
+        fx: (N, D), the measured set.
+        fy: (M, D), the target set.
+        seed: of the draws.
+
+    Raises:
+        ValueError: other shapes, or fewer than 4 rows.
     """
-    # brings torchvision: no matter for training
+    # here, as it imports torchvision and training does not need it
     from torch_fidelity.metric_kid import kid_features_to_metric
 
     _check_features(fx, fy, 4)
     smallest = min(len(fx), len(fy))
     subset = min(smallest // 2, KID_LARGEST)
-    options = {
-        "kid_subsets": KID_SUBSETS,
-        "kid_subset_size": subset,
-        "rng_seed": seed,
-        "verbose": False,
-    }
-    found = kid_features_to_metric(fx.double(), fy.double(), **options)
-    mean, spread = (found[f"kernel_inception_distance_{part}"] for part in ("mean", "std"))
+    found = kid_features_to_metric(
+        fx.double(),
+        fy.double(),
+        kid_subsets=KID_SUBSETS,
+        kid_subset_size=subset,
+        rng_seed=seed,
+        verbose=False,
+    )
+    mean = found["kernel_inception_distance_mean"]
+    spread = found["kernel_inception_distance_std"]
     return SetDistance.of(mean, spread, subset, smallest)
 
 
 def fid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
-    """Frechet distance of two sets of features (Heusel et al. 2017), by torch-fidelity, of all
-    images.
+    """Compute the Frechet distance (Heusel et al. 2017) of all images by torch-fidelity.
 
     It is biased upwards, the more the fewer images there are: compare only where N and M are the
     same, and quote none under FID_HEADLINE. The interval comes from the spread of FID_HALVES
-    halves about their own mean, not from their
-    size: it leaves that bias out.
+    halves about their own mean, not from their size: it leaves that bias out.
 
-    Shape: fx (N, D) measured set, fy (M, D) target set. Raises ValueError for other shapes and
-    under 4 rows.
+    Args:
+        fx: (N, D), the measured set.
+        fy: (M, D), the target set.
+        seed: of the draws of the halves.
+
+    Raises:
+        ValueError: other shapes, or fewer than 4 rows.
     """
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
     _check_features(fx, fy, 4)
     generator = torch.Generator().manual_seed(seed)
 
-    def distance(*sets: Tensor) -> float:
-        found = fid_statistics_to_metric(
-            *(fid_features_to_statistics(f.double()) for f in sets), verbose=False
-        )
+    def distance(x: Tensor, y: Tensor) -> float:
+        x_statistics, y_statistics = (fid_features_to_statistics(f.double()) for f in (x, y))
+        found = fid_statistics_to_metric(x_statistics, y_statistics, verbose=False)
         return float(found["frechet_inception_distance"])
 
-    def halves() -> list[Tensor]:
-        return [f[torch.randperm(len(f), generator=generator)[: len(f) // 2]] for f in (fx, fy)]
+    def half(features: Tensor) -> Tensor:
+        order = torch.randperm(len(features), generator=generator)
+        return features[order[: len(features) // 2]]
 
-    spread = torch.tensor([distance(*halves()) for _ in range(FID_HALVES)]).std().item()
+    distances = [distance(half(fx), half(fy)) for _ in range(FID_HALVES)]
+    spread = torch.tensor(distances).std().item()
     smallest = min(len(fx), len(fy))
     return SetDistance.of(distance(fx, fy), spread, smallest // 2, smallest)
