@@ -7,13 +7,16 @@ ifneq ($(INTROSHIFT_LPIPS_WEIGHTS),)
 export INTROSHIFT_LPIPS_WEIGHTS
 endif
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-browser test-slow lint clean
 
 demo: .venv/installed
 	$(BIN)/introshift demo demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-browser: .venv/installed
+	$(BIN)/python -m pytest -m browser
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow

@@ -19,6 +19,7 @@ HOMES = {
     "Config": "translate.config",
     "load_config": "translate.config",
     "load_model": "translate.models.checkpoint",
+    "EvaluationOptions": "translate.evaluation.options",
     "evaluate": "translate.evaluation.protocols",
     "compare": "translate.evaluation.protocols",
 }

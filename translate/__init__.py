@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from translate.config import Config, load_config
+    from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import compare, evaluate
     from translate.inference.translator import Translator
     from translate.models.checkpoint import load_model
@@ -20,6 +21,7 @@ __version__ = "0.1.0"  # a literal: the build reads it without importing the pac
 
 __all__ = [
     "Config",
+    "EvaluationOptions",
     "Trainer",
     "Translator",
     "__version__",
@@ -31,6 +33,7 @@ __all__ = [
 
 _MODULES = {
     "Config": "translate.config",
+    "EvaluationOptions": "translate.evaluation.options",
     "Trainer": "translate.training.trainer",
     "Translator": "translate.inference.translator",
     "compare": "translate.evaluation.protocols",

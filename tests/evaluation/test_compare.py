@@ -10,7 +10,7 @@ import io
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests._helpers.folders import shorten, stack
+from translate.evaluation.options import EvaluationOptions
 from translate.evaluation.protocols import compare
-from translate.evaluation.report import missed, parse_threshold, table, write_report
+from translate.evaluation.report import table, write_report
+from translate.evaluation.thresholds import missed_thresholds, parse_threshold
 from translate.metrics.image import l1
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -28,6 +30,11 @@ NAMES = [f"{i:03}.png" for i in range(6)]
 PAIRED = {"lpips_paired", "l1", "ssim"}
 SETS = {"kid_alex", "fid_alex"}
 Write = Callable[..., Path]
+
+
+@pytest.fixture
+def options(lpips_weights: Path) -> EvaluationOptions:
+    return EvaluationOptions(weights=lpips_weights)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +65,7 @@ def test_agreement_with_the_independent_scorer(
         truth,
         size=size,
         resize=True,
-        weights=SHARED / "weights" / "alexnet_features.safetensors",
+        options=EvaluationOptions(weights=SHARED / "weights" / "alexnet_features.safetensors"),
     )
     ours = evaluation.directions[0].metrics
     assert ours["lpips_paired"].value == pytest.approx(theirs["lpips_alex"], abs=1e-4)
@@ -71,29 +78,31 @@ def test_agreement_with_the_independent_scorer(
     assert evaluation.size == size
 
 
-def test_closed_forms_and_identity(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
+def test_closed_forms_and_identity(
+    tmp_path: Path, pictures: Write, options: EvaluationOptions
+) -> None:
     truth = pictures(tmp_path / "truth", NAMES)
     source = pictures(tmp_path / "source", NAMES, seed=1)
-    (perfect,) = compare(truth, truth, source, weights=lpips_weights).directions
+    (perfect,) = compare(truth, truth, source, options=options).directions
     assert perfect.name == "truth-truth"
-    values = {name: figure.value for name, figure in perfect.metrics.items()}
+    values = {name: found.value for name, found in perfect.metrics.items()}
     assert (values["lpips_paired"], values["l1"], values["ssim"]) == (0, 0, 1)
     assert values["lpips_source"] == pytest.approx(perfect.metrics["lpips_paired"].identity.value)  # type: ignore[union-attr]
-    (copy,) = compare(source, truth, source, weights=lpips_weights).directions
+    (copy,) = compare(source, truth, source, options=options).directions
     for name in (*PAIRED, "kid_alex", "fid_alex"):
-        figure = copy.metrics[name]
-        assert figure.identity
-        assert asdict(figure) | {"identity": None} == asdict(figure.identity)
+        found = copy.metrics[name]
+        assert found.identity
+        assert asdict(found) | {"identity": None} == asdict(found.identity)
 
 
 def test_pairs_may_have_sizes_of_their_own(
-    tmp_path: Path, pictures: Write, lpips_weights: Path
+    tmp_path: Path, pictures: Write, options: EvaluationOptions
 ) -> None:
     for seed, name in enumerate(("out", "truth")):
         pictures(tmp_path / name, NAMES[:3], (20, 30), seed=seed)
         pictures(tmp_path / name, NAMES[3:5], (31, 17), seed=seed + 2)
         pictures(tmp_path / name, NAMES[5:], (9, 12), seed=seed + 4)
-    evaluation = compare(tmp_path / "out", tmp_path / "truth", weights=lpips_weights)
+    evaluation = compare(tmp_path / "out", tmp_path / "truth", options=options)
     (result,) = evaluation.directions
     assert evaluation.notes == ["SSIM is left out where images are under 11 px"]
     assert (result.metrics["l1"].n, result.metrics["ssim"].n, result.metrics["kid_alex"].n) == (
@@ -152,14 +161,20 @@ def test_partners_and_broken_files_of_compare(
         ValueError, match=r"without a partner of the same name: .*out.000.png; .*--allow-missing"
     ):
         compare(out, truth)
-    assert compare(out, truth, allow_missing=True).directions[0].metrics["l1"].n == 5
+    assert (
+        compare(out, truth, options=EvaluationOptions(allow_missing=True))
+        .directions[0]
+        .metrics["l1"]
+        .n
+        == 5
+    )
     pictures(truth, NAMES)
     broken = shorten(truth / "003.png"), shorten(out / "004.png")
-    with pytest.raises(ValueError, match="cannot be read: .*mend them") as refused:
+    with pytest.raises(ValueError, match="cannot be read: .*--allow-missing") as refused:
         compare(out, truth)
     assert all(str(path) in str(refused.value) for path in broken)
     assert "\n" not in str(refused.value)
-    evaluation = compare(out, truth, allow_missing=True)
+    evaluation = compare(out, truth, options=EvaluationOptions(allow_missing=True))
     assert evaluation.directions[0].metrics["l1"].n == 4
     assert {line.split(" (")[0] for line in evaluation.broken} == set(map(str, broken))
     (tmp_path / "none").mkdir()
@@ -197,7 +212,12 @@ def test_what_is_not_finite_is_null_and_all_else_still_comes(
     weights = tmp_path / "weights.safetensors"
     save_file(features, weights)
     truth = pictures(tmp_path / "truth", NAMES)
-    evaluation = compare(pictures(tmp_path / "out", NAMES, seed=1), truth, truth, weights=weights)
+    evaluation = compare(
+        pictures(tmp_path / "out", NAMES, seed=1),
+        truth,
+        truth,
+        options=EvaluationOptions(weights=weights),
+    )
     metrics = evaluation.directions[0].metrics
     assert metrics["lpips_paired"].warning == "not finite on 6 of 6 images"
     assert metrics["l1"].warning is None
@@ -218,14 +238,16 @@ def test_what_is_not_finite_is_null_and_all_else_still_comes(
     assert "nan%" not in page
     assert "not finite on 6 of 6 images" in page
     assert "not finite on 6 of 6 images" in table(evaluation)
-    (miss,) = missed(evaluation, [parse_threshold("lpips_paired>0.3")])
+    (miss,) = missed_thresholds(evaluation, [parse_threshold("lpips_paired>0.3")])
     assert miss == "lpips_paired>0.3: out-truth has lpips_paired not finite on 6 of 6 images"
-    assert missed(evaluation, [parse_threshold("l1>1")]) == []
+    assert missed_thresholds(evaluation, [parse_threshold("l1>1")]) == []
 
 
-def test_too_few_images_for_sets(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
+def test_too_few_images_for_sets(
+    tmp_path: Path, pictures: Write, options: EvaluationOptions
+) -> None:
     few = pictures(tmp_path / "few", NAMES[:3])
-    evaluation = compare(few, few, weights=lpips_weights)
+    evaluation = compare(few, few, options=options)
     assert [note.split(":")[0] for note in evaluation.notes] == [
         "KID is left out",
         "FID is left out",
@@ -234,66 +256,65 @@ def test_too_few_images_for_sets(tmp_path: Path, pictures: Write, lpips_weights:
     assert set(evaluation.directions[0].metrics) == PAIRED
 
 
-def test_one_image(tmp_path: Path, pictures: Write, lpips_weights: Path) -> None:
+def test_one_image(tmp_path: Path, pictures: Write, options: EvaluationOptions) -> None:
     out = pictures(tmp_path / "out", ["a.png"])
     truth = pictures(tmp_path / "truth", ["a.png"], seed=1)
-    (result,) = compare(out, truth, weights=lpips_weights).directions
+    (result,) = compare(out, truth, options=options).directions
     assert set(result.metrics) == PAIRED
     assert all(
-        figure.low == figure.value == figure.high and figure.n == 1
-        for figure in result.metrics.values()
+        found.low == found.value == found.high and found.n == 1 for found in result.metrics.values()
     )
 
 
 @pytest.mark.parametrize("side", [1, 9, 30, 31, 63, 64])
 def test_small_images_are_enlarged_for_lpips_and_it_is_said(
-    side: int, tmp_path: Path, pictures: Write, lpips_weights: Path
+    side: int, tmp_path: Path, pictures: Write, options: EvaluationOptions
 ) -> None:
     out, truth = (
         pictures(tmp_path / name, NAMES, (side, side), seed)
         for seed, name in enumerate(("out", "truth"))
     )
-    evaluation = compare(out, truth, weights=lpips_weights)
-    figure = evaluation.directions[0].metrics["lpips_paired"]
-    assert 0 < figure.low <= figure.value <= figure.high < 2
+    evaluation = compare(out, truth, options=options)
+    found = evaluation.directions[0].metrics["lpips_paired"]
+    assert 0 < found.low <= found.value <= found.high < 2
     assert ("bilinear to 64" in evaluation.resize) == (side < 64)
     assert evaluation.directions[0].sizes == {f"{side} x {side}": 6}
 
 
 def test_fid_is_no_figure_to_quote_below_its_number(
-    tmp_path: Path, pictures: Write, lpips_weights: Path
+    tmp_path: Path, pictures: Write, options: EvaluationOptions
 ) -> None:
     out, truth = (
         pictures(tmp_path / name, NAMES, seed=seed) for seed, name in enumerate(("out", "truth"))
     )
-    metrics = compare(out, truth, out, weights=lpips_weights).directions[0].metrics
+    metrics = compare(out, truth, out, options=options).directions[0].metrics
     assert metrics["kid_alex"].warning is None
     assert metrics["kid_alex"].subset == 3
     assert metrics["fid_alex"].warning
     assert "6 images, under 2048" in metrics["fid_alex"].warning
-    assert "kid" not in metrics and "fid" not in metrics, "these names are Inception's"
+    assert not {"kid", "fid"} & metrics.keys(), "these names are Inception's"
 
 
 def test_folders_without_a_common_name_are_compared_as_sets(
-    tmp_path: Path, pictures: Write, lpips_weights: Path
+    tmp_path: Path, pictures: Write, options: EvaluationOptions
 ) -> None:
     drawn = pictures(tmp_path / "drawn", [f"a{i}.png" for i in range(6)], seed=1)
     real = pictures(tmp_path / "real", NAMES)
     pictures(tmp_path / "paired", NAMES, seed=1)  # the same pictures as drawn
-    evaluation = compare(drawn, real, weights=lpips_weights)
+    evaluation = compare(drawn, real, options=options)
     (result,) = evaluation.directions
-    (paired,) = compare(tmp_path / "paired", real, weights=lpips_weights).directions
+    (paired,) = compare(tmp_path / "paired", real, options=options).directions
     assert set(result.metrics) == SETS
     assert any("metrics of pairs are left out" in note for note in evaluation.notes)
     for name in SETS:
         assert result.metrics[name].value == pytest.approx(paired.metrics[name].value, rel=1e-5)
     pictures(drawn, ["large.png"], size=(24, 24))
     with pytest.raises(ValueError, match="others are not; bring all to one size with --size N"):
-        compare(drawn, real, weights=lpips_weights)
-    assert compare(drawn, real, size=16, weights=lpips_weights).directions[0].metrics.keys() == SETS
+        compare(drawn, real, options=options)
+    assert compare(drawn, real, size=16, options=options).directions[0].metrics.keys() == SETS
     pictures(tmp_path / "source", ["a1.png"])
     with pytest.raises(ValueError, match="no file name is in all of"):
-        compare(drawn, real, tmp_path / "source", weights=lpips_weights, allow_missing=True)
+        compare(drawn, real, tmp_path / "source", options=replace(options, allow_missing=True))
 
 
 def test_pairs_that_are_all_broken_are_not_said_to_lack_a_partner(
@@ -303,6 +324,6 @@ def test_pairs_that_are_all_broken_are_not_said_to_lack_a_partner(
     truth = pictures(tmp_path / "truth", NAMES[:2])
     for name in NAMES[:2]:
         shorten(out / name)
-    evaluation = compare(out, truth, allow_missing=True)
+    evaluation = compare(out, truth, options=EvaluationOptions(allow_missing=True))
     assert len(evaluation.broken) == 2
     assert evaluation.directions[0].metrics == {}

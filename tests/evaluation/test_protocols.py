@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from PIL import Image
 
 from tests._helpers.folders import shorten, stack
 from translate.evaluation import evaluator as measuring
-from translate.evaluation.evaluator import COMPARED, Evaluation, Result
+from translate.evaluation.evaluator import COMPARED
+from translate.evaluation.options import EvaluationOptions
 from translate.evaluation.protocols import evaluate
+from translate.evaluation.results import DirectionMetrics, Evaluation
 from translate.io.images import to_float, to_uint8
 from translate.metrics.distribution import fid, kid, scaled
 from translate.metrics.image import l1, ssim
@@ -32,6 +34,11 @@ SETS = {"kid_alex", "fid_alex"}
 PAIRED = {"lpips_paired", "l1", "ssim"}
 LPIPS_FREE = {"l1", "ssim", "reconstruction_l1"}
 Write = Callable[..., Path]
+
+
+@pytest.fixture
+def options(lpips_weights: Path) -> EvaluationOptions:
+    return EvaluationOptions(weights=lpips_weights)
 
 
 def test_what_is_measured_is_what_the_model_makes(
@@ -52,17 +59,17 @@ def test_what_is_measured_is_what_the_model_makes(
         assert set(result.metrics) == LPIPS_FREE
         assert (result.name, result.source, result.to) == (("A-B", "A", "B"), ("B-A", "B", "A"))[y]
         for name, measure in (("l1", l1), ("ssim", ssim)):
-            figure = result.metrics[name]
+            found = result.metrics[name]
             values = measure(translation, truth)
             assert [row[name] for row in result.per_image] == pytest.approx(
                 values.tolist(), abs=1e-6
             )
-            assert figure.value == pytest.approx(values.mean().item())
-            assert figure.n == 6
-            assert figure.identity
-            assert figure.identity.value == pytest.approx(measure(source, truth).mean().item())
-            assert figure.low < figure.value < figure.high
-            assert figure.identity.low < figure.identity.value < figure.identity.high
+            assert found.value == pytest.approx(values.mean().item())
+            assert found.n == 6
+            assert found.identity
+            assert found.identity.value == pytest.approx(measure(source, truth).mean().item())
+            assert found.low < found.value < found.high
+            assert found.identity.low < found.identity.value < found.identity.high
         assert result.metrics["reconstruction_l1"].value == pytest.approx(
             l1(reconstruction, source).mean().item()
         )
@@ -97,22 +104,24 @@ def test_a_domain_of_many_looks_is_measured_in_random_styles(
     path = model_file()
     file = load_model(path)
 
-    def figures(seed: int, **summary: object) -> tuple[list[float], list[str]]:
+    def l1_values(seed: int, **summary: object) -> tuple[list[float], list[str]]:
         save_model(path, file.model, file.config, summary)
-        evaluation = evaluate(path, data, seed=seed)
+        evaluation = evaluate(path, data, options=EvaluationOptions(seed=seed))
         return [result.metrics["l1"].value for result in evaluation.directions], evaluation.notes
 
-    (to_b, to_a), _ = figures(0)
-    (varied, same), notes = figures(0, styles={"B": "random"})
-    (other, _), _ = figures(1, styles={"B": "random"})
+    (to_b, to_a), _ = l1_values(0)
+    (varied, same), notes = l1_values(0, styles={"B": "random"})
+    (other, _), _ = l1_values(1, styles={"B": "random"})
     assert same == to_a
     assert len({to_b, varied, other}) == 3
     assert notes[0].startswith("B: each translation in a random style")
     assert not notes[1].startswith("A:")
 
 
-def test_perceptual_metrics(model_file: Write, data: Path, lpips_weights: Path) -> None:
-    evaluation = evaluate(model_file(), data, ["B"], weights=lpips_weights)
+def test_perceptual_metrics(
+    model_file: Write, data: Path, lpips_weights: Path, options: EvaluationOptions
+) -> None:
+    evaluation = evaluate(model_file(), data, ["B"], options=options)
     (result,) = evaluation.directions
     alex = Perceptual.load("alex", lpips_weights)
     assert evaluation.notes == [] == evaluation.broken
@@ -133,11 +142,11 @@ def test_perceptual_metrics(model_file: Write, data: Path, lpips_weights: Path) 
     )
     features = {what: alex.features(made[what]) for what in ("source", "translation", "truth")}
     for name, distance in (("kid_alex", kid), ("fid_alex", fid)):
-        figure = result.metrics[name]
-        assert figure.identity
-        assert figure.n == figure.identity.n == 6
-        assert figure.low < figure.value < figure.high
-        for one, what in ((figure, "translation"), (figure.identity, "source")):
+        found = result.metrics[name]
+        assert found.identity
+        assert found.n == found.identity.n == 6
+        assert found.low < found.value < found.high
+        for one, what in ((found, "translation"), (found.identity, "source")):
             assert one.value == pytest.approx(
                 distance(*scaled(features[what], features["truth"])).value, rel=1e-4
             )
@@ -151,8 +160,10 @@ def test_perceptual_metrics(model_file: Write, data: Path, lpips_weights: Path) 
 def test_plain_repeatable_data(model_file: Write, data: Path, lpips_weights: Path) -> None:
     path = model_file()
 
-    def run(**options: Any) -> Evaluation:
-        return evaluate(path, data, ["A"], weights=lpips_weights, **options)
+    def run(**changes: Any) -> Evaluation:
+        return evaluate(
+            path, data, ["A"], options=EvaluationOptions(weights=lpips_weights, **changes)
+        )
 
     first = asdict(run())
     assert json.loads(json.dumps(first, allow_nan=False)) == first == asdict(run())
@@ -164,10 +175,12 @@ def test_plain_repeatable_data(model_file: Write, data: Path, lpips_weights: Pat
     assert "lpips_diversity" not in run(styles=1).directions[0].metrics
 
 
-def test_unpaired_sets(model_file: Write, data: Path, pictures: Write, lpips_weights: Path) -> None:
+def test_unpaired_sets(
+    model_file: Write, data: Path, pictures: Write, options: EvaluationOptions
+) -> None:
     shutil.rmtree(data / "testB")
     pictures(data / "testB", ["x.png", *(f"deep/{i}.png" for i in range(8))], seed=1)
-    evaluation = evaluate(model_file(), data, weights=lpips_weights)
+    evaluation = evaluate(model_file(), data, options=options)
     (note,) = evaluation.notes
     assert "share no file names" in note
     for result, n in zip(evaluation.directions, (6, 9), strict=True):
@@ -193,7 +206,7 @@ def test_missing_partners(
         ValueError, match="without a partner.*more00.png.*more09.png and 2 more; .*--allow-missing"
     ):
         evaluate(path, data)
-    evaluation = evaluate(path, data, ["B"], allow_missing=True)
+    evaluation = evaluate(path, data, ["B"], options=EvaluationOptions(allow_missing=True))
     (result,) = evaluation.directions
     assert any("more09.png and 2 more" in note for note in evaluation.notes)
     assert result.metrics["l1"].n == 6
@@ -228,7 +241,7 @@ def test_sizes_domains_and_grey(
         "domains": {name: name for name in "xyz"},
     }
     path = model_file(channels=1, root=str(tmp_path / "here"), load_size=24, **folders)
-    evaluation = evaluate(path, directions=["z", "x"])
+    evaluation = evaluate(path, to=["z", "x"])
     assert [result.name for result in evaluation.directions] == ["x-z", "y-x", "y-z", "z-x"]
     shown = evaluation.directions[0].shown["000"]
     assert {pixels.shape for what, pixels in shown.items()} == {(16, 16, 1), (4, 16, 16, 1)}
@@ -258,15 +271,15 @@ def test_pictures_are_kept_evenly_within_bounds(
     model_file: Write,
     tmp_path: Path,
     pictures: Write,
-    lpips_weights: Path,
+    options: EvaluationOptions,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for seed, name in enumerate("AB"):
         pictures(tmp_path / f"test{name}", [f"{i:03}.png" for i in range(24)], seed=seed)
 
-    def run() -> Result:
+    def run() -> DirectionMetrics:
         (result,) = evaluate(
-            model_file(), tmp_path, ["B"], weights=lpips_weights, styles=2
+            model_file(), tmp_path, ["B"], options=replace(options, styles=2)
         ).directions
         assert result.metrics["lpips_diversity"].n == 24
         return result
@@ -318,7 +331,7 @@ def test_wrong_arguments_of_evaluate(model_file: Write, data: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         evaluate(data / "none.safetensors", data)
     with pytest.raises(ValueError, match="--device tpu"):
-        evaluate(path, data, device="tpu")
+        evaluate(path, data, options=EvaluationOptions(device="tpu"))
 
 
 def test_relative_test_folders_of_the_config_count_only_where_data_has_them(
@@ -326,7 +339,12 @@ def test_relative_test_folders_of_the_config_count_only_where_data_has_them(
 ) -> None:
     def rows(a: str, b: str) -> list[dict[str, str | float]]:
         return (
-            evaluate(model_file(tests={"A": a, "B": b}), data, ["B"], device="cpu")
+            evaluate(
+                model_file(tests={"A": a, "B": b}),
+                data,
+                ["B"],
+                options=EvaluationOptions(device="cpu"),
+            )
             .directions[0]
             .per_image
         )

@@ -10,6 +10,7 @@ from translate.config import from_dict
 from translate.data.dataset import load_domains
 from translate.data.glyphs import write_glyphs
 from translate.data.inspection import suggest_config
+from translate.evaluation.options import EvaluationOptions
 from translate.evaluation.protocols import evaluate
 from translate.training.trainer import Trainer
 
@@ -26,12 +27,11 @@ def test_unseen_characters_come_closer_to_the_other_typeface(
     config = from_dict(
         {**suggest_config(folders), "train": {"steps": 1500, "checkpoint_every": 1500}}
     )
-    Trainer(config, load_domains(config.data), tmp_path / "run", "cpu", say=lambda text: None).run()
+    Trainer(config, load_domains(config.data), tmp_path / "run", "cpu").run()
     evaluation = evaluate(
         tmp_path / "run" / "model.safetensors",
         tmp_path / "data",
-        weights=lpips_weights,
-        device="cpu",
+        options=EvaluationOptions(weights=lpips_weights, device="cpu"),
     )
     for result, factor in zip(evaluation.directions, (0.8, 1.0), strict=True):
         for name in ("lpips_paired", "l1", "ssim", "kid_alex"):

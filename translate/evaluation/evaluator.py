@@ -1,18 +1,18 @@
-"""Pictures in, figures with their intervals out: what `evaluate` and `compare` share.
+"""Pictures in, metrics with their intervals out: what `evaluate` and `compare` share.
 
-Legend: n images; H, W, C height, width, channels; K styles; a, b domains. Pictures, by what they
-show, are uint8 (n, H, W, C): source (input), translation, truth (its pair, or any of b),
-reconstruction, cycle (to b and back to a); styles, the translation in K random styles, is (n, K,
-H, W, C).
+Legend: n images; H, W, C height, width, channels; K styles; a, b domains; D features. Pictures,
+by what they show, are uint8 (n, H, W, C): source (input), translation, truth (its pair, or any of
+b), reconstruction, cycle (to b and back to a); styles, the translation in K random styles, is
+(n, K, H, W, C).
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import combinations, groupby, islice
 from pathlib import Path
@@ -23,13 +23,15 @@ from torch import Tensor
 
 from translate import __version__
 from translate.data.pairing import Groups
+from translate.evaluation.options import EvaluationOptions
+from translate.evaluation.results import DirectionMetrics, Evaluation, MetricValue
 from translate.io import images
 from translate.io.files import evenly_spaced
 from translate.metrics.distribution import FID_HEADLINE, fid, kid, scaled
 from translate.metrics.image import SSIM_WINDOW, l1, ssim
 from translate.metrics.inception import ENVIRONMENT, Inception
 from translate.metrics.lpips import SMALLEST, Net, Perceptual, WeightsUnavailableError
-from translate.metrics.registry import METRICS, Direction
+from translate.metrics.registry import METRICS
 from translate.metrics.statistics import bootstrap_interval
 from translate.runtime.device import choose_device
 
@@ -45,6 +47,8 @@ COMPARED = {
     "reconstruction_l1": ("l1", "reconstruction", "source"),
 }
 IDENTITY = "identity_"  # how the names of its columns begin
+SETS = ("source", "translation", "truth")  # pictures whose features KID and FID take
+PACKAGES = ("torch", "torchvision", "lpips", "torch-fidelity", "numpy", "pillow")
 # images, and pixels, that are floats at a time; larger batches are slower on CPUs
 BATCH = 16
 BATCH_PIXELS = 1 << 20
@@ -59,80 +63,83 @@ Extend: TypeAlias = Callable[[list[str], Pictures], Pictures]
 Progress: TypeAlias = Callable[[int, int], None]  # images done, of so many
 
 
-@dataclass(frozen=True)
-class MetricValue:
-    """A value with its 95 % interval over n images; `identity` is that of the input as the answer."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    better: Direction
-    identity: MetricValue | None = None
-    subset: int | None = None  # images of each set at a time, where sets are compared
-    warning: str | None = None  # why this is no figure to quote
-
-    def is_finite(self) -> bool:
-        """Whether the value and its interval are numbers."""
-        return all(map(math.isfinite, (self.value, self.low, self.high)))
-
-
 @dataclass
-class Result:
-    """One direction; what could not be measured is not in `metrics`."""
+class _Collected:
+    """What the batches of one direction have given so far."""
 
-    name: str  # source-to
-    source: str
-    to: str
-    metrics: dict[str, MetricValue]
-    per_image: list[dict[str, str | float]]  # name, and what was measured on this image
-    sizes: dict[str, int]  # "width x height": images measured at that size
+    total: int  # images that are to come, those without a translation not counted
+    columns: dict[str, dict[str, float]] = field(default_factory=dict)  # column: image: number
+    features: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    names: list[str] = field(default_factory=list)
+    sizes: Counter[str] = field(default_factory=Counter)
+    shown: dict[str, dict[str, images.UInt8]] = field(default_factory=dict)
+    to_show: set[int] = field(default_factory=set)  # numbers of the images that are kept
 
-    def __post_init__(self) -> None:  # no fields, so not in `asdict`
-        # pictures (H, W, C) of images evenly spaced, by name
-        self.shown: dict[str, dict[str, images.UInt8]] = {}
-        # a figure (H, W, 3): contents along the top, styles down the left
-        self.swap: images.UInt8 | None = None
+    def add_column(self, column: str, names: list[str], values: Tensor) -> None:
+        """Add the values (n,) of a batch to a column."""
+        numbers = zip(names, values.tolist(), strict=True)
+        self.columns.setdefault(column, {}).update(numbers)
 
+    def add_images(self, names: list[str], pictures: Pictures) -> None:
+        """Count the images of a batch and keep the pictures of those that are to be shown."""
+        if not self.to_show:
+            bytes_each = sum(stack[0].nbytes for stack in pictures.values())
+            most = max(1, min(SHOWN, SHOWN_BYTES // bytes_each))
+            self.to_show = set(evenly_spaced(range(self.total), most))
 
-@dataclass(frozen=True)
-class Evaluation:
-    """All that was found, what it depends on, and notes on what was left out; `asdict` gives plain
-    data.
-    """
+        for i, name in enumerate(names):
+            if len(self.names) + i in self.to_show:
+                # a copy, which does not keep the whole batch in memory
+                kept = {kind: stack[i].numpy().copy() for kind, stack in pictures.items()}
+                self.shown[name] = kept
 
-    versions: dict[str, str]
-    model_sha256: str | None
-    weights_sha256: str | None  # of the LPIPS network
-    inception_sha256: str | None
-    net: str
-    seed: int
-    size: int | None  # None: each pair has its own
-    resize: str
-    notes: list[str]
-    broken: list[str]  # files that could not be read, with the reason
-    directions: list[Result]
+        height, width = pictures["translation"].shape[1:3]
+        self.sizes[f"{width} x {height}"] += len(names)
+        self.names += names
+
+    def rows(self) -> list[dict[str, str | float]]:
+        """Return a row an image: its name, and what was measured on it."""
+        rows = []
+        for name in self.names:
+            row: dict[str, str | float] = {"name": name}
+            for column, numbers in self.columns.items():
+                if name in numbers:
+                    row[column] = numbers[name]
+            rows.append(row)
+        return rows
 
 
 class Evaluator:
-    """Reads groups of files and measures them; `total` images are announced to `progress`."""
+    """Reads groups of files and measures what a function makes of their pictures.
+
+    Args:
+        read: decodes a file to uint8 (H, W, C); raises ImageError where it cannot.
+        options: LPIPS network and its weights, device, seed.
+        notes: what readers must know; the evaluator appends to it.
+        progress: called after each batch with the images done and `total`.
+        total: images of all directions.
+
+    Attributes:
+        device: the device that `options` chose.
+        broken: files that could not be read, each with the reason, in order.
+
+    Raises:
+        ValueError: for a device that is not there, and for LPIPS weights that do not fit.
+    """
 
     def __init__(
         self,
         read: Read,
-        net: Net,
-        weights: Path | None,
-        device: str,
-        seed: int,
+        options: EvaluationOptions,
         notes: list[str],
         progress: Progress | None = None,
         total: int = 0,
     ) -> None:
         self.read = read
-        self.net = net
-        self.seed = seed
+        self.options = options
+        self.net: Net = options.net or "alex"
         self.notes = notes
-        self.device = choose_device(device)
+        self.device = choose_device(options.device)
         self.broken: dict[str, None] = {}  # an ordered set
         self.progress = progress
         self.done = 0
@@ -141,194 +148,241 @@ class Evaluator:
         self.measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "ssim": ssim}
         self.perceptual: Perceptual | None = None
         try:
-            self.perceptual = Perceptual.load(net, weights, self.device)
+            self.perceptual = Perceptual.load(self.net, options.weights, self.device)
             self.measures["lpips"] = self.perceptual.distance
         except WeightsUnavailableError as error:
             self.notes.append(f"LPIPS is left out: {error}")
         self.inception = Inception.find(self.device)
         self.features = self.inception or self.perceptual
-        self.suffix = "" if self.inception else f"_{net}"
+        self.suffix = "" if self.inception else f"_{self.net}"
         if not self.features:
             self.notes.append(
                 f"KID and FID are left out: no LPIPS network, and {ENVIRONMENT} names no weights"
             )
 
     def batches(self, groups: Groups) -> Iterator[tuple[list[str], Pictures]]:
-        """Decodes files, but for those that are broken, and stacks them while what they show and
-        its shape stay.
+        """Yield names and pictures of one or more images that show the same in the same shapes.
+
+        Broken files are left out, and noted in `broken`.
         """
+        decoded = ((name, self._decode(files)) for name, files in groups.items())
+        for shapes, alike in groupby(decoded, lambda item: _shapes(item[1])):
+            pixels = max((shape[0] * shape[1] for shape in shapes.values()), default=1)
+            size = max(1, min(BATCH, BATCH_PIXELS // pixels))
+            while part := list(islice(alike, size)):
+                names = [name for name, _ in part]
+                stacks = {kind: torch.stack([x[kind] for _, x in part]) for kind in shapes}
+                yield names, stacks
 
-        def decode(name: str) -> tuple[str, Pictures]:
-            pictures = {}
-            for what, path in groups[name].items():
-                try:
-                    pictures[what] = torch.from_numpy(self.read(path))
-                except images.ImageError as error:
-                    self.broken[f"{path} ({error})"] = None
-            return name, pictures
+    def _decode(self, files: dict[str, Path]) -> Pictures:
+        """Read the files of one group, but for those that are broken: uint8 (H, W, C) each."""
+        pictures = {}
+        for kind, path in files.items():
+            try:
+                pictures[kind] = torch.from_numpy(self.read(path))
+            except images.ImageError as error:
+                self.broken[f"{path} ({error})"] = None
+        return pictures
 
-        for shapes, alike in groupby(
-            map(decode, groups), lambda item: {k: v.shape for k, v in item[1].items()}
-        ):
-            size = BATCH_PIXELS // max(
-                (shape[0] * shape[1] for shape in shapes.values()), default=1
-            )
-            while part := list(islice(alike, max(1, min(BATCH, size)))):
-                yield (
-                    [name for name, _ in part],
-                    {what: torch.stack([x[what] for _, x in part]) for what in shapes},
-                )
+    def measure(self, a: str, b: str, groups: Groups, extend: Extend) -> DirectionMetrics:
+        """Measure what `extend` makes of the pictures in files.
 
-    def measure(self, a: str, b: str, groups: Groups, extend: Extend) -> Result:
-        """Measures what `extend` makes of the pictures in files."""
-        columns: dict[str, dict[str, float]] = defaultdict(dict)  # metric: name: value
-        features: dict[str, list[Tensor]] = defaultdict(list)
-        result = Result(f"{a}-{b}", a, b, {}, [], {})
-        sizes = defaultdict[str, int](int)
-        names = list[str]()
-        show = set[int]()
+        Args:
+            a: name of the source domain.
+            b: name of the target domain.
+            groups: the files, by image and by what they show.
+            extend: takes the names and the pictures of a batch, and returns the pictures to
+                measure; without a translation only their features are taken.
+        """
         total = sum(group.keys() != {"truth"} for group in groups.values())
-        for batch, found in self.batches(groups):
-            pictures = extend(batch, found)
-            for what in (
-                pictures.keys() & {"source", "translation", "truth"} if self.features else ()
-            ):
-                features[what].append(self.features.features(pictures[what]))  # type: ignore[union-attr]
+        collected = _Collected(total)
+        for names, decoded in self.batches(groups):
+            pictures = extend(names, decoded)
+            self._collect_features(pictures, collected)
             if "translation" in pictures:
-                if not show:
-                    room = SHOWN_BYTES // sum(x[0].nbytes for x in pictures.values())
-                    show = set(evenly_spaced(range(total), max(1, min(SHOWN, room))))
-                for i in [i for i in range(len(batch)) if len(names) + i in show]:
-                    result.shown[batch[i]] = {
-                        what: x[i].numpy().copy() for what, x in pictures.items()
-                    }  # not the batch
-                for metric, values in self.compared(pictures):
-                    columns[metric].update(zip(batch, values.tolist(), strict=True))
-                names += batch
-                height, width = pictures["translation"].shape[1:3]
-                sizes[f"{width} x {height}"] += len(batch)
-            self.tell(len(batch))
-        result.metrics = {name: self.figure(name, columns) for name in METRICS if name in columns}
-        result.metrics |= self.set_figures(
-            {what: torch.cat(parts) for what, parts in features.items()}
-        )
-        result.per_image = [
-            {"name": name} | {c: x[name] for c, x in columns.items() if name in x} for name in names
-        ]
-        result.sizes = dict(sizes)
+                collected.add_images(names, pictures)
+                for column, values in self.image_metrics(pictures):
+                    collected.add_column(column, names, values)
+            self._count_progress(len(names))
+
+        metrics = self._means(collected) | self._distances(collected)
+        sizes = dict(collected.sizes)
+        result = DirectionMetrics(f"{a}-{b}", a, b, metrics, collected.rows(), sizes)
+        result.shown = collected.shown
         return result
 
-    def compared(self, pictures: Pictures) -> Iterator[tuple[str, Tensor]]:
-        """Columns of a batch: a metric's or identity's name, and its values (n,)."""
+    def _collect_features(self, pictures: Pictures, collected: _Collected) -> None:
+        """Add a batch's features, (n, D) for each set that KID and FID compare."""
+        if not self.features:
+            return
+        for kind in SETS:
+            if kind in pictures:
+                collected.features[kind].append(self.features.features(pictures[kind]))
+
+    def _means(self, collected: _Collected) -> dict[str, MetricValue]:
+        """Return the metrics that are means over images, in the registry's order."""
+        columns = collected.columns
+        return {name: self.mean_over_images(name, columns) for name in METRICS if name in columns}
+
+    def _distances(self, collected: _Collected) -> dict[str, MetricValue]:
+        """Return the metrics of sets."""
+        features = {kind: torch.cat(parts) for kind, parts in collected.features.items()}
+        return self.set_metrics(features)
+
+    def image_metrics(self, pictures: Pictures) -> Iterator[tuple[str, Tensor]]:
+        """Yield the columns of a batch: a metric's or its identity's name, and values (n,)."""
         smallest = min(pictures["translation"].shape[1:3])
+        measures = dict(self.measures)
         if smallest < SSIM_WINDOW:
             self.notes.append(f"SSIM is left out where images are under {SSIM_WINDOW} px")
+            del measures["ssim"]
         self.enlarged |= smallest < SMALLEST and self.perceptual is not None
-        for metric, (measure, what, other) in COMPARED.items():
-            if measure not in self.measures or (measure == "ssim" and smallest < SSIM_WINDOW):
-                continue
-            for column, one in (
-                (metric, what),
-                (IDENTITY + metric, "source" if other == "truth" else ""),
-            ):
-                if {one, other} <= pictures.keys():
-                    yield column, self.measures[measure](pictures[one], pictures[other])
-        if "styles" in pictures and self.perceptual:
-            distance = self.perceptual.distance
-            between = [distance(*two) for two in combinations(pictures["styles"].unbind(1), 2)]
-            yield "lpips_diversity", torch.stack(between).mean(0)
 
-    def figure(self, metric: str, columns: dict[str, dict[str, float]]) -> MetricValue:
-        """The mean over images, of a metric and of its identity."""
+        for metric, (measure, measured, reference) in COMPARED.items():
+            columns = {metric: measured}
+            if reference == "truth":
+                columns[IDENTITY + metric] = "source"
+            for column, kind in columns.items():
+                if measure in measures and {kind, reference} <= pictures.keys():
+                    yield column, measures[measure](pictures[kind], pictures[reference])
+
+        if "styles" in pictures and self.perceptual:
+            pairs = combinations(pictures["styles"].unbind(1), 2)
+            distances = [self.perceptual.distance(one, other) for one, other in pairs]
+            yield "lpips_diversity", torch.stack(distances).mean(0)
+
+    def mean_over_images(self, metric: str, columns: dict[str, dict[str, float]]) -> MetricValue:
+        """Return the mean of a metric with its bootstrap interval, and that of its identity.
+
+        Args:
+            metric: name of a column.
+            columns: numbers by column and image.
+        """
         values = torch.tensor(list(columns[metric].values()), dtype=torch.float64)
-        bad = int((~values.isfinite()).sum())
+        not_finite = int((~values.isfinite()).sum())
         warning = None
-        if bad:  # a mean of the others would hide it
-            low = high = mean = math.nan
-            warning = f"not finite on {bad} of {len(values)} images"
+        if not_finite:  # a mean of the others would hide it
+            mean = math.nan
+            low = math.nan
+            high = math.nan
+            warning = f"not finite on {not_finite} of {len(values)} images"
             self.notes.append(f"{metric} is {warning}: see per_image.csv, where these are empty")
         else:
-            low, high = bootstrap_interval(values, seed=self.seed)
+            low, high = bootstrap_interval(values, seed=self.options.seed)
             mean = values.mean().item()
-        identity = (
-            self.figure(IDENTITY + metric, columns) if columns.get(IDENTITY + metric) else None
-        )
+
+        identity = None
+        if columns.get(IDENTITY + metric):
+            identity = self.mean_over_images(IDENTITY + metric, columns)
         better = METRICS[metric.removeprefix(IDENTITY)].better
         return MetricValue(mean, low, high, len(values), better, identity, warning=warning)
 
-    def set_figures(self, features: Pictures) -> dict[str, MetricValue]:
-        """KID and FID of the translations, and of the sources, to the truth; features (n, D) by
-        what they are of.
+    def set_metrics(self, features: Pictures) -> dict[str, MetricValue]:
+        """Return KID and FID of the translations, and of the sources, to the truth.
+
+        Args:
+            features: (n, D), n of its own for each, by what the pictures show.
+
+        Returns:
+            Values by metric; none without translations and truth. A metric that cannot be had
+            (too few images, no spread among the target's) is left out and noted.
         """
-        figures: dict[str, MetricValue] = {}
+        metrics: dict[str, MetricValue] = {}
         if not {"translation", "truth"} <= features.keys():
-            return figures
+            return metrics
+
         for name in ("kid", "fid"):
             try:
-                made, *identity = (
-                    self.between(name, features[what], features["truth"])
-                    for what in ("translation", "source")
-                    if what in features
-                )
-            except ValueError as error:  # too few images, or no spread among the target's
+                value = self.set_distance(name, features["translation"], features["truth"])
+                if "source" in features:
+                    identity = self.set_distance(name, features["source"], features["truth"])
+                    value = replace(value, identity=identity)
+            except ValueError as error:
                 self.notes.append(f"{name.upper()} is left out: {error}")
                 continue
-            figures[name + self.suffix] = replace(made, identity=identity[0] if identity else None)
-        return figures
+            metrics[name + self.suffix] = value
+        return metrics
 
-    def between(self, name: str, measured: Tensor, target: Tensor) -> MetricValue:
-        """KID or FID of two sets of features (n, D); Inception's are taken as they are, as
-        published.
+    def set_distance(self, name: str, measured: Tensor, target: Tensor) -> MetricValue:
+        """Return KID or FID of two sets of features.
+
+        Inception's features are taken as they are, as published; those of another network in
+        units of their deviation in the target set.
+
+        Args:
+            name: "kid" or "fid".
+            measured: (n, D).
+            target: (m, D).
+
+        Raises:
+            ValueError: for too few images, and for a target set without spread.
         """
         sets = (measured, target) if self.inception else scaled(measured, target)
-        found = (kid if name == "kid" else fid)(*sets, self.seed)
-        fewest = min(map(len, sets))
+        distance = kid if name == "kid" else fid
+        found = distance(*sets, self.options.seed)
+        fewest = min(len(measured), len(target))
         warning = None
         if name == "fid" and fewest < FID_HEADLINE:
-            warning = f"no figure to quote: FID is mostly bias with {fewest} images, under {FID_HEADLINE}; see KID"
-        figure = MetricValue(
-            found.value, found.low, found.high, len(measured), "lower", None, found.subset, warning
+            warning = (
+                f"not to be quoted: FID is mostly bias with {fewest} images,"
+                f" under {FID_HEADLINE}; see KID"
+            )
+        value = MetricValue(
+            found.value,
+            found.low,
+            found.high,
+            len(measured),
+            "lower",
+            subset=found.subset,
+            warning=warning,
         )
-        if not figure.is_finite():
+        if not value.is_finite():
             self.notes.append(
                 f"{name.upper()} is not finite: the network's features overflow, or hold NaN"
             )
-            figure = replace(figure, warning="not finite")
-        return figure
+            value = replace(value, warning="not finite")
+        return value
 
-    def tell(self, images: int) -> None:
+    def _count_progress(self, images: int) -> None:
+        """Count images that are done, and report it."""
         self.done += images
         if self.progress:
             self.progress(self.done, self.total)
 
-    def evaluation(
-        self, results: list[Result], model: str | None, size: int | None, resize: str
+    def summarize(
+        self,
+        directions: list[DirectionMetrics],
+        model_sha256: str | None,
+        size: int | None,
+        resize: str,
     ) -> Evaluation:
-        """Everything together, each note once."""
-        packages = ("torch", "torchvision", "lpips", "torch-fidelity", "numpy", "pillow")
-        versions = {"introshift": __version__, "python": sys.version.split()[0]} | {
-            p: version(p) for p in packages
-        }
-        lpips, inception = (
-            one.weights_sha256 if one else None for one in (self.perceptual, self.inception)
-        )
-        notes = list(dict.fromkeys(self.notes))
-        broken = list(self.broken)
-        resize += (
-            f"; for the LPIPS network bilinear to {SMALLEST}, where smaller"
-            if self.enlarged
-            else ""
-        )
+        """Put everything together, each note once.
+
+        Args:
+            directions: what `measure` returned.
+            model_sha256: of the model file, where there is one.
+            size: side of all images in pixels; None where each pair has its own.
+            resize: how pictures were brought to their size, in words.
+        """
+        versions = {"introshift": __version__, "python": sys.version.split()[0]}
+        versions |= {package: version(package) for package in PACKAGES}
+        if self.enlarged:
+            resize += f"; for the LPIPS network bilinear to {SMALLEST}, where smaller"
         return Evaluation(
-            versions,
-            model,
-            lpips,
-            inception,
-            self.net,
-            self.seed,
-            size,
-            resize,
-            notes,
-            broken,
-            results,
+            versions=versions,
+            model_sha256=model_sha256,
+            weights_sha256=self.perceptual.weights_sha256 if self.perceptual else None,
+            inception_sha256=self.inception.weights_sha256 if self.inception else None,
+            net=self.net,
+            seed=self.options.seed,
+            size=size,
+            resize=resize,
+            notes=list(dict.fromkeys(self.notes)),
+            broken=list(self.broken),
+            directions=directions,
         )
+
+
+def _shapes(pictures: Pictures) -> dict[str, torch.Size]:
+    """Return the shape of each picture by what it shows."""
+    return {kind: picture.shape for kind, picture in pictures.items()}

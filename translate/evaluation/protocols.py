@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 
@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from translate.config import DataConfig
 from translate.data.dataset import load_square, to_batch
 from translate.data.pairing import Groups, match_by_name, some
-from translate.evaluation.evaluator import Evaluation, Evaluator, Pictures, Progress
+from translate.evaluation.evaluator import Evaluator, Extend, Pictures, Progress
+from translate.evaluation.options import EvaluationOptions
+from translate.evaluation.results import Evaluation
 from translate.inference.swap import swap_figure
 from translate.io import images
 from translate.io.files import evenly_spaced
-from translate.metrics.lpips import Net
 from translate.models.checkpoint import default_style, load_model
 from translate.models.networks import Model
 
@@ -27,95 +29,142 @@ SWAPPED = 6  # contents, and styles, in the figure of swaps
 def evaluate(
     model_path: Path,
     data: Path | None = None,
-    directions: Sequence[str] | None = None,
-    net: Net | None = None,
-    weights: Path | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    styles: int = 4,
-    allow_missing: bool = False,
+    to: Collection[str] | None = None,
+    options: EvaluationOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measures a model on DATA/test{NAME}, or where its config's data.tests says, at its own size.
+    """Measure a model on DATA/test{NAME}, or where its config's data.tests says, at its own size.
 
-    directions: the domains to translate to, default all. net: default the config's. styles: as
-    many are drawn at random for each image; one alone shows no diversity. Broken images are left
-    out and listed. Raises ValueError for a wrong argument, folder or file, and for files without
-    a partner unless `allow_missing`.
+    Images that cannot be read are left out and listed.
+
+    Args:
+        model_path: a model file.
+        data: folder of the test folders; None takes those of the config.
+        to: names of the domains to translate to; None takes all.
+        options: network, weights, device, seed, styles, partners; None takes the defaults.
+        progress: called after each batch with the images done and those of all directions.
+
+    Returns:
+        The metrics of each direction, from each domain to each other in `to`.
+
+    Raises:
+        ValueError: for a wrong argument, folder or file, a model of one domain, and files without
+            a partner unless `options.allow_missing`.
     """
+    options = options or EvaluationOptions()
     file = load_model(model_path)
-    notes = list[str]()
-    config = file.config.data
     names = file.config.data.names
     if len(names) == 1:
         raise ValueError(
-            f"{model_path}: knows one domain, {names[0]}; sample from it, then compare with its pictures"
+            f"{model_path}: knows one domain, {names[0]}; sample from it, then compare with its"
+            " pictures"
         )
-    if data:  # decides alone, wherever the tests were when the model was trained
-        given = (config.tests or {}).items()
-        tests = {
-            name: path
-            for name, path in given
-            if not Path(path).is_absolute() and (data / path).is_dir()
-        }
-        config = config.model_copy(update={"root": str(data), "tests": tests})
-    if unknown := sorted(set(directions or ()) - set(names)):
+    unknown = sorted(set(to or ()) - set(names))
+    if unknown:
         raise ValueError(f"--to {', '.join(unknown)}: the model's domains are {', '.join(names)}")
-    ways = [
-        (a, b) for a, b in permutations(range(len(names)), 2) if names[b] in (directions or names)
-    ]
-    folders = [config.folder(name, "test") for name in names]
-    plans = {
-        (a, b): match_by_name({"source": folders[a], "truth": folders[b]}, allow_missing, notes)
-        for a, b in ways
-    }
 
-    varied = {names[b] for _, b in ways if default_style(file.summary, names[b]) == "random"}
+    config = _test_config(file.config.data, data)
+    folders = [config.folder(name, "test") for name in names]
+    targets = to or names
+    notes: list[str] = []
+    groups = {
+        (a, b): match_by_name(
+            {"source": folders[a], "truth": folders[b]}, options.allow_missing, notes
+        )
+        for a, b in permutations(range(len(names)), 2)
+        if names[b] in targets
+    }
+    in_random_styles = sorted(
+        {names[b] for _, b in groups if default_style(file.summary, names[b]) == "random"}
+    )
     notes += [
-        f"{to}: each translation in a random style, as `translate` makes them by default"
-        for to in sorted(varied)
+        f"{name}: each translation in a random style, as `translate` makes them by default"
+        for name in in_random_styles
     ]
 
     def read(path: Path) -> images.UInt8:
         return load_square(path, config)
 
-    total = sum(map(len, plans.values()))
-    net = net or file.config.evaluate.lpips_net
-    evaluator = Evaluator(read, net, weights, device, seed, notes, progress, total)
-    # type: ignore[call-overload]
-    model = file.model.to(evaluator.device, memory_format=torch.channels_last)
+    evaluator = Evaluator(
+        read,
+        replace(options, net=options.net or file.config.evaluate.lpips_net),
+        notes,
+        progress,
+        total=sum(map(len, groups.values())),
+    )
+    model = file.model.to(evaluator.device).to(memory_format=torch.channels_last)
     results = []
+    for (a, b), pairs in groups.items():
+        add_outputs = _add_outputs(model, evaluator, a, b, names[b] in in_random_styles)
+        result = evaluator.measure(names[a], names[b], pairs, add_outputs)
+        result.swap = _swapped(evaluator, model, pairs, a, b)
+        results.append(result)
+    shorter_side = config.load_size or config.size
+    resize = f"lanczos, shorter side {shorter_side}, then the central square of {config.size}"
+    return evaluator.summarize(results, file.sha256, config.size, resize)
 
-    def extend(a: int, b: int, draw: torch.Generator, _: list[str], pictures: Pictures) -> Pictures:
+
+def _test_config(config: DataConfig, data: Path | None) -> DataConfig:
+    """Return a config whose test folders are those of `data`, where it is given.
+
+    `data` decides alone, wherever the tests were when the model was trained: of the folders that
+    the config names, only relative ones that exist below `data` still count.
+    """
+    if data is None:
+        return config
+    tests = {
+        name: path
+        for name, path in (config.tests or {}).items()
+        if not Path(path).is_absolute() and (data / path).is_dir()
+    }
+    return config.model_copy(update={"root": str(data), "tests": tests})
+
+
+def _add_outputs(model: Model, evaluator: Evaluator, a: int, b: int, random_style: bool) -> Extend:
+    """Return a function that adds what the model makes of a batch's sources, a to b.
+
+    The styles are drawn anew from the seed for each direction. Translations are in the first of
+    them with `random_style`, else in the mean style.
+    """
+    options = evaluator.options
+    generator = torch.Generator().manual_seed(options.seed)
+
+    def extend(_: list[str], pictures: Pictures) -> Pictures:
         if "source" not in pictures:
             return pictures
-        z_s = torch.randn(len(pictures["source"]), styles, model.style_dim, generator=draw).to(
-            evaluator.device
-        )
-        z_t = z_s[:, 0] if names[b] in varied else torch.zeros_like(z_s[:, 0])
+        n = len(pictures["source"])
+        draws = torch.randn(n, options.styles, model.style_dim, generator=generator)
+        z_s = draws.to(evaluator.device)
+        first = z_s[:, 0]
+        z_t = first if random_style else torch.zeros_like(first)
         return pictures | _translate(model, pictures["source"], a, b, z_t, z_s)
 
-    for (a, b), plan in plans.items():
-        draw = torch.Generator().manual_seed(seed)
-        results.append(evaluator.measure(names[a], names[b], plan, partial(extend, a, b, draw)))
-        results[-1].swap = _swapped(evaluator, model, plan, a, b)
-    resize = f"lanczos, shorter side {config.load_size or config.size}, then the central square of {config.size}"
-    return evaluator.evaluation(results, file.sha256, config.size, resize)
+    return extend
 
 
 def _swapped(
-    evaluator: Evaluator, model: Model, plan: Groups, a: int, b: int
+    evaluator: Evaluator, model: Model, groups: Groups, a: int, b: int
 ) -> images.UInt8 | None:
-    """Contents from a, styles from b, each evenly spaced among the images that can be read."""
-    stacks = []
-    for what in ("source", "truth"):
-        files = [group for group in plan.values() if what in group]
-        few = {str(i): {what: group[what]} for i, group in enumerate(evenly_spaced(files, SWAPPED))}
-        stacks.append([x for _, found in evaluator.batches(few) for x in found.get(what, ())])
-    if not all(stacks):
+    """Return every content of a in every style of b as a picture; None where either lacks images.
+
+    Both are evenly spaced among the images that can be read.
+    """
+    contents = _pictures_of(evaluator, groups, "source")
+    styles = _pictures_of(evaluator, groups, "truth")
+    if not contents or not styles:
         return None
-    contents, styles = (np.stack([x.numpy() for x in stack]) for stack in stacks)
-    return swap_figure(model, contents, styles, a, b)
+    return swap_figure(model, np.stack(contents), np.stack(styles), a, b)
+
+
+def _pictures_of(evaluator: Evaluator, groups: Groups, kind: str) -> list[images.UInt8]:
+    """Read up to SWAPPED pictures (H, W, C) of one kind, evenly spaced among its files."""
+    files = [group[kind] for group in groups.values() if kind in group]
+    chosen = {str(i): {kind: path} for i, path in enumerate(evenly_spaced(files, SWAPPED))}
+    return [
+        picture.numpy()
+        for _, stacks in evaluator.batches(chosen)
+        for picture in stacks.get(kind, ())
+    ]
 
 
 def compare(
@@ -124,81 +173,108 @@ def compare(
     source_dir: Path | None = None,
     size: int | None = None,
     resize: bool = False,
-    net: Net = "alex",
-    weights: Path | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    allow_missing: bool = False,
+    options: EvaluationOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measures a folder of results, whoever made them, against the truth; all in colour,
-    transparency over white.
+    """Measure a folder of results, whoever made them, against the truth.
 
-    Where they share no names at all, as samples and training images do, they are compared as
-    sets, by KID and FID.
+    All pictures are in colour, transparency over white. Where the folders share no names at all,
+    as samples and training images do, they are compared as sets, by KID and FID.
 
-    source_dir: what the results were made from, for the identity. size: everything becomes size
-    x size. resize: where sizes differ, they become the truth's. allow_missing: files that are
-    broken or lack a partner are left out, noted. Raises ValueError for these without it, for
-    sizes that differ, for a wrong argument, folder or weights file, and where sets cannot be
-    compared.
+    Args:
+        out_dir: the results.
+        truth_dir: what they should be, by name.
+        source_dir: what the results were made from, for the identity baseline.
+        size: pixels; everything becomes size x size.
+        resize: whether pictures of another size become the truth's.
+        options: network, weights, device, seed, partners; None takes the defaults.
+        progress: called after each batch with the images done and all of them.
+
+    Raises:
+        ValueError: for a wrong argument, folder or weights file, sizes that differ, sets that
+            cannot be compared, and, unless `options.allow_missing`, files that are broken or
+            lack a partner.
     """
-    notes = list[str]()
-    seen = set[tuple[int, int]]()
-    folders = {"translation": out_dir, "truth": truth_dir} | (
-        {"source": source_dir} if source_dir else {}
-    )
-    found = match_by_name(folders, allow_missing, notes)
-    most = max(map(len, found.values()))
-    nothing = f"no file name is in all of {', '.join(map(str, folders.values()))}"
-    if 1 < most < len(folders):
-        raise ValueError(nothing)
-    groups = {name: group for name, group in found.items() if len(group) == most}
-    sets = most == 1
+    options = options or EvaluationOptions()
+    notes: list[str] = []
+    folders = {"translation": out_dir, "truth": truth_dir}
+    if source_dir:
+        folders["source"] = source_dir
+    found = match_by_name(folders, options.allow_missing, notes)
+    kinds = max(len(group) for group in found.values())
+    as_sets = kinds == 1
+    nothing_shared = f"no file name is in all of {', '.join(map(str, folders.values()))}"
+    if not as_sets and kinds < len(folders):
+        raise ValueError(nothing_shared)
+    groups = {name: group for name, group in found.items() if len(group) == kinds}
 
-    def read(path: Path) -> images.UInt8:
-        return images.composite(images.read_image(path))
-
-    def extend(names: list[str], pictures: Pictures) -> Pictures:
-        if len(pictures) < most:  # some of it is broken
-            return {}
-        height, width = (
-            (size, size)
-            if size
-            else pictures.get("truth", next(iter(pictures.values()))).shape[1:3]
-        )
-        seen.add((height, width))
-        if sets and len(seen) > 1:
-            raise ValueError(
-                f"{names[0]}: is {width} x {height}, others are not; bring all to one size with --size N"
-            )
-        for what, x in pictures.items():
-            if x.shape[1:3] != (height, width) and not (size or resize):
-                sizes = f"{x.shape[2]} x {x.shape[1]}, the truth {width} x {height}"
-                raise ValueError(
-                    f"{names[0]}: the {what} is {sizes}; give --resize (to the truth's) or --size N"
-                )
-            pictures[what] = torch.stack(
-                [torch.from_numpy(images.resize(y, (width, height))) for y in x.numpy()]
-            )
-        return pictures
-
-    evaluator = Evaluator(read, net, weights, device, seed, notes, progress, len(groups))
-    result = evaluator.measure(out_dir.resolve().name, truth_dir.resolve().name, groups, extend)
-    if evaluator.broken and not allow_missing:
+    evaluator = Evaluator(_read_in_colour, options, notes, progress, len(groups))
+    resizing = _Resizing(size, resize, kinds)
+    names = (out_dir.resolve().name, truth_dir.resolve().name)
+    result = evaluator.measure(*names, groups, resizing.extend)
+    if evaluator.broken and not options.allow_missing:
         raise ValueError(
-            f"cannot be read: {some(evaluator.broken)}; mend them, or leave them out with --allow-missing"
+            f"cannot be read: {some(evaluator.broken)}; fix or remove them, or leave them out with"
+            " --allow-missing"
         )
-    if sets and not result.metrics:
-        raise ValueError("; ".join([nothing, *evaluator.notes]))
-    filters = (
-        f"lanczos to {size} x {size}"
-        if size
-        else "lanczos to the truth's size"
-        if resize
-        else "none"
-    )
-    return evaluator.evaluation([result], None, size, filters)
+    if as_sets and not result.metrics:
+        raise ValueError("; ".join([nothing_shared, *evaluator.notes]))
+    return evaluator.summarize([result], None, size, resizing.in_words())
+
+
+def _read_in_colour(path: Path) -> images.UInt8:
+    """Read a picture as uint8 (H, W, 3), transparency over white."""
+    return images.composite(images.read_image(path))
+
+
+@dataclass
+class _Resizing:
+    """How `compare` brings the pictures of a batch to one size, or refuses to."""
+
+    size: int | None  # pixels a side; None means the truth's size
+    resize: bool  # whether pictures may be resized to the truth's
+    kinds: int  # pictures of an image: 1 where sets are compared
+    seen: set[tuple[int, int]] = field(default_factory=set)  # heights and widths
+
+    def extend(self, names: list[str], pictures: Pictures) -> Pictures:
+        """Return the pictures of a batch in one size; none where some of them are broken.
+
+        Raises:
+            ValueError: for sizes that differ and are not to be changed.
+        """
+        if len(pictures) < self.kinds:
+            return {}
+
+        reference = pictures.get("truth", next(iter(pictures.values())))
+        height, width = (self.size, self.size) if self.size else reference.shape[1:3]
+        self.seen.add((height, width))
+        if self.kinds == 1 and len(self.seen) > 1:
+            raise ValueError(
+                f"{names[0]}: is {width} x {height}, others are not; bring all to one size with"
+                " --size N"
+            )
+
+        resized = {}
+        for kind, stack in pictures.items():
+            if stack.shape[1:3] != (height, width) and not (self.size or self.resize):
+                sizes = f"{stack.shape[2]} x {stack.shape[1]}, the truth {width} x {height}"
+                raise ValueError(
+                    f"{names[0]}: the {kind} is {sizes}; give --resize (to the truth's) or --size N"
+                )
+            resized[kind] = _resized(stack, height, width)
+        return resized
+
+    def in_words(self) -> str:
+        """Describe the resizing, for the report."""
+        if self.size:
+            return f"lanczos to {self.size} x {self.size}"
+        return "lanczos to the truth's size" if self.resize else "none"
+
+
+def _resized(stack: Tensor, height: int, width: int) -> Tensor:
+    """Resize pictures uint8 (n, H, W, C) to (n, height, width, C)."""
+    pictures = [images.resize(picture, (width, height)) for picture in stack.numpy()]
+    return torch.stack([torch.from_numpy(picture) for picture in pictures])
 
 
 @torch.inference_mode()

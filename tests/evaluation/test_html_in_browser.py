@@ -1,0 +1,146 @@
+"""The report in Chromium: sorting, the large view and its slider, narrow and dark, many images."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests._helpers.evaluations import evaluation
+from tests.evaluation.test_html import direction, write_log
+from translate.evaluation.html import html_page
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=60_000)  # ms, for a busy machine
+
+NAMES = ["b", "a10", "a9", "c", "d"]  # lpips_paired 0, .2, .4, .1, .3
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of two directions, with the curves of a training."""
+    folder = tmp_path_factory.mktemp("report")
+    write_log(folder)
+    directions = (direction(NAMES), direction(NAMES, source="B", to="A"))
+    page = html_page(evaluation(*directions), run=folder)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return folder / "report.html"
+
+
+@contextmanager
+def opened(page: Page, path: Path) -> Iterator[Page]:
+    """The page of a file, which must ask for nothing else and complain of nothing."""
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(path.as_uri())
+    yield page
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+    assert complaints == []
+
+
+def cards(page: Page) -> Locator:
+    return page.locator("#cards1 > .card")
+
+
+def order(page: Page) -> list[str]:
+    names: list[str] = cards(page).evaluate_all("cards => cards.map(card => card.dataset.name)")
+    return names
+
+
+def sort_by(page: Page, column: str) -> list[str]:
+    page.locator(".sort").first.select_option(column)
+    return order(page)
+
+
+def shades(locator: Locator) -> tuple[int, ...]:
+    """Red of an element's pixels a quarter and three quarters of the way across."""
+    locator.locator("img").evaluate_all("images => Promise.all(images.map(x => x.decode()))")
+    with Image.open(io.BytesIO(locator.screenshot())) as shot:
+        middle = shot.height // 2
+        pixels = [shot.convert("RGB").getpixel((shot.width * i // 4, middle)) for i in (1, 3)]
+    return tuple(pixel[0] for pixel in pixels)  # type: ignore[index]
+
+
+def test_sorting(page: Page, report: Path) -> None:
+    with opened(page, report):
+        assert order(page) == ["a9", "d", "a10", "c", "b"], "worst first"
+        assert sort_by(page, "ssim") == ["d", "c", "a9", "a10", "b"], "the lowest is the worst"
+        label = cards(page).first.get_by_role("button")
+        expect(label).to_have_accessible_name(re.compile("ssim 0.5"))
+        assert sort_by(page, "") == ["a9", "a10", "b", "c", "d"], "as people count"
+
+
+def test_the_large_view_and_its_slider(page: Page, report: Path) -> None:
+    with opened(page, report):
+        cards(page).first.get_by_role("button").click()
+        dialog = page.get_by_role("dialog", name="a9")
+        kinds = ["source", "translation", "truth", "reconstruction", "cycle", "difference to truth"]
+        expect(dialog.locator("figcaption")).to_have_text([*kinds, "style 1", "style 2"])
+
+        stage = page.locator(".compare")
+        slider = page.get_by_role("slider")
+        assert shades(stage) == (20, 100), "half source, half translation"
+        slider.press("End")
+        assert shades(stage) == (20, 20), "all source"
+        slider.press("Home")
+        assert shades(stage) == (100, 100), "all translation"
+        slider.press("End")
+        page.locator(".before").select_option("truth")
+        assert shades(stage) == (198, 198)
+
+        page.get_by_role("button", name="Next").click()
+        expect(page.get_by_role("dialog", name="d")).to_be_visible()
+        assert shades(stage) == (196, 196), "the choice stays"
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).not_to_be_visible()
+        expect(page.locator(":focus")).to_have_accessible_name(re.compile("^Open d"))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_wide_and_phone_light_and_dark(
+    browser: Browser, report: Path, width: int, scheme: str
+) -> None:
+    screen = {"width": width, "height": 844}
+    context = browser.new_context(viewport=screen, is_mobile=width < 600, color_scheme=scheme)
+    with context, opened(context.new_page(), report) as page:
+        fits = "element => element.scrollWidth <= innerWidth"
+        assert page.locator("html").evaluate(fits), "nothing to scroll sideways"
+        expect(cards(page).first.locator(".thumbs img")).not_to_have_count(0)
+
+        with Image.open(io.BytesIO(page.screenshot())) as shot:
+            darkest, brightest = shot.convert("L").getextrema()
+            background = shot.convert("L").getpixel((0, 0))
+        assert brightest - darkest > 180, "readable"
+        assert background < 60 if scheme == "dark" else background > 200
+        columns = "cards => getComputedStyle(cards).gridTemplateColumns.split(' ').length"
+        assert (page.locator("#cards1").evaluate(columns) == 1) == (width < 600)
+
+        cards(page).first.get_by_role("button").click()
+        assert page.get_by_role("dialog").evaluate(fits)
+
+
+def test_many_images_stay_quick(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "many.html"
+    many = direction([f"{i:03}" for i in range(500)], side=64)
+    path.write_text(html_page(evaluation(many)), encoding="utf-8")
+    with opened(page, path):
+        expect(cards(page).first.locator(".thumbs img")).not_to_have_count(0)
+        filled = cards(page).filter(has=page.locator(".thumbs img")).count()
+        assert 0 < filled < 100, "only what is near the window"
+
+        sorting = (
+            "select => (start => (sort(select), performance.now() - start))(performance.now())"
+        )
+        assert page.locator(".sort").evaluate(sorting) < 2000  # ms
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        expect(cards(page).last.locator(".thumbs img")).not_to_have_count(0)
