@@ -1,11 +1,12 @@
-"""Images of any size in bounded memory: the networks run on maps that lie in files and are read a
-few rows at a time.
+"""Images of any size in bounded memory: networks run on maps that are read a few rows at a time.
 
-A `Map` stands for a tensor wherever networks.py takes one. What is done to it is noted, and done
-when rows of the result are read, which reads the rows around them that each step needs. Only
-where a GroupNorm asks for statistics is a map computed whole, strip by strip, into an unlinked
-temporary file (in TMPDIR). So statistics are those of the whole image, nothing is computed twice
-but a few rows, and strips meet without a seam: the result is the whole image's but for rounding.
+A `Map` takes the place of a tensor wherever networks.py takes one. Operations on it are recorded,
+and run when rows of the result are read, which reads the rows around them that each operation
+needs. Only where a GroupNorm needs statistics is a map computed as a whole, strip by strip, into
+an unlinked temporary file (in TMPDIR). So statistics are those of the whole image, nothing is
+computed twice but a few rows, and strips meet without a seam: the output is the whole image's but
+for rounding.
+
 Legend: C channels, H W pixels of the map at hand; [a, b) rows.
 """
 
@@ -16,6 +17,7 @@ import operator
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
+from io import FileIO
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -23,134 +25,162 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from translate.io.images import UInt8, to_float
+from translate.io.images import UInt8
+from translate.io.tensors import images_from_pixels
 from translate.models.alignment import affine_flow
 from translate.models.layers import Warp
 
-Rows: TypeAlias = Callable[[int, int], Tensor]  # a, b -> (1, C, b - a, W)
+ReadRows: TypeAlias = Callable[[int, int], Tensor]  # a, b -> (1, C, b - a, W)
+Statistics: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 class Map:
-    """A feature map (1, C, H, W) known by how its rows are read; it is read and stored in `strips`
-    strips.
+    """A feature map (1, C, H, W) whose rows are computed or loaded when they are read.
+
+    Attributes:
+        shape: (1, C, H, W).
+        strips: The number of strips in which the map is read as a whole.
     """
 
-    def __init__(self, shape: tuple[int, int, int], rows: Rows, strips: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], read_rows: ReadRows, strips: int) -> None:
         self.shape = (1, *shape)
         self.strips = strips
-        self._rows = rows
-        self._statistics: tuple[Tensor, Tensor, Tensor] | None = None
+        self._read_rows = read_rows
+        self._statistics: Statistics | None = None
 
     @classmethod
     def of_image(cls, pixels: UInt8, tile: int, device: torch.device) -> Map:
-        """Pixels (H, W, C) as floats in [-1, 1], in strips that have about tile^2 pixels."""
+        """Make a map of an image.
+
+        Args:
+            pixels: (H, W, C).
+            tile: Side of a square that has about as many pixels as a strip.
+            device: Where rows are to be.
+
+        Returns:
+            The map (1, C, H, W), in [-1, 1].
+        """
         height, width, channels = pixels.shape
 
-        def rows(a: int, b: int) -> Tensor:
-            return torch.from_numpy(to_float(pixels[a:b]))[None].to(
-                device, memory_format=torch.channels_last
-            )
+        def read_rows(a: int, b: int) -> Tensor:
+            image = images_from_pixels(np.stack([pixels[a:b]]), device)
+            return image.contiguous(memory_format=torch.channels_last)
 
-        return cls((channels, height, width), rows, math.ceil(height * width / tile**2))
+        return cls((channels, height, width), read_rows, math.ceil(height * width / tile**2))
 
     def read(self, a: int, b: int) -> Tensor:
-        """Rows [a, b). Shape: (1, C, b - a, W)."""
-        return self._rows(a, b)
+        """Return rows [a, b). Shape: (1, C, b - a, W)."""
+        return self._read_rows(a, b)
 
     def bands(self) -> Iterator[tuple[int, int]]:
-        """The strips' rows [a, b), from top to bottom."""
+        """Return the rows [a, b) of each strip, from top to bottom."""
         height = self.shape[2]
         rows = math.ceil(height / self.strips)
         return ((a, min(a + rows, height)) for a in range(0, height, rows))
 
-    def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Number, mean and variance of the values of each strip and channel, each (strips, C), in
-        float64.
+    def statistics(self) -> Statistics:
+        """Measure the strips, and store the map, which is about to be read again.
 
-        The map, which is about to be read again, is stored on the way, and what it was made from
-        is let go.
+        Afterwards rows are read from a temporary file, and the maps that this one was computed
+        from are released.
+
+        Returns:
+            Number, mean and variance of the numbers in each strip and channel, each (strips, C),
+            float64.
+
+        Raises:
+            ValueError: If the file system of temporary files is full.
         """
-        if self._statistics is None:
-            _, channels, _, width = self.shape
-            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed when the map goes)
-            weakref.finalize(self, file.close)
-            pieces = []
-            for a, b in self.bands():
-                strip = self.read(a, b).float()
-                variance, mean = torch.var_mean(strip, dim=(0, 2, 3), correction=0)
-                pieces.append(
-                    torch.stack([torch.full_like(mean, (b - a) * width), mean, variance]).double()
-                )
-                values = strip[0].permute(1, 2, 0).contiguous().cpu().numpy()
-                try:
-                    whole = file.write(values.data.cast("B")) == values.nbytes
-                except OSError:
-                    whole = False
-                if not whole:
-                    raise ValueError(
-                        f"its features need more room than {tempfile.gettempdir()} has; set TMPDIR"
-                    )
-            device = strip.device
+        if self._statistics is not None:
+            return self._statistics
 
-            def rows(a: int, b: int) -> Tensor:
-                values = np.empty((b - a, width, channels), np.float32)
-                file.seek(a * values[0].nbytes)
-                file.readinto(values.data.cast("B"))
-                return torch.from_numpy(values).to(device)[None].permute(0, 3, 1, 2)
+        width = self.shape[3]
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed when the map goes)
+        weakref.finalize(self, file.close)
+        measured = []
+        for a, b in self.bands():
+            strip = self.read(a, b).float()
+            variance, mean = torch.var_mean(strip, dim=(0, 2, 3), correction=0)
+            number = torch.full_like(mean, (b - a) * width)
+            measured.append(torch.stack([number, mean, variance]).double())
+            _store(file, strip)
 
-            self._rows = rows
-            self._statistics = cast(tuple[Tensor, Tensor, Tensor], torch.stack(pieces, 1).unbind())
+        self._read_rows = self._reader_of(file, strip.device)
+        self._statistics = cast(Statistics, torch.stack(measured, 1).unbind())
         return self._statistics
 
-    def then(
+    def _reader_of(self, file: FileIO, device: torch.device) -> ReadRows:
+        """Return what reads rows from a file in which strips were stored one after another."""
+        _, channels, _, width = self.shape
+
+        def read_rows(a: int, b: int) -> Tensor:
+            stored = np.empty((b - a, width, channels), np.float32)
+            file.seek(a * width * channels * stored.itemsize)
+            file.readinto(stored.data.cast("B"))
+            return torch.from_numpy(stored).to(device)[None].permute(0, 3, 1, 2)
+
+        return read_rows
+
+    def pointwise(
         self, function: Callable[..., Tensor], *others: Any, channels: int | None = None
     ) -> Map:
-        """What works on each place by itself: a function of this map, and maps like it, constants
-        and tensors.
+        """Apply a function that works on each position by itself.
+
+        Args:
+            function: Takes rows of this map, then `others`.
+            others: Maps of the same size, whose rows are passed; tensors and numbers, which are
+                passed as they are.
+            channels: Channels of the result; default those of this map.
+
+        Returns:
+            The map of the results.
         """
 
-        def rows(a: int, b: int) -> Tensor:
-            return function(
-                self.read(a, b), *(x.read(a, b) if isinstance(x, Map) else x for x in others)
-            )
+        def read_rows(a: int, b: int) -> Tensor:
+            rows = [other.read(a, b) if isinstance(other, Map) else other for other in others]
+            return function(self.read(a, b), *rows)
 
-        return Map((channels or self.shape[1], *self.shape[2:]), rows, self.strips)
+        return Map((channels or self.shape[1], *self.shape[2:]), read_rows, self.strips)
 
     def __add__(self, other: Any) -> Map:
-        return self.then(operator.add, other)
+        return self.pointwise(operator.add, other)
 
     def __mul__(self, other: Any) -> Map:
-        return self.then(operator.mul, other)
+        return self.pointwise(operator.mul, other)
 
     __radd__ = __add__
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Map:
-        return self.then(operator.truediv, other)
+        return self.pointwise(operator.truediv, other)
 
     def contiguous(self, memory_format: torch.memory_format) -> Map:
-        return self  # a question of speed alone
+        """Return the map itself: the memory format affects speed alone."""
+        return self
 
     def float(self) -> Map:
-        return self.then(Tensor.float)
+        """Return the map in float32."""
+        return self.pointwise(Tensor.float)
 
     def chunk(self, chunks: int, dim: int) -> tuple[Map, ...]:
+        """Split the channels (dim is 1) into equal parts."""
         assert dim == 1
         assert self.shape[1] % chunks == 0
-        part = self.shape[1] // chunks
+        size = self.shape[1] // chunks
         return tuple(
-            self.then(lambda x, i=i: x[:, i * part : (i + 1) * part], channels=part)
+            self.pointwise(lambda x, i=i: x[:, i * size : (i + 1) * size], channels=size)
             for i in range(chunks)
         )
 
     def mean(self, dim: tuple[int, int]) -> Tensor:
-        """Over all places (dim is (2, 3)). Shape: (1, C), float32."""
+        """Return the mean over all positions (dim is (2, 3)). Shape: (1, C), float32."""
         number, mean, _ = self.statistics()
         return (number * mean).sum(0, keepdim=True).div(number.sum(0, keepdim=True)).float()
 
     def amax(self, dim: tuple[int, int]) -> Tensor:
-        """The same for the largest value."""
-        return torch.stack([self.read(a, b).float().amax(dim) for a, b in self.bands()]).amax(0)
+        """Return the largest number over all positions (dim is (2, 3)). Shape: (1, C), float32."""
+        largest = [self.read(a, b).float().amax(dim) for a, b in self.bands()]
+        return torch.stack(largest).amax(0)
 
     @classmethod
     def __torch_function__(
@@ -160,10 +190,23 @@ class Map:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Map:
-        if function in STEPS:
-            return STEPS[function](*args, **(kwargs or {}))
+        if function in OPERATIONS:
+            return OPERATIONS[function](*args, **(kwargs or {}))
         assert function in (F.silu, torch.tanh), f"{function} is not known to work in strips"
-        return cast(Map, args[0]).then(function)
+        return cast(Map, args[0]).pointwise(function)
+
+
+def _store(file: FileIO, strip: Tensor) -> None:
+    """Append a strip (1, C, rows, W) to a file, channels last."""
+    rows = strip[0].permute(1, 2, 0).contiguous().cpu().numpy()
+    try:
+        complete = file.write(rows.data.cast("B")) == rows.nbytes
+    except OSError:
+        complete = False
+    if not complete:
+        raise ValueError(
+            f"its features need more room than {tempfile.gettempdir()} has; set TMPDIR"
+        )
 
 
 def _conv2d(
@@ -175,100 +218,123 @@ def _conv2d(
     dilation: Any,
     groups: int,
 ) -> Map:
+    """Convolve a map, with a stride of 1 and padding that keeps its size."""
     assert weight.shape[2] == 2 * padding[0] + 1
     assert set((*stride, *dilation)) == {1}
     height = x.shape[2]
-    reach = padding[0]
+    margin = padding[0]  # rows above and below that a row of the result depends on
 
-    def rows(a: int, b: int) -> Tensor:
-        top = max(a - reach, 0)
-        bottom = min(b + reach, height)
-        part = F.pad(x.read(top, bottom), (0, 0, top - (a - reach), b + reach - bottom))
-        return F.conv2d(part, weight, bias, padding=(0, padding[1]), groups=groups)
+    def read_rows(a: int, b: int) -> Tensor:
+        top = max(a - margin, 0)
+        bottom = min(b + margin, height)
+        rows = F.pad(x.read(top, bottom), (0, 0, top - (a - margin), b + margin - bottom))
+        return F.conv2d(rows, weight, bias, padding=(0, padding[1]), groups=groups)
 
-    return Map((weight.shape[0], *x.shape[2:]), rows, x.strips)
+    return Map((weight.shape[0], *x.shape[2:]), read_rows, x.strips)
 
 
 def _group_norm(
     x: Map, groups: int, weight: None = None, bias: None = None, eps: float = 1e-5
 ) -> Map:
+    """Normalize each group of channels by mean and variance over the whole map."""
     assert weight is None
     assert bias is None
-    number, mean, variance = (values.reshape(len(values), groups, -1) for values in x.statistics())
-    share = number / number.sum((0, 2), keepdim=True)
-    centre = (share * mean).sum((0, 2), keepdim=True)
-    spread = (share * (variance + (mean - centre) ** 2)).sum((0, 2), keepdim=True)
+
+    # Of each strip, group and channel of a group: (strips, groups, C / groups).
+    number, mean, variance = (each.reshape(len(each), groups, -1) for each in x.statistics())
+
+    # Mean and variance of a whole from those of its parts: (groups,), then (C, 1, 1).
+    part = number / number.sum((0, 2), keepdim=True)
+    group_mean = (part * mean).sum((0, 2), keepdim=True)
+    group_variance = (part * (variance + (mean - group_mean) ** 2)).sum((0, 2), keepdim=True)
     shift, scale = (
-        values.expand_as(mean[:1]).flatten()[:, None, None].float()
-        for values in (centre, (spread + eps).rsqrt())
+        each.expand_as(mean[:1]).flatten()[:, None, None].float()
+        for each in (group_mean, (group_variance + eps).rsqrt())
     )
-    return x.then(lambda part: (part - shift) * scale)
+    return x.pointwise(lambda rows: (rows - shift) * scale)
 
 
-def _grown(x: Map, factor: int, channels: int, function: Callable[[Tensor], Tensor]) -> Map:
-    """What makes `factor` rows of each one."""
+def _upscale(x: Map, factor: int, channels: int, function: Callable[[Tensor], Tensor]) -> Map:
+    """Apply a function that makes `factor` rows, and columns, of each."""
 
-    def rows(a: int, b: int) -> Tensor:
+    def read_rows(a: int, b: int) -> Tensor:
         first = a // factor
-        return function(x.read(first, math.ceil(b / factor)))[
-            :, :, a - first * factor : b - first * factor
-        ]
+        rows = function(x.read(first, math.ceil(b / factor)))
+        return rows[:, :, a - first * factor : b - first * factor]
 
-    return Map((channels, x.shape[2] * factor, x.shape[3] * factor), rows, x.strips)
+    return Map((channels, x.shape[2] * factor, x.shape[3] * factor), read_rows, x.strips)
 
 
-def _shrunk(x: Map, factor: int, channels: int, function: Callable[[Tensor], Tensor]) -> Map:
-    """What makes one row of `factor`."""
+def _downscale(x: Map, factor: int, channels: int, function: Callable[[Tensor], Tensor]) -> Map:
+    """Apply a function that makes one row, or column, of `factor`."""
 
-    def rows(a: int, b: int) -> Tensor:
+    def read_rows(a: int, b: int) -> Tensor:
         return function(x.read(a * factor, b * factor))
 
-    return Map((channels, x.shape[2] // factor, x.shape[3] // factor), rows, x.strips)
+    return Map((channels, x.shape[2] // factor, x.shape[3] // factor), read_rows, x.strips)
 
 
 def _interpolate(x: Map, size: None, scale_factor: float, mode: str, **options: Any) -> Map:
+    """Enlarge a map by nearest neighbours."""
     assert size is None
     assert mode == "nearest"
-    return _grown(
-        x,
-        int(scale_factor),
-        x.shape[1],
-        lambda part: F.interpolate(part, scale_factor=scale_factor),
-    )
+
+    def enlarge(rows: Tensor) -> Tensor:
+        return F.interpolate(rows, scale_factor=scale_factor)
+
+    return _upscale(x, int(scale_factor), x.shape[1], enlarge)
 
 
-def _move(h: Map, flow: Map, place: Tensor) -> Map:
+def _avg_pool2d(x: Map, factor: int) -> Map:
+    """Shrink a map by means of `factor` x `factor` pixels."""
+    return _downscale(x, factor, x.shape[1], lambda rows: F.avg_pool2d(rows, factor))
+
+
+def _pixel_unshuffle(x: Map, factor: int) -> Map:
+    """Fold `factor` x `factor` pixels into channels."""
+    channels = x.shape[1] * factor**2
+    return _downscale(x, factor, channels, lambda rows: F.pixel_unshuffle(rows, factor))
+
+
+def _pixel_shuffle(x: Map, factor: int) -> Map:
+    """Unfold channels into `factor` x `factor` pixels."""
+    channels = x.shape[1] // factor**2
+    return _upscale(x, factor, channels, lambda rows: F.pixel_shuffle(rows, factor))
+
+
+def _warp(h: Map, flow: Map, theta: Tensor) -> Map:
+    """Sample features as `Warp.warp` does; rows are read as far as the displacements go."""
     height, width = h.shape[2:]
-    factor = height // flow.shape[2]
-    identity = torch.eye(2, 3, device=place.device)[None]
+    factor = height // flow.shape[2]  # a pixel of the flow's map in pixels of h
+    unchanged = torch.eye(2, 3, device=theta.device)[None]
 
-    def rows(a: int, b: int) -> Tensor:
+    def read_rows(a: int, b: int) -> Tensor:
+        # Bilinear interpolation depends on one row of the flow above and one below.
         first = max(a // factor - 1, 0)
         last = min(math.ceil(b / factor) + 1, flow.shape[2])
         size = ((last - first) * factor, width)
         fine = F.interpolate(flow.read(first, last), size, mode="bilinear", align_corners=False)
-        part = fine[:, :, a - first * factor : b - first * factor] * factor + affine_flow(
-            place, height, width, a, b
-        )
-        reach = int(part[:, 1].nan_to_num().abs().max().clamp(max=height)) + 2
-        top = max(a - reach, 0)
-        bottom = min(b + reach, height)
-        moved = Warp.warp(h.read(top, bottom), F.pad(part, (0, 0, a - top, bottom - b)), identity)
-        return moved[:, :, a - top : b - top]
+        displacement = fine[:, :, a - first * factor : b - first * factor] * factor
+        displacement = displacement + affine_flow(theta, height, width, a, b)
 
-    return Map(h.shape[1:], rows, h.strips)
+        # Two rows more: int rounds down, and bilinear sampling looks at one more row.
+        margin = int(displacement[:, 1].nan_to_num().abs().max().clamp(max=height)) + 2
+        top = max(a - margin, 0)
+        bottom = min(b + margin, height)
+        padded = F.pad(displacement, (0, 0, a - top, bottom - b))
+        warped = Warp.warp(h.read(top, bottom), padded, unchanged)
+        return warped[:, :, a - top : b - top]
+
+    return Map(h.shape[1:], read_rows, h.strips)
 
 
-STEPS: dict[Callable[..., Any], Callable[..., Map]] = {
+# Functions that do more than look at one position, by what does the same for a map.
+OPERATIONS: dict[Callable[..., Any], Callable[..., Map]] = {
     F.conv2d: _conv2d,
     F.group_norm: _group_norm,
     F.interpolate: _interpolate,
-    F.avg_pool2d: lambda x, n: _shrunk(x, n, x.shape[1], lambda part: F.avg_pool2d(part, n)),
-    F.pixel_unshuffle: lambda x, n: _shrunk(
-        x, n, x.shape[1] * n**2, lambda part: F.pixel_unshuffle(part, n)
-    ),
-    F.pixel_shuffle: lambda x, n: _grown(
-        x, n, x.shape[1] // n**2, lambda part: F.pixel_shuffle(part, n)
-    ),
-    Warp.warp: _move,
+    F.avg_pool2d: _avg_pool2d,
+    F.pixel_unshuffle: _pixel_unshuffle,
+    F.pixel_shuffle: _pixel_shuffle,
+    Warp.warp: _warp,
 }
