@@ -12,6 +12,7 @@ from torch import nn
 
 from tests._helpers.folders import build, draw, files, manifest, opened
 from translate.config import from_dict
+from translate.inference.folder import FolderOptions
 from translate.inference.tiling import Map
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
@@ -19,7 +20,9 @@ from translate.models.checkpoint import save_model
 from translate.models.networks import Model
 
 
-def vivid(where: Path, preset: str, warp: float, channels: int = 3, apart: bool = False) -> Path:
+def vivid_model(
+    where: Path, preset: str, warp: float, channels: int = 3, apart: bool = False
+) -> Path:
     """A model whose every weight matters, so that a wrong border or statistic cannot hide."""
     model_options = {"preset": preset, "width": 8, "condition": 8, "warp": warp}
     config = from_dict({"data": {"size": 32, "channels": channels}, "model": model_options})
@@ -44,7 +47,7 @@ def scene(height: int, width: int, channels: int = 3) -> UInt8:
     return pixels
 
 
-def furthest(a: UInt8, b: UInt8) -> int:
+def largest_difference(a: UInt8, b: UInt8) -> int:
     return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
@@ -53,7 +56,7 @@ def furthest(a: UInt8, b: UInt8) -> int:
 )
 @pytest.mark.parametrize("tile", [24, 90])
 def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: int) -> None:
-    path = vivid(tmp_path, preset, warp, apart=tile == 90)
+    path = vivid_model(tmp_path, preset, warp, apart=tile == 90)
     image = scene(173, 117)
     whole = Translator.load(path, "cpu", scale="native", tile=4096).translate(
         [image], "B", style="random", samples=2
@@ -64,12 +67,12 @@ def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: 
     for one, other in zip(whole, strips, strict=True):
         assert one.shape == other.shape == image.shape
         assert one.std() > 20
-        assert furthest(one, other) <= 1
-    assert furthest(*whole) > 20
+        assert largest_difference(one, other) <= 1
+    assert largest_difference(*whole) > 20
     halves = Translator.load(path, "cpu", scale="native").translate(
         [image[:86], image[86:]], "B", style="random"
     )
-    assert furthest(np.concatenate(halves), whole[0]) > 20, (
+    assert largest_difference(np.concatenate(halves), whole[0]) > 20, (
         "the test would see it if statistics were of parts"
     )
 
@@ -77,7 +80,7 @@ def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: 
 def test_no_strip_is_larger_than_a_tile_of_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = vivid(tmp_path, "tiny", 0.3)
+    path = vivid_model(tmp_path, "tiny", 0.3)
     read = Map.read
     most = []
 
@@ -93,7 +96,7 @@ def test_no_strip_is_larger_than_a_tile_of_features(
     assert most[1] <= most[0] * 1.1
 
 
-def test_a_want_of_room_for_features_is_told_and_fails_alone(
+def test_a_full_disk_for_features_is_named_and_fails_one_picture_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
@@ -104,7 +107,7 @@ def test_a_want_of_room_for_features_is_told_and_fails_alone(
             pass
 
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
-    translator = Translator.load(vivid(tmp_path, "tiny", 0.3), "cpu", scale="native", tile=16)
+    translator = Translator.load(vivid_model(tmp_path, "tiny", 0.3), "cpu", scale="native", tile=16)
     with pytest.raises(ValueError, match="TMPDIR"):
         translator.translate([scene(40, 40)], "B")
     draw(tmp_path / "in" / "a.png", 40, 40)
@@ -114,13 +117,13 @@ def test_a_want_of_room_for_features_is_told_and_fails_alone(
     assert "TMPDIR" in done.failures[0][1]
 
 
-def test_an_unknown_step_is_not_guessed() -> None:
+def test_an_unknown_operation_is_not_guessed() -> None:
     with pytest.raises(AssertionError, match="strips"):
         F.softmax(Map.of_image(scene(8, 8), 4, torch.device("cpu")), dim=1)  # type: ignore[arg-type]
 
 
 def test_native_images_of_all_sizes(tmp_path: Path) -> None:
-    translator = Translator.load(vivid(tmp_path, "tiny", 0.3), "cpu", scale="native", tile=32)
+    translator = Translator.load(vivid_model(tmp_path, "tiny", 0.3), "cpu", scale="native", tile=32)
     sizes = [(1, 1), (1, 70), (3, 5), (32, 32), (33, 31), (200, 9)]
     for i, size in enumerate(sizes):
         draw(tmp_path / "in" / f"{i}.png", *size, mode="RGBA" if i % 2 else "RGB", seed=i)
@@ -128,31 +131,35 @@ def test_native_images_of_all_sizes(tmp_path: Path) -> None:
     for i, size in enumerate(sizes):
         assert opened(tmp_path / "out" / f"{i}.png").size == size
         assert manifest(tmp_path / "out")[f"{i}.png"]["warnings"] == []  # nothing is squeezed
-    translator.translate_folder(tmp_path / "in", tmp_path / "four", "B", workers=1, batch_size=8)
+    translator.translate_folder(
+        tmp_path / "in", tmp_path / "four", "B", FolderOptions(workers=1, batch_size=8)
+    )
     assert files(tmp_path / "out") == files(tmp_path / "four")
 
 
 def test_native_tensors_equal_arrays(tmp_path: Path) -> None:
-    translator = Translator.load(vivid(tmp_path, "tiny", 0.3), "cpu", scale="native")
+    translator = Translator.load(vivid_model(tmp_path, "tiny", 0.3), "cpu", scale="native")
     image = scene(37, 50)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
     y = translator.translate(x, "B")
     assert y.shape == x.shape
     (expected,) = translator.translate([image], "B")
     assert (
-        furthest(((y[0].permute(1, 2, 0).numpy() + 1) * 127.5 + 0.5).astype(np.uint8), expected)
+        largest_difference(
+            ((y[0].permute(1, 2, 0).numpy() + 1) * 127.5 + 0.5).astype(np.uint8), expected
+        )
         <= 1
     )
 
 
-def test_scales_differ_and_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
+def test_scales_differ_and_have_keys_of_their_own(tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png", 40, 40)
     outputs = []
     for scale in ("model", "native", "model"):
         translator = build(tmp_path, scale=scale)
         assert (
             translator.translate_folder(
-                tmp_path / "in", tmp_path / "out", "B", skip_existing=True
+                tmp_path / "in", tmp_path / "out", "B", FolderOptions(skip_existing=True)
             ).ok
             == 1
         )
