@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +50,34 @@ def bars(config: Config, domains: int = 2) -> list[Domain]:
 
 
 def run(config: Config, out: Path, resume: bool = False, domains: int = 2) -> Trainer:
-    trainer = Trainer(config, bars(config, domains), out, "cpu", say=lambda text: None)
+    trainer = Trainer(config, bars(config, domains), out, "cpu")
     trainer.run(resume)
     return trainer
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
     return load_tensors(out / "last.safetensors")[0]
+
+
+class _Recorder(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """Messages that the library logs meanwhile."""
+    logger = logging.getLogger("translate")
+    recorder = _Recorder()
+    level = logger.level
+    logger.addHandler(recorder)
+    logger.setLevel(logging.INFO)
+    try:
+        yield recorder.messages
+    finally:
+        logger.removeHandler(recorder)
+        logger.setLevel(level)

@@ -123,7 +123,7 @@ def test_unusable_levels_and_energies() -> None:
 
 def test_training_ends_with_what_is_usual(tmp_path: Path) -> None:
     config = settings(train={"score_every": 4})
-    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    trainer = Trainer(config, bars(config), tmp_path, "cpu")
     trainer.save()
     assert KEY not in load_model(tmp_path / "model.safetensors").summary, "checkpoints do without"
     trainer.run()
@@ -144,7 +144,7 @@ def test_training_ends_with_what_is_usual(tmp_path: Path) -> None:
         )
     before = (tmp_path / "model.safetensors").read_bytes()
     trainer.save()
-    Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None).run(resume=True)
+    Trainer(config, bars(config), tmp_path, "cpu").run(resume=True)
     assert (tmp_path / "model.safetensors").read_bytes() == before, (
         "the remedy that the error names"
     )

@@ -36,9 +36,9 @@ config = settings(
     model={"style_dropout": 0.0},
     train={"batch_size": 4, "warmup": 0.0},
 )
-trainer = Trainer(config, bars(config), Path(sys.argv[1]) / "run", "cpu", say=lambda text: None)
+trainer = Trainer(config, bars(config), Path(sys.argv[1]) / "run", "cpu")
 trainer.train_step.optimizers = []
-trainer.train_step.players = ()
+trainer.train_step.networks = ()
 trainer.step(trainer.batches.batch(0))
 gradients = {name: p.grad for name, p in trainer.train_step.model.named_parameters()}
 torch.save(gradients, Path(sys.argv[1]) / f"{trainer.processes.count}_{trainer.processes.rank}.pt")

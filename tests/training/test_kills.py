@@ -1,6 +1,4 @@
-"""Training that is killed at any moment and resumed ends with the weights of an undisturbed run
-(minutes: slow).
-"""
+"""Training that is killed and resumed ends with the weights of an undisturbed run (minutes)."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ def start(config: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
-    source = random.Random()
+    waits = random.Random()
     for name in ("trainA", "trainB"):
         (tmp_path / name).mkdir()
         for i in range(20):
@@ -62,13 +60,11 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert start(config, whole).wait() == 0
     kills = 0
     while kills < 20:
-        process = start(
-            config, parts, *(["--resume"] if list((parts / "state").glob("step_*")) else [])
-        )
         states = sorted((parts / "state").glob("step_*"))
+        process = start(config, parts, *(["--resume"] if states else []))
         while process.poll() is None and sorted((parts / "state").glob("step_*")) == states:
             time.sleep(0.01)
-        time.sleep(source.random() * 0.5)
+        time.sleep(waits.random() * 0.5)
         assert process.poll() is None, "it has ended before it could be killed often enough"
         process.kill()
         process.wait()

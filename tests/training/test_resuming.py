@@ -1,5 +1,6 @@
-"""Resuming: the newest whole state, of the same config and data or with --force; nothing is half
-restored.
+"""Resuming: the newest whole state, of the same config and data or with --force.
+
+Nothing is half restored.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from tests._helpers.trainings import bars, run, settings, weights
+from tests._helpers.trainings import bars, logged, run, settings, weights
 from translate.config import Config, load_config
 from translate.data.dataset import Domain
 from translate.models.checkpoint import load_model, load_tensors
@@ -32,10 +33,11 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 def resumed(
     config: Config, out: Path, force: bool = False, domains: list[Domain] | None = None
 ) -> list[str]:
-    """Resume a run; returns what it says."""
-    said: list[str] = []
-    Trainer(config, domains or bars(config), out, "cpu", say=said.append).run(True, force)
-    return said
+    """Resume a run; return the messages that are logged."""
+    trainer = Trainer(config, domains or bars(config), out, "cpu")
+    with logged() as messages:
+        trainer.run(resume=True, force=force)
+    return messages
 
 
 def rewrite(path: Path, tensors: dict[str, torch.Tensor], **metadata: object) -> None:
@@ -78,15 +80,15 @@ def test_states_are_sorted_by_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("added", "removed"), [("momentum", None), (None, "kl_s")])
-def test_a_state_of_another_version_is_told(
+def test_a_state_of_another_version_is_refused(
     finished: Path, added: str | None, removed: str | None
 ) -> None:
     path = list_states(finished / "state")[-1]
-    clock = json.loads(load_tensors(path)[1]["clock"])
+    state = json.loads(load_tensors(path)[1]["clock"])
     if added:
-        clock[added] = 1
-    clock.pop(removed, None)
-    rewrite(path, load_file(path), clock=clock)
+        state[added] = 1
+    state.pop(removed, None)
+    rewrite(path, load_file(path), clock=state)
     with pytest.raises(ValueError, match=rf"{path.name}: .*another version.*{added or removed} is"):
         resumed(settings(), finished)
 
@@ -111,9 +113,9 @@ def test_a_damaged_state_falls_back_to_the_older_one(finished: Path, damage: str
         rewrite(path, tensors)
     elif damage == "cut":
         rewrite(path, {k: v for k, v in tensors.items() if k != "model.decoder.last.bias"})
-    said = resumed(settings(), finished)
-    assert any("passed over" in line and path.name in line for line in said), said
-    assert "resumed at step 6" in said
+    messages = resumed(settings(), finished)
+    assert any("damaged" in line and path.name in line for line in messages), messages
+    assert any("step 6" in line for line in messages), messages
     assert all(torch.equal(value, weights(finished)[name]) for name, value in wanted.items())
 
 
@@ -124,7 +126,7 @@ def test_nothing_is_changed_by_a_state_that_does_not_fit(tmp_path: Path) -> None
     tensors = load_file(path)
     tensors["average.decoder.last.bias"] = torch.zeros(77)
     rewrite(path, tensors)
-    trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
+    trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu")
     before = {name: value.clone() for name, value in trainer.train_step.model.state_dict().items()}
     with pytest.raises(ValueError, match=r"another model config \(average.decoder.last.bias"):
         trainer.run(resume=True)
@@ -134,7 +136,7 @@ def test_nothing_is_changed_by_a_state_that_does_not_fit(tmp_path: Path) -> None
 
 def test_without_a_whole_state_to_go_back_to_a_run_diverges(tmp_path: Path) -> None:
     config = settings(train={"checkpoint_every": 100})
-    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    trainer = Trainer(config, bars(config), tmp_path, "cpu")
     with torch.no_grad():
         next(trainer.train_step.model.decoder.parameters()).fill_(float("nan"))
     with pytest.raises(
@@ -164,13 +166,13 @@ def test_another_config_is_named(
 
 def test_force_goes_on_with_the_changed_settings(finished: Path) -> None:
     changed = settings(objective={"beta_kl_s": 5.0}, train={"steps": 10})
-    said = resumed(changed, finished, force=True)
-    assert any("objective.beta_kl_s: 3.0 in the state, 5.0" in line for line in said)
-    assert load_model(finished / "last.safetensors").config.objective.beta_kl_s == 5
-    assert load_model(finished / "last.safetensors").summary["step"] == 10
-    assert not any("beta_kl_s" in line for line in resumed(changed, finished)), (
-        "it is the run's now"
-    )
+    messages = resumed(changed, finished, force=True)
+    assert any("objective.beta_kl_s: 3.0 in the state, 5.0" in line for line in messages)
+    last = load_model(finished / "last.safetensors")
+    assert last.config.objective.beta_kl_s == 5
+    assert last.summary["step"] == 10
+    messages = resumed(changed, finished)
+    assert not any("beta_kl_s" in line for line in messages), "it is the run's now"
 
 
 def test_other_pictures_and_other_numbers_of_them_are_named(finished: Path) -> None:
@@ -185,26 +187,25 @@ def test_other_pictures_and_other_numbers_of_them_are_named(finished: Path) -> N
     assert "data of A" not in str(caught.value)
 
 
-def test_what_changes_no_weight_may_change_and_a_longer_run_is_said(finished: Path) -> None:
+def test_what_changes_no_weight_may_change_and_a_longer_run_is_logged(finished: Path) -> None:
     free = settings(
         data={"root": "elsewhere"},
         train={"log_every": 3, "sample_every": 4, "checkpoint_every": 5, "steps": 9},
     )
-    said = resumed(free, finished)
-    assert [line for line in said if "change" in line] == [
-        "resumed with a change: train.steps: 8 in the state, 9 in the config"
-    ]
+    changes = [line for line in resumed(free, finished) if "change" in line]
+    assert len(changes) == 1, changes
+    assert "train.steps: 8 in the state, 9 in the config" in changes[0]
 
 
-def test_a_state_that_does_not_say_its_config_goes_on_with_a_line(tmp_path: Path) -> None:
+def test_a_state_that_does_not_say_its_config_goes_on_with_a_message(tmp_path: Path) -> None:
     shutil.copytree(GOLDEN, tmp_path / "run")
-    said = resumed(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run")
-    assert any("step_0000004.safetensors: does not say its config" in line for line in said)
+    messages = resumed(load_config(tmp_path / "run" / "config.yaml"), tmp_path / "run")
+    assert any("step_0000004.safetensors" in line and "config" in line for line in messages)
 
 
 def test_an_interruption_of_the_last_score_leaves_a_state(tmp_path: Path) -> None:
     config = settings(train={"checkpoint_every": 100})
-    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    trainer = Trainer(config, bars(config), tmp_path, "cpu")
     plain = trainer.score
 
     def interrupted() -> None:

@@ -1,7 +1,6 @@
-"""What a step costs beside the plain transcription of the objective: slow, and only worth
-something on a quiet machine.
+"""What a step costs beside the plain transcription of the objective: slow, for a quiet machine.
 
-The figures: python -m pytest -m slow -s tests/test_speed.py
+The figures: python -m pytest -m slow -s tests/training/test_speed.py
 """
 
 from __future__ import annotations
@@ -28,9 +27,7 @@ ROUNDS = 9
 
 @pytest.mark.slow
 def test_a_step_costs_a_part_of_the_plain_transcription(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both updates of the players, optimizers included, on one thread, rounds interleaved;
-    medians.
-    """
+    """Updates of encoder and decoder on one thread, rounds interleaved; medians."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -55,7 +52,7 @@ def test_a_step_costs_a_part_of_the_plain_transcription(capsys: pytest.CaptureFi
 
 
 def step(precision: str) -> Callable[[], None]:
-    """As the trainer does it."""
+    """Return a step as the trainer makes it."""
     train_step = TrainStep(
         from_dict({"train": {"precision": precision}}), Processes(torch.device("cpu"))
     )
@@ -69,9 +66,7 @@ def step(precision: str) -> Callable[[], None]:
 
 
 def plain_step() -> Callable[[], None]:
-    """L_E and L_D each computed from the start and differentiated for their player, as the
-    equations stand.
-    """
+    """Return a step that computes L_E and L_D each from the start, as the equations stand."""
     torch.manual_seed(0)
     config = from_dict({})
     model = Model(config)
@@ -82,8 +77,8 @@ def plain_step() -> Callable[[], None]:
 
     def run() -> None:
         losses = encoder_loss(plain, x, y, 1 - y), decoder_loss(plain, x, y, 1 - y)
-        for player, loss in zip(model.children(), losses, strict=True):
-            parameters = list(player.parameters())
+        for network, loss in zip(model.children(), losses, strict=True):
+            parameters = list(network.parameters())
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient

@@ -1,4 +1,4 @@
-"""Where a run stands follows from its clock alone."""
+"""Phase and learning rate follow from a run's state alone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from translate.config import TrainConfig
 from translate.training.state import LEARNING_RATE_RAMP, TrainState
 
 
-def test_the_learning_rate_rises_at_the_start_and_when_the_game_begins() -> None:
+def test_the_learning_rate_rises_at_the_start_of_both_phases() -> None:
     train = TrainConfig(steps=4000, warmup=0.25, learning_rate=1e-3, cooldown=0.25)
     rates = []
-    clock = TrainState(train)
-    for clock.step in range(4000):
-        if clock.beta_neg is None and not clock.warming_up:
-            clock.beta_neg = 64.0
-            clock.introspective_start = clock.step
-        rates.append(clock.learning_rate)
+    state = TrainState(train)
+    for state.step in range(4000):
+        if state.beta_neg is None and not state.warming_up:
+            state.beta_neg = 64.0
+            state.introspective_start = state.step
+        rates.append(state.learning_rate)
     ramp = [1e-3 * (i + 1) / LEARNING_RATE_RAMP for i in range(LEARNING_RATE_RAMP)]
     assert rates[:100] == pytest.approx(ramp)
     assert rates[1000:1100] == pytest.approx(ramp)
@@ -25,9 +25,9 @@ def test_the_learning_rate_rises_at_the_start_and_when_the_game_begins() -> None
 
 
 def test_minutes_decide_where_they_end_first() -> None:
-    clock = TrainState(TrainConfig(steps=1000, max_minutes=2.0, warmup=0.3), step=100, seconds=30.0)
-    assert clock.progress == 0.25
-    assert clock.warming_up
-    clock.step = 400
-    assert clock.progress == 0.4
-    assert not clock.warming_up
+    state = TrainState(TrainConfig(steps=1000, max_minutes=2.0, warmup=0.3), step=100, seconds=30.0)
+    assert state.progress == 0.25
+    assert state.warming_up
+    state.step = 400
+    assert state.progress == 0.4
+    assert not state.warming_up

@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes to the same weights, it stops cleanly, it leaves readable files."""
+"""Training learns, resumes to the same weights, stops cleanly and leaves readable files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests._helpers.trainings import bars, run, settings, weights
+from tests._helpers.trainings import bars, logged, run, settings, weights
 from translate.data.dataset import Domain
 from translate.io.images import read_image
 from translate.models.checkpoint import load_model, load_tensors, save_tensors
@@ -60,7 +60,7 @@ def test_a_tiny_model_learns(tmp_path: Path) -> None:
 def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     config = settings(augment={"content_affine": 0.5, "energy_shift": 0.1}, data={"flip": 0.5})
     run(config, tmp_path / "whole")
-    trainer = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
+    trainer = Trainer(config, bars(config), tmp_path / "parts", "cpu")
     plain = trainer.step
     count = 0
 
@@ -86,15 +86,15 @@ def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
 
 
 def test_a_process_goes_on_until_all_agree_to_stop(tmp_path: Path) -> None:
-    trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu", say=lambda text: None)
+    trainer = Trainer(settings(), bars(settings()), tmp_path, "cpu")
     plain = trainer.step
 
-    def told(x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def interrupted(x: torch.Tensor) -> dict[str, torch.Tensor]:
         if trainer.state.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
         return plain(x)
 
-    trainer.step = told  # type: ignore[method-assign]
+    trainer.step = interrupted  # type: ignore[method-assign]
     trainer.processes.agree = lambda seconds, stop: (seconds, False)  # type: ignore[method-assign]
     with pytest.raises(TrainingInterruptedError):
         trainer.run()
@@ -128,7 +128,7 @@ def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_pa
         "kl_generalization_gap",
     }
 
-    first = Trainer(config, bars(config), tmp_path / "parts", "cpu", say=lambda text: None)
+    first = Trainer(config, bars(config), tmp_path / "parts", "cpu")
     plain = first.save
 
     def dies_after_step_eight() -> None:
@@ -152,12 +152,10 @@ def test_the_best_model_is_kept_beside_the_last_and_resuming_remembers_it(tmp_pa
 def test_domains_that_cannot_be_told_apart_are_named_once(tmp_path: Path) -> None:
     config = settings(train={"steps": 8, "score_every": 2})
     domain = bars(config)[0]
-    said: list[str] = []
-    trainer = Trainer(
-        config, [domain, Domain("B", domain.images, {})], tmp_path, "cpu", say=said.append
-    )
-    trainer.run()
-    alike = [text for text in said if "told apart" in text]
+    trainer = Trainer(config, [domain, Domain("B", domain.images, {})], tmp_path, "cpu")
+    with logged() as messages:
+        trainer.run()
+    alike = [text for text in messages if "told apart" in text]
     assert [re.findall("[AB] to [AB]", text) for text in sorted(alike)] == [["A to B"], ["B to A"]]
     summary = load_model(tmp_path / "model.safetensors").summary
     assert sum("told apart" in text for text in summary["warnings"]) == 2
@@ -177,31 +175,30 @@ def test_a_state_of_before_the_error_of_the_criterion_goes_on(tmp_path: Path) ->
     assert isinstance(resumed.state.best_error, float)
 
 
-def test_what_goes_wrong_is_said_once_and_stays_in_the_model_file(tmp_path: Path) -> None:
+def test_what_goes_wrong_is_logged_once_and_stays_in_the_model_file(tmp_path: Path) -> None:
     config = settings(train={"steps": 8, "warmup": 0.25, "score_every": 2})
-    said: list[str] = []
-    Trainer(config, bars(config), tmp_path, "cpu", say=said.append).run()
-    warnings = [text for text in said if "warning" in text]
+    with logged() as messages:
+        run(config, tmp_path)
+    warnings = [text for text in messages if "warning" in text]
     kept = load_model(tmp_path / "model.safetensors").summary["warnings"]
     assert kept, "eight steps cannot translate"
-    # Said when it first went wrong, with the numbers of that step; kept with those of the last
+    # Logged when it first went wrong, with the numbers of that step; kept with those of the last
     # score.
     numbers = re.compile(r"-?[\d.]+")
-    said_kinds = [numbers.sub("#", text.split("warning: ")[1]) for text in warnings]
-    assert {numbers.sub("#", text) for text in kept} <= set(said_kinds)
-    assert len(set(said_kinds)) == len(said_kinds), "said once"
+    kinds = [numbers.sub("#", text.split("warning: ")[1]) for text in warnings]
+    assert {numbers.sub("#", text) for text in kept} <= set(kinds)
+    assert len(set(kinds)) == len(kinds), "logged once"
 
 
 def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     config = settings(train={"steps": 100_000, "checkpoint_every": 100_000})
-    trainer = Trainer(config, bars(config), tmp_path, "cpu", say=lambda text: None)
+    trainer = Trainer(config, bars(config), tmp_path, "cpu")
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     with pytest.raises(TrainingInterruptedError, match="--resume continues"):
         trainer.run()
     assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.state.step > 0
-    assert [path.name for path in sorted((tmp_path / "state").iterdir())][
-        0
-    ] == "step_0000000.safetensors"
+    states = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert states[0] == "step_0000000.safetensors"
 
 
 def test_minutes_end_a_run_and_its_schedules(
@@ -228,9 +225,7 @@ def test_three_domains_train_as_two_do(tmp_path: Path) -> None:
 
 def test_domains_of_very_different_sizes(tmp_path: Path) -> None:
     a, b = bars(settings())
-    trainer = Trainer(
-        settings(), [a, Domain("B", b.images[:2], {})], tmp_path, "cpu", say=lambda text: None
-    )
+    trainer = Trainer(settings(), [a, Domain("B", b.images[:2], {})], tmp_path, "cpu")
     assert trainer.run()["step"] == 8
     assert read_image(tmp_path / "samples" / "step_0000008.png").pixels.shape[0] < 3 * 100
 
@@ -255,18 +250,18 @@ def test_bf16_trains_too_and_keeps_float32_weights(tmp_path: Path) -> None:
     assert all(p.isfinite().all() for p in trainer.train_step.ema.parameters())
 
 
-def test_the_progress_is_told(tmp_path: Path) -> None:
-    ticks: list[TrainProgress] = []
-    Trainer(settings(), bars(settings()), tmp_path, "cpu", lambda text: None, ticks.append).run()
-    assert [tick.step for tick in ticks] == [2, 4, 6, 8]
-    assert ticks[-1].progress == 1
-    assert ticks[-1].seconds_left == pytest.approx(0)
-    assert all(tick.images_per_second > 0 and "rec" in tick.terms for tick in ticks)
+def test_progress_is_reported_at_each_line_of_the_log(tmp_path: Path) -> None:
+    reports: list[TrainProgress] = []
+    Trainer(settings(), bars(settings()), tmp_path, "cpu", progress=reports.append).run()
+    assert [report.step for report in reports] == [2, 4, 6, 8]
+    assert reports[-1].progress == 1
+    assert reports[-1].seconds_left == pytest.approx(0)
+    assert all(report.images_per_second > 0 and "rec" in report.terms for report in reports)
 
 
 def test_devices_that_are_not_there_are_refused() -> None:
     assert choose_device("cpu").type == "cpu"
-    with pytest.raises(ValueError, match="--device abacus: not available here; use one of auto"):
+    with pytest.raises(ValueError, match="--device abacus: "):
         choose_device("abacus")
     assert choose_precision("32", torch.device("cpu")) is torch.float32
     assert choose_precision("bf16", torch.device("cpu")) is torch.bfloat16
@@ -288,7 +283,7 @@ def test_tensorboard_sees_each_step_once_also_after_a_kill(tmp_path: Path) -> No
     assert [event.step for event in events.Images("samples")] == [4, 8]
 
 
-def test_tensorboard_that_is_not_there_is_told(
+def test_tensorboard_that_is_not_installed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)

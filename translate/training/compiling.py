@@ -1,5 +1,6 @@
-"""torch.compile for the networks, in place and undone as easily; what is compiled keeps its names
-in files.
+"""torch.compile for the networks, in place and undone as easily.
+
+What is compiled keeps its names in files.
 """
 
 from __future__ import annotations
@@ -13,25 +14,26 @@ from translate.models.networks import Model
 
 
 def _passes(model: Model) -> list[tuple[nn.Module, str]]:
-    """The methods that a step calls."""
+    """Return the methods that a step calls."""
     return [(model.encoder, "content"), (model.encoder, "style"), (model.decoder, "forward")]
 
 
 def compile_networks(model: Model) -> None:
-    """Has the passes compiled when they are first called."""
+    """Replace the passes by ones that are compiled when they are first called."""
     for module, name in _passes(model):
         setattr(module, name, torch.compile(getattr(module, name), dynamic=False))
 
 
 def uncompile(model: Model) -> None:
-    """Back to the plain passes."""
+    """Put the plain passes back."""
     for module, name in _passes(model):
         vars(module).pop(name, None)
 
 
 def while_compiled() -> AbstractContextManager[None]:
-    """What compiled passes need around them: both players go back through one graph, so its
-    buffers must stay.
+    """Return what compiled passes must run within.
+
+    Encoder and decoder both go back through one graph, so its buffers must stay.
     """
     import torch._functorch.config
 

@@ -1,6 +1,4 @@
-"""What a run is made of, config and data, kept in its training state: whether a resumed run is the
-same one.
-"""
+"""What a run is made of, config and data: tells whether a resumed run is the same one."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ FREE = {
     "train.checkpoint_every",
 }
 # The length of a run may change as well: to train on for longer is what many resume for. It is
-# said, as all schedules follow it.
+# reported, as all schedules follow it.
 LENGTH = ("train.steps", "train.max_minutes")
 HASHED = 256  # images of a domain that are hashed, spread over it: a tenth of a second at 256 px
 
@@ -52,10 +50,12 @@ def fingerprint(config: Config, domains: Sequence[Domain]) -> dict[str, Any]:
             continue
         named = {f"{section}.{key}": value for key, value in values.items()}
         found |= {name: value for name, value in named.items() if name not in FREE}
+
     for domain in domains:
         held_out = f", {len(domain.held_out)} held out" if domain.held_out else ""
         pixels = _hash([*domain.images, *domain.held_out])
         found[f"data of {domain.name}"] = f"{len(domain.images)} images{held_out}, pixels {pixels}"
+
     as_read: dict[str, Any] = json.loads(json.dumps(found))
     return as_read
 
@@ -85,7 +85,7 @@ def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list
 
 
 def _hash(images: Sequence[np.ndarray]) -> str:
-    """Some hexadecimal digits that follow from the images' sizes and pixels."""
+    """Return some hexadecimal digits that follow from the images' sizes and pixels."""
     digest = hashlib.sha256()
     for image in evenly_spaced(images, HASHED):
         digest.update(repr(image.shape).encode())

@@ -15,7 +15,12 @@ GRID_IMAGES = 8
 
 
 class PreviewGrid:
-    """`images`: of each domain the same number, (n, C, S, S) uint8."""
+    """The images that a run's previews are made of.
+
+    Args:
+        names: Of the domains.
+        images: Of each domain the same number, (n, C, S, S) uint8.
+    """
 
     def __init__(self, names: Sequence[str], images: list[Tensor]) -> None:
         self.names = names
@@ -23,24 +28,27 @@ class PreviewGrid:
 
     @torch.no_grad()
     def columns(self, model: Model) -> tuple[list[list[UInt8]], list[str]]:
-        """For each domain source, reconstruction and translation to the next one in random styles
-        or, where there is one alone, samples; and the columns' labels.
+        """Make three columns for each domain: inputs, reconstructions, translations.
+
+        Translations are to the next domain in random styles. Where there is one domain alone,
+        images decoded from the prior stand in their place.
+
+        Returns:
+            Columns of n images (S, S, C) uint8, and a label for each column.
         """
-        columns = []
-        labels = []
+        columns: list[list[UInt8]] = []
+        labels: list[str] = []
         device = next(model.parameters()).device
-        for d, (name, x) in enumerate(zip(self.names, self.images, strict=True)):
+        for d, (name, images) in enumerate(zip(self.names, self.images, strict=True)):
             to = (d + 1) % len(self.names)
             alone = len(self.names) == 1
-            floats = to_floats(x, device)
-            drawn = torch.randn(
-                len(x), model.style_dim, generator=torch.Generator().manual_seed(0)
-            ).to(device)
-            made = (floats, model.reconstruct(floats, d), model.translate(floats, d, to, drawn))
-            columns += [list(to_uint8(y.cpu().numpy())) for y in made]
-            labels += [
-                name,
-                f"{name} again",
-                f"{name} drawn" if alone else f"{name} to {self.names[to]}",
-            ]
+            x = to_floats(images, device)
+            draw = torch.Generator().manual_seed(0)
+            styles = torch.randn(len(images), model.style_dim, generator=draw).to(device)
+
+            for made in (x, model.reconstruct(x, d), model.translate(x, d, to, styles)):
+                columns.append(list(to_uint8(made.cpu().numpy())))
+            labels.append(name)
+            labels.append(f"{name} again")
+            labels.append(f"{name} drawn" if alone else f"{name} to {self.names[to]}")
         return columns, labels

@@ -124,9 +124,9 @@ class RunLogger:
             path = self._log_path(name)
             if not path.exists():
                 continue
-            lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
+            lines = path.read_bytes().decode(errors="replace").splitlines()
             kept = [line for line in lines if _step(line) <= step]
-            write_text(path, "".join(kept))
+            write_text(path, "".join(f"{line}\n" for line in kept))
             if kept:
                 self._last_steps[name] = _step(kept[-1])
         if self.board is not None:

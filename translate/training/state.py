@@ -1,4 +1,4 @@
-"""Where a run stands, and what follows from it: warm-up or game, and the learning rate."""
+"""Where a run stands, and what follows from it: its phase and its learning rate."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from translate.config import TrainConfig
 
-# Steps over which the learning rate rises from 0, at the start and when the game begins, as Adam's
-# second moments are still those of the warm-up's small gradients then.
+# Steps over which the learning rate rises from 0, at the start and when the introspective phase
+# begins, as Adam's second moments are still those of the warm-up's small gradients then.
 LEARNING_RATE_RAMP = 100
 
 # Fields that states of earlier versions do not have; they take their default then.
@@ -27,19 +27,19 @@ class TrainState:
     beta_neg: float | None = None  # set once, when warm-up ends
     introspective_start: int = 0  # the step at which that was
     rollbacks: int = 0  # times the run has diverged; each halves the learning rate
-    best_value: float | None = None  # the best score so far, lower is better (validation.py)
+    # the best selection criterion so far, lower is better (validation.py)
+    best_value: float | None = None
     best_error: float | None = None  # its standard error
     best_step: int = 0  # when the last model was scored that was as good
 
     def values(self) -> dict[str, Any]:
-        """All fields but the config."""
-        return {
-            field.name: getattr(self, field.name) for field in fields(self) if field.name != "train"
-        }
+        """Return all fields but the config."""
+        names = [field.name for field in fields(self) if field.name != "train"]
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def check(cls, values: dict[str, Any], path: Path) -> None:
-        """Check that a training state's clock is one of this version.
+        """Check that the values in a training state are those of this version.
 
         Args:
             values: As of `values()`, read from the file `path`.
@@ -60,7 +60,7 @@ class TrainState:
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, in [0, 1]: by steps, or by minutes where those end first."""
+        """Share of the run that is done, in [0, 1]: by steps, or by minutes if they end first."""
         minutes = self.seconds / 60 / self.train.max_minutes if self.train.max_minutes else 0.0
         return min(1.0, max(self.step / self.train.steps, minutes))
 
@@ -71,13 +71,12 @@ class TrainState:
 
     @property
     def learning_rate(self) -> float:
-        """Rises over the first steps and those of the game, and falls linearly to 0 over the last
-        `cooldown` share of the run.
+        """Learning rate of the next step.
+
+        It rises over the first steps of warm-up and of the introspective phase, and falls linearly
+        to 0 over the last `cooldown` share of the run.
         """
         since = self.step if self.beta_neg is None else self.step - self.introspective_start
         ramp = min(1.0, (since + 1) / LEARNING_RATE_RAMP) * 0.5**self.rollbacks
-        return (
-            self.train.learning_rate
-            * ramp
-            * min(1.0, (1 - self.progress) / max(self.train.cooldown, 1e-9))
-        )
+        cooldown = min(1.0, (1 - self.progress) / max(self.train.cooldown, 1e-9))
+        return self.train.learning_rate * ramp * cooldown

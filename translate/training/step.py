@@ -1,5 +1,4 @@
-"""One step of training: gradients of both players from a batch, then their updates and the
-average's.
+"""One step of training: gradients of encoder and decoder from a batch, then their updates.
 
 Legend: n domains, B images of a domain and step (of this process), S size, C channels.
 """
@@ -7,7 +6,7 @@ Legend: n domains, B images of a domain and step (of this process), S size, C ch
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import logging
 from contextlib import nullcontext
 
 import numpy as np
@@ -23,50 +22,63 @@ from translate.runtime.device import choose_precision
 from translate.runtime.distributed import Processes
 from translate.training.compiling import compile_networks, uncompile, while_compiled
 
+logger = logging.getLogger(__name__)
+
 
 class TrainStep:
-    """The networks, their optimizers and their average; it knows of no files and of no clock.
+    """The networks, their optimizers and their running average; knows of no files and no schedule.
 
-    frames (n, 2, 3): see alignment.py; without them translations start where their inputs are.
-    Weights and noise follow from config.train.seed.
+    Weights and noise follow from `config.train.seed`.
+
+    Args:
+        config: The whole config.
+        processes: Those that share a batch.
+        affines: (n, 2, 3), each domain's mean place, size and slant, see alignment.py; without
+            them translations start where their inputs are.
     """
 
-    def __init__(self, config: Config, processes: Processes, frames: Tensor | None = None) -> None:
+    def __init__(self, config: Config, processes: Processes, affines: Tensor | None = None) -> None:
         self.config = config
         self.processes = processes
         self.device = processes.device
         self.dtype = choose_precision(config.train.precision, self.device)
         self.domains = len(config.data.names)
-        per_process, rest = divmod(config.train.batch_size, processes.count)
+
+        batch_size = config.train.batch_size
+        per_process, rest = divmod(batch_size, processes.count)
         if rest:
             raise ValueError(
-                f"train.batch_size: {config.train.batch_size} cannot be shared by {processes.count} processes"
+                f"train.batch_size: {batch_size} cannot be shared by {processes.count} processes"
             )
         self.y = torch.arange(self.domains, device=self.device).repeat_interleave(per_process)
+
         torch.manual_seed(config.train.seed)
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if frames is not None:
-            self.model.decoder.domain_affine.copy_(frames)
+        if affines is not None:
+            self.model.decoder.domain_affine.copy_(affines)
         self.ema = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.players: tuple[nn.Module, nn.Module] = (self.model.encoder, self.model.decoder)
-        train = config.train
-        self.optimizers = [
-            torch.optim.Adam(
-                player.parameters(),
-                train.learning_rate,
-                (train.beta1, train.beta2),
-                fused=self.device.type != "mps",
-            )
-            for player in self.players
-        ]
+
+        self.networks: tuple[nn.Module, nn.Module] = (self.model.encoder, self.model.decoder)
+        self.optimizers = [self._adam(network) for network in self.networks]
         self.objective = Objective(config.objective, augmentations(config.augment))
         # whether a step was not finite
         self.found_nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)
         self.compiled = False
 
-    def compile(self, x: Tensor, say: Callable[[str], None]) -> None:
-        """Compiles the networks, tried on a batch as of `gradients`; where that fails, says so and
-        goes on without.
+    def _adam(self, network: nn.Module) -> torch.optim.Adam:
+        train = self.config.train
+        return torch.optim.Adam(
+            network.parameters(),
+            train.learning_rate,
+            (train.beta1, train.beta2),
+            fused=self.device.type != "mps",
+        )
+
+    def compile(self, x: Tensor) -> None:
+        """Compile the networks; where that fails, log why and leave them as they are.
+
+        Args:
+            x: A batch as of `gradients`, to try the compiled networks on.
         """
         self.compiled = True
         compile_networks(self.model)
@@ -76,54 +88,67 @@ class TrainStep:
             uncompile(self.model)
             self.compiled = False
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            say(f"train.compile: not possible here ({reason[0]}); training goes on without")
+            logger.warning(
+                "train.compile: not possible here (%s); training goes on without", reason[0]
+            )
 
     def gradients(self, x: Tensor, step: int, beta_neg: float | None) -> dict[str, Tensor]:
-        """The first half of a step, in which weights stay as they are: a warm-up step without
-        `beta_neg`.
+        """Compute the gradients of encoder and decoder, the first half of a step.
 
-        Shape: x (n * B, C, S, S) uint8, domain after domain; returns the terms, (n * B,) each,
-        on the device.
+        No weights are changed.
+
+        Args:
+            x: (n * B, C, S, S) uint8, domain after domain.
+            step: The number of the step, which random numbers follow from.
+            beta_neg: Weight of the energies of negatives; without it this is a step of warm-up.
+
+        Returns:
+            The terms of the objective by name, (n * B,) each, on the device.
         """
-        stream = [self.config.train.seed, 1, self.processes.rank, step]  # 1: not the data's
-        seed = np.random.SeedSequence(stream)
-        torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+        self._seed(step)
         x = to_floats(x, self.device).contiguous(memory_format=torch.channels_last)
         self.model.zero_grad()
+        bf16 = self.dtype == torch.bfloat16
         with while_compiled() if self.compiled else nullcontext():
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16
-            ):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
                 losses = self._losses(x, beta_neg)
             backward(losses, self.model)
         self.processes.average_gradients(self.model)
         return losses.terms
 
+    def _seed(self, step: int) -> None:
+        stream = [self.config.train.seed, 1, self.processes.rank, step]  # 1: not the data's
+        seed = np.random.SeedSequence(stream).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(seed >> 1))
+
     def _losses(self, x: Tensor, beta_neg: float | None) -> Losses:
         if beta_neg is None:
             return self.objective.vae(self.model, x, self.y)
-        # Every sample goes to one of the other domains, each as likely.
-        shift = (
-            torch.randint(1, self.domains, self.y.shape, device=self.device)
-            if self.domains > 2
-            else 1
-        )
-        return self.objective.introspective(
-            self.model, x, self.y, (self.y + shift) % self.domains, beta_neg
-        )
+        # Every image goes to one of the other domains, each as likely.
+        shift: Tensor | int = 1
+        if self.domains > 2:
+            shift = torch.randint(1, self.domains, self.y.shape, device=self.device)
+        other = (self.y + shift) % self.domains
+        return self.objective.introspective(self.model, x, self.y, other, beta_neg)
 
     def update(self, step: int, learning_rate: float) -> None:
-        """The second half of a step: both optimizers and the average."""
-        for player, optimizer in zip(self.players, self.optimizers, strict=True):
-            parameters = list(player.parameters())
-            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        """Update encoder, decoder and the running average, the second half of a step.
+
+        Args:
+            step: The number of the step, which the average's decay follows from.
+            learning_rate: Of both optimizers.
+        """
+        for network, optimizer in zip(self.networks, self.optimizers, strict=True):
+            parameters = list(network.parameters())
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            norm = nn.utils.get_total_norm(gradients)
             self.found_nonfinite |= ~norm.isfinite()
             if self.config.train.clip > 0:
                 nn.utils.clip_grads_with_norm_(parameters, self.config.train.clip, norm)
             optimizer.param_groups[0]["lr"] = learning_rate
             optimizer.step()
+
+        decay = min(self.config.train.ema_decay, (step + 1) / (step + 10))
+        averages = list(self.ema.parameters())
         with torch.no_grad():
-            decay = min(self.config.train.ema_decay, (step + 1) / (step + 10))
-            torch._foreach_lerp_(
-                list(self.ema.parameters()), list(self.model.parameters()), 1 - decay
-            )
+            torch._foreach_lerp_(averages, list(self.model.parameters()), 1 - decay)

@@ -1,18 +1,18 @@
-"""The order of steps: warm-up as a plain VAE, then the introspective game; logging, resuming,
-recovering.
+"""The order of steps: warm-up as a plain VAE, then the introspective phase.
 
-Every random number of a step follows from (seed, step), so a resumed run continues as if nothing
-had happened.
+Also when to log, score and save, and how to resume and to go back after divergence. Every random
+number of a step follows from (seed, step), so a resumed run continues as if nothing had happened.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +38,18 @@ from translate.training.state import TrainState
 from translate.training.step import TrainStep
 from translate.training.validation import ModelSelector, default_styles, selection_criterion
 
-# model files of a run: by its score, and as it stands
+# model files of a run: the best by its score, and the last
 BEST = "model.safetensors"
 LAST = "last.safetensors"
-WARN_FROM = 0.75  # share of the run: what is still missing then is worth a word
-FRAMED = 1024  # images of a domain that its frame is taken from
-USUAL = 1024  # images of a domain whose energies say what is usual
-JUDGED = 256  # trained images of a domain that translations are compared with
+WARN_FROM = 0.75  # share of the run: what is still missing then is worth a warning
+ALIGNMENT_IMAGES = 1024  # of a domain, whose mean place, size and slant are measured
+REFERENCE_IMAGES = 1024  # of a domain, whose energies are the reference distribution
+SCORED_IMAGES = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
 INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
-MOST_RECOVERIES = 3  # times a diverged run goes back with half the learning rate
+MAX_ROLLBACKS = 3  # times a diverged run goes back with half the learning rate
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingInterruptedError(Exception):
@@ -60,19 +62,45 @@ class TrainingDivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """What a progress bar shows. `fraction` of the whole run in [0, 1]; `terms` are means since
-    the last line.
-    """
+    """What a progress bar shows."""
 
     step: int
-    progress: float
+    progress: float  # share of the whole run, in [0, 1]
     images_per_second: float
     seconds_left: float
-    terms: dict[str, float]
+    terms: dict[str, float]  # of the objective, means since the last report
+
+
+@dataclass
+class _Interval:
+    """Terms of the objective, summed since the last line of the log at `step`."""
+
+    step: int
+    seconds: float
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    # a term that begins within the interval has fewer steps than it
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Add the terms of a step, a value for each image."""
+        for name, values in terms.items():
+            mean = values.mean()
+            self.sums[name] = self.sums[name] + mean if name in self.sums else mean
+            self.counts[name] = self.counts.get(name, 0) + 1
 
 
 class Trainer:
-    """Trains one model into the run folder `out`; `run()` returns the training summary."""
+    """Trains one model into a run folder.
+
+    Messages are logged to `translate.training.trainer`.
+
+    Args:
+        config: The whole config.
+        domains: The images, in the order of `config.data.names`.
+        out: The run folder.
+        device: auto, cpu, cuda or mps.
+        progress: Called at each line of the log.
+    """
 
     def __init__(
         self,
@@ -80,49 +108,48 @@ class Trainer:
         domains: list[Domain],
         out: Path,
         device: str = "auto",
-        say: Callable[[str], None] = print,
-        tick: Callable[[TrainProgress], None] = lambda tick: None,
+        progress: Callable[[TrainProgress], None] = lambda progress: None,
     ) -> None:
         self.config = config
         self.domains = domains
-        self.say = say
-        self.tick = tick
+        self.report_progress = progress
         self.out = Path(out)
         self.files = RunLogger(out)
         self.processes = Processes(choose_device(device))
         self.device = self.processes.device
         self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
-        domain_indices = range(len(domains))
-        frames = (
-            [domain_affine(self.batches.fixed(d, FRAMED)) for d in domain_indices]
-            if config.model.align
-            else None
-        )
-        self.train_step = TrainStep(config, self.processes, torch.stack(frames) if frames else None)
-        self.selector = ModelSelector(
-            config.data.names,
-            [self.batches.held_out(d) for d in domain_indices],
-            [self.batches.fixed(d, JUDGED) for d in domain_indices],
-        )
+
+        self.train_step = TrainStep(config, self.processes, self._domain_affines())
+        names = config.data.names
+        held_out = [self.batches.held_out(d) for d in range(len(domains))]
+        self.selector = ModelSelector(names, held_out, self._fixed_images(SCORED_IMAGES))
         shown = min(GRID_IMAGES, *(len(domain.images) for domain in domains))
-        self.gallery = PreviewGrid(
-            config.data.names, [self.batches.fixed(d, shown) for d in domain_indices]
-        )
+        self.previews = PreviewGrid(names, self._fixed_images(shown))
+
         self.writes = self.processes.rank == 0
-        self.warned: dict[str, str] = {}
+        self.warned: dict[str, str] = {}  # kind -> warning of the last score
         self.styles: dict[str, str] = {}  # default_styles of the last score
-        self.reference: dict[str, Any] = {}  # energies of the average, once trained
+        self.reference: dict[str, Any] = {}  # energies under the averaged weights, once trained
         self.state = TrainState(config.train)
 
+    def _fixed_images(self, count: int) -> list[Tensor]:
+        """Return of each domain up to `count` training images, always the same."""
+        return [self.batches.fixed(d, count) for d in range(len(self.domains))]
+
+    def _domain_affines(self) -> Tensor | None:
+        if not self.config.model.align:
+            return None
+        affines = [domain_affine(images) for images in self._fixed_images(ALIGNMENT_IMAGES)]
+        return torch.stack(affines) if affines else None
+
     # -- the run
-    # -------------------------------------------------------------------------------------------------------
 
     def run(self, resume: bool = False, force: bool = False) -> dict[str, Any]:
         """Train to the end of `train.steps` or `train.max_minutes`.
 
         Args:
             resume: Go on from the last training state in the run folder. Otherwise training begins
-                anew, and logs, samples and states of an earlier run are removed.
+                anew, and logs, previews and states of an earlier run are removed.
             force: Go on with this config and data also where the state was made with others.
 
         Returns:
@@ -148,19 +175,15 @@ class Trainer:
 
     def _run(self, resume: bool, force: bool) -> dict[str, Any]:
         if resume:
-            self._restore(lambda path, clock, stored: self._check(path, clock, stored, force))
-            self.say(f"resumed at step {self.state.step}")
-        if self.writes:
-            if not resume:
-                self.files.clear()
-            self.files.open(self.config, self.state.step)
-            if not resume:
-                self._save_state()  # where a run that diverges at once goes back to
+            self._resume(force)
+        else:
+            self._begin()
         if self.config.train.compile:
-            self.train_step.compile(self.batches.batch(self.state.step), self.say)
+            self.train_step.compile(self.batches.batch(self.state.step))
+
         with interruption() as interrupted:
             while not self._run_until(interrupted):
-                self._recover()
+                self._roll_back()
             if self.writes:
                 self._finish(interrupted)
         if interrupted.is_set():
@@ -168,6 +191,67 @@ class Trainer:
                 f"interrupted at step {self.state.step}; --resume continues from {self.out}"
             )
         return self.summary()
+
+    def _resume(self, force: bool) -> None:
+        """Go on from the last training state, if it is of this config and data or by `force`."""
+        self._restore(partial(self._check, force=force))
+        logger.info("resumed at step %d", self.state.step)
+        if self.writes:
+            self.files.open(self.config, self.state.step)
+
+    def _begin(self) -> None:
+        """Start anew in a run folder that has no other run's files."""
+        if self.writes:
+            self.files.clear()
+            self.files.open(self.config, self.state.step)
+            self._save_state()  # where a run that diverges at once goes back to
+
+    def _run_until(self, interrupted: threading.Event) -> bool:
+        """Train to the end or an interruption; return False after a step that is not finite."""
+        state = self.state
+        interval = _Interval(state.step, state.seconds)
+        stop = 0.0
+        with ThreadPoolExecutor(1) as loader:
+            batch = loader.submit(self.batches.batch, state.step)
+            start = time.perf_counter()
+            while state.progress < 1 and not stop:  # what all processes agree on
+                x = batch.result()
+                batch = loader.submit(self.batches.batch, state.step + 1)
+                interval.add(self.step(x))
+                state.step += 1
+
+                now = time.perf_counter()
+                seconds = state.seconds + now - start
+                start = now
+                state.seconds, stop = self.processes.agree(seconds, interrupted.is_set())
+                if stop:
+                    interrupted.set()
+
+                due = self._due()
+                looked_at = due or self.device.type == "cpu"  # a GPU is not waited for at each step
+                if looked_at and self.train_step.found_nonfinite.item():
+                    return False
+                if "log_every" in due:
+                    self._log(interval)
+                    interval = _Interval(state.step, state.seconds)
+                if self.writes:
+                    self._write(due)
+        return not self.train_step.found_nonfinite.item()
+
+    def _due(self) -> set[str]:
+        """Return the settings among INTERVALS whose interval ends at this step."""
+        train = self.config.train
+        return {every for every in INTERVALS if self.state.step % getattr(train, every) == 0}
+
+    def _write(self, due: set[str]) -> None:
+        """Write what is due after a step; at the end of the run `_finish` does."""
+        ended = self.state.progress >= 1
+        if "sample_every" in due and not ended:
+            self.sample()
+        if "score_every" in due and not ended:
+            self.score()
+        if "checkpoint_every" in due:
+            self.save()
 
     def _finish(self, interrupted: threading.Event) -> None:
         """Score, measure and save; an interruption ends this early, with the state saved."""
@@ -179,141 +263,108 @@ class Trainer:
         self.sample()
         self.save()
 
-    def _run_until(self, interrupted: threading.Event) -> bool:
-        """Steps to the end or an interruption, or, returning False, to a step that is not finite."""
-        train = self.config.train
-        clock = self.state
-        sums: dict[str, Tensor] = {}
-        # a term that begins within the interval has fewer steps than it
-        counts: dict[str, int] = {}
-        since = (clock.step, clock.seconds)
-        stop = 0.0
-        with ThreadPoolExecutor(1) as loader:
-            batch = loader.submit(self.batches.batch, clock.step)
-            start = time.perf_counter()
-            while clock.progress < 1 and not stop:  # what all processes agree on
-                x = batch.result()
-                batch = loader.submit(self.batches.batch, clock.step + 1)
-                for name, value in self.step(x).items():
-                    sums[name] = sums[name] + value.mean() if name in sums else value.mean()
-                    counts[name] = counts.get(name, 0) + 1
-                clock.step += 1
-                start, before = time.perf_counter(), start
-                clock.seconds, stop = self.processes.agree(
-                    clock.seconds + start - before, interrupted.is_set()
-                )
-                if stop:
-                    interrupted.set()
-                due = {every for every in INTERVALS if clock.step % getattr(train, every) == 0}
-                looked_at = due or self.device.type == "cpu"  # a GPU is not waited for at each step
-                if looked_at and self.train_step.found_nonfinite.item():
-                    return False
-                if "log_every" in due:
-                    self._log(sums, counts, since)
-                    sums = {}
-                    counts = {}
-                    since = (clock.step, clock.seconds)
-                if not self.writes:
-                    continue
-                if "sample_every" in due and clock.progress < 1:
-                    self.sample()
-                if "score_every" in due and clock.progress < 1:
-                    self.score()
-                if "checkpoint_every" in due:
-                    self.save()
-        return not self.train_step.found_nonfinite.item()
+    def _roll_back(self) -> None:
+        """Go back to the last good state with half the learning rate.
 
-    def _recover(self) -> None:
-        """Goes back to the last good state with half the learning rate. Raises TrainingDivergedError after the
-        third time.
+        Raises:
+            TrainingDivergedError: The run has done so MAX_ROLLBACKS times, or there is no state.
         """
         step = self.state.step
         rollbacks = self.state.rollbacks + 1
-        if rollbacks > MOST_RECOVERIES:
+        problem = f"step {step}: loss or gradient not finite"
+        remedy = "lower train.learning_rate or set train.clip=1 and train anew"
+        if rollbacks > MAX_ROLLBACKS:
             raise TrainingDivergedError(
-                f"step {step}: loss or gradient not finite, also after {MOST_RECOVERIES} times half the learning rate; "
-                f"lower train.learning_rate or set train.clip=1 and train anew"
+                f"{problem}, also after {MAX_ROLLBACKS} times half the learning rate; {remedy}"
             )
         try:
             self._restore()
         except NoStateError:
             raise TrainingDivergedError(
-                f"step {step}: loss or gradient not finite, and no whole training state to go back "
-                "to; lower train.learning_rate or set train.clip=1 and train anew"
+                f"{problem}, and no whole training state to go back to; {remedy}"
             ) from None
+
         self.state.rollbacks = rollbacks
         self.train_step.found_nonfinite.zero_()
-        self.say(
-            f"step {step}: loss or gradient not finite; back to step {self.state.step} with half the learning rate "
-            f"({rollbacks} of {MOST_RECOVERIES} times)"
+        logger.warning(
+            "%s; back to step %d with half the learning rate (%d of %d times)",
+            problem,
+            self.state.step,
+            rollbacks,
+            MAX_ROLLBACKS,
         )
+
+    # -- a step
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
-        """One update of both players from a batch, see `TrainStep.gradients`; returns the terms,
-        on the device.
+        """Update encoder and decoder once.
+
+        Args:
+            x: A batch, see `TrainStep.gradients`.
+
+        Returns:
+            The terms of the objective, on the device.
         """
-        clock = self.state
-        if clock.beta_neg is None and not clock.warming_up:
-            self._begin_game(n=x[0].numel())
-        terms = self.train_step.gradients(x, clock.step, clock.beta_neg)
+        state = self.state
+        if state.beta_neg is None and not state.warming_up:
+            self._begin_introspective_phase(n=x[0].numel())
+        terms = self.train_step.gradients(x, state.step, state.beta_neg)
         # the one read from the device outside logging, rare
-        if clock.beta_neg is None and clock.step % KL_EVERY == 0:
+        if state.beta_neg is None and state.step % KL_EVERY == 0:
             kl = self.processes.mean(terms["kl_s"].mean()).item()
-            clock.kl_s = kl if clock.kl_s == 0 else 0.9 * clock.kl_s + 0.1 * kl
-        self.train_step.update(clock.step, clock.learning_rate)
+            state.kl_s = kl if state.kl_s == 0 else 0.9 * state.kl_s + 0.1 * kl
+        self.train_step.update(state.step, state.learning_rate)
         return terms
 
-    def _begin_game(self, n: int) -> None:
-        clock = self.state
-        given = self.config.objective.beta_neg
+    def _begin_introspective_phase(self, n: int) -> None:
+        """Set beta_neg; n: pixels times channels of an image."""
+        state = self.state
         weights = self.config.objective
         style_dim = self.config.model.style_dim
-        clock.introspective_start = clock.step
-        clock.beta_neg = (
-            auto_beta_neg(clock.kl_s, style_dim, weights.beta_kl_s, n) if given == "auto" else given
-        )
-        self.say(
-            f"step {clock.step}: warm-up ends, beta_neg {clock.beta_neg:.4g} (KL_s {clock.kl_s:.2f} nats)"
+        beta_neg = weights.beta_neg
+        if beta_neg == "auto":
+            beta_neg = auto_beta_neg(state.kl_s, style_dim, weights.beta_kl_s, n)
+        state.introspective_start = state.step
+        state.beta_neg = beta_neg
+        logger.info(
+            "step %d: warm-up ends, beta_neg %.4g (KL_s %.2f nats)",
+            state.step,
+            state.beta_neg,
+            state.kl_s,
         )
 
     # -- what a run leaves behind
-    # --------------------------------------------------------------------------------------
 
-    def _log(
-        self,
-        sums: dict[str, Tensor],
-        counts: dict[str, int],
-        since: tuple[int, float],
-    ) -> None:
-        clock = self.state
-        steps = self.state.step - since[0]
-        divisors = torch.tensor([counts[name] for name in sums], device=self.device)
-        means = self.processes.mean(torch.stack(list(sums.values()))) / divisors
+    def _log(self, interval: _Interval) -> None:
+        """Write a line of the interval's mean terms, and report progress."""
+        state = self.state
+        counts = [interval.counts[name] for name in interval.sums]
+        sums = torch.stack(list(interval.sums.values()))
+        means = self.processes.mean(sums) / torch.tensor(counts, device=self.device)
         if not self.writes:
             return
+
         values = means.tolist()  # the log interval's one read from the device
-        terms = dict(zip(sums, values, strict=True))
-        rate = (
-            steps
-            * len(self.train_step.y)
-            * self.processes.count
-            / max(clock.seconds - since[1], 1e-9)
-        )
+        terms = dict(zip(interval.sums, values, strict=True))
+        steps = state.step - interval.step
+        seconds = max(state.seconds - interval.seconds, 1e-9)
+        rate = steps * len(self.train_step.y) * self.processes.count / seconds
         line = {
-            "step": clock.step,
-            "seconds": round(clock.seconds, 2),
+            "step": state.step,
+            "seconds": round(state.seconds, 2),
             "images_per_second": round(rate, 2),
-            "learning_rate": self.state.learning_rate,
-            "beta_neg": clock.beta_neg,
+            "learning_rate": state.learning_rate,
+            "beta_neg": state.beta_neg,
             **terms,
         }
         self.files.log("stats", line)
-        left = clock.seconds * (1 / max(self.state.progress, 1e-9) - 1)
-        self.tick(TrainProgress(clock.step, self.state.progress, rate, left, terms))
+        left = state.seconds * (1 / max(state.progress, 1e-9) - 1)
+        self.report_progress(TrainProgress(state.step, state.progress, rate, left, terms))
 
     def sample(self) -> None:
-        """Draws a grid a person can read."""
-        self.files.log_grid(self.state.step, *self.gallery.columns(self.train_step.ema))
+        """Write previews: a grid that a person can read."""
+        columns, labels = self.previews.columns(self.train_step.ema)
+        self.files.log_grid(self.state.step, columns, labels)
 
     def score(self) -> None:
         """Score the averaged model on held-out images; keep it if none was clearly better.
@@ -344,14 +395,14 @@ class Trainer:
             kind: text for score in scores for kind, text in score.warnings(settled).items()
         }
         for kind in warnings.keys() - self.warned.keys():
-            self.say(f"step {state.step}: warning: {warnings[kind]}")
+            logger.warning("step %d: warning: %s", state.step, warnings[kind])
         self.warned = warnings
         self.styles = default_styles(scores)
         if kept:
             self._save_average(BEST)
 
     def summary(self) -> dict[str, Any]:
-        """What the model file says of its training."""
+        """Return what the model file says of its training."""
         return {
             **self.state.values(),
             "warnings": list(self.warned.values()),
@@ -363,7 +414,7 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Writes the last model and the training state, of which the last two are kept."""
+        """Write the last model and the training state, of which the last two are kept."""
         self._save_average(LAST)
         if self.state.best_value is None:
             self._save_average(BEST)
@@ -373,20 +424,24 @@ class Trainer:
         save_model(self.out / name, self.train_step.ema, self.config, self.summary())
 
     def _measure_reference(self) -> None:
-        """Takes the usual energies (energy.py) for the model files; each takes as long as some
-        twenty steps.
+        """Measure the reference distributions of energies (energy.py) for the model files.
+
+        Each file's takes as long as some twenty steps.
         """
-        images = [self.batches.fixed(d, USUAL) for d in range(len(self.domains))]
+        images = self._fixed_images(REFERENCE_IMAGES)
         names = self.config.data.names
         weights = self.config.objective
-        path = self.out / BEST
         self.reference = training_quantiles(self.train_step.ema, names, images, weights)
         if self.state.best_step == self.state.step:
             self._save_average(BEST)
-        else:
-            best = load_model(path)
-            usual = training_quantiles(best.model.to(self.device), names, images, weights)
-            save_model(path, best.model, self.config, {**best.summary, KEY: usual})
+            return
+
+        path = self.out / BEST
+        best = load_model(path)
+        reference = training_quantiles(best.model.to(self.device), names, images, weights)
+        save_model(path, best.model, self.config, {**best.summary, KEY: reference})
+
+    # -- the training state
 
     def _save_state(self) -> None:
         train_step = self.train_step
@@ -406,12 +461,12 @@ class Trainer:
     def _check(
         self,
         path: Path,
-        clock: dict[str, Any],
+        state: dict[str, Any],
         stored: dict[str, Any] | None,
         force: bool,
     ) -> list[str]:
-        """Check that a state is of this version, config and data; returns lines to say."""
-        TrainState.check(clock, path)
+        """Check that a state is of this version, config and data; return messages to log."""
+        TrainState.check(state, path)
         if stored is None:
             return [
                 f"{path}: does not say its config and data (older version); they are not checked"
@@ -426,12 +481,13 @@ class Trainer:
         return [f"resumed with a change: {line}" for line in other + length]
 
     def _restore(self, check: StateCheck | None = None) -> None:
+        """Load the newest whole state, and remove later lines of the logs."""
         train_step = self.train_step
-        values, lines = load_state(
+        values, messages = load_state(
             self.out / "state", train_step.model, train_step.ema, train_step.optimizers, check
         )
-        for line in lines:
-            self.say(line)
+        for message in messages:
+            logger.warning("%s", message)
         self.state = TrainState(self.config.train, **values)
         if self.writes:
             self.files.truncate_after(self.state.step)
