@@ -104,7 +104,9 @@ def test_pairs_may_have_sizes_of_their_own(
         pictures(tmp_path / name, NAMES[5:], (9, 12), seed=seed + 4)
     evaluation = compare(tmp_path / "out", tmp_path / "truth", options=options)
     (result,) = evaluation.directions
-    assert evaluation.notes == ["SSIM is left out where images are under 11 px"]
+    (note,) = evaluation.notes
+    assert "SSIM" in note
+    assert "under 11 px" in note
     assert (result.metrics["l1"].n, result.metrics["ssim"].n, result.metrics["kid_alex"].n) == (
         6,
         5,
@@ -117,14 +119,12 @@ def test_pairs_may_have_sizes_of_their_own(
 def test_sizes_that_differ(tmp_path: Path, pictures: Write, no_lpips_weights: None) -> None:
     out = pictures(tmp_path / "out", NAMES, (20, 30))
     truth = pictures(tmp_path / "truth", NAMES, (40, 50), seed=1)
-    with pytest.raises(
-        ValueError, match="000: the translation is 20 x 30, the truth 40 x 50; give --resize"
-    ):
+    with pytest.raises(ValueError, match="000: the translation.* 20 x 30.* 40 x 50.*--resize"):
         compare(out, truth)
     evaluation = compare(out, truth, resize=True)
     assert evaluation.resize == "lanczos to the truth's size"
     assert evaluation.directions[0].shown["000"]["translation"].shape == (50, 40, 3)
-    with pytest.raises(ValueError, match="000: the source is 20 x 30, the truth 40 x 50"):
+    with pytest.raises(ValueError, match="000: the source.* 20 x 30.* 40 x 50"):
         compare(truth, truth, out)
     both = compare(out, truth, out, size=24)
     assert both.resize == "lanczos to 24 x 24"
@@ -138,7 +138,7 @@ def test_pairs_are_found_by_name(tmp_path: Path, pictures: Write, no_lpips_weigh
     flat = pictures(tmp_path / "flat", ["1.webp", "2.bmp", "3.tiff"])
     assert [row["name"] for row in compare(out, flat).directions[0].per_image] == ["1", "2", "3"]
     pictures(out, ["b/1.png"])  # stems are no longer unique: paths decide
-    with pytest.raises(ValueError, match="no file name is in all of .*out, .*flat"):
+    with pytest.raises(ValueError, match="no file name .*out.*flat"):
         compare(out, flat)
     deep = pictures(tmp_path / "deep", [name.replace("png", "jpg") for name in [*names, "b/1.png"]])
     assert [row["name"] for row in compare(out, deep).directions[0].per_image] == [
@@ -148,7 +148,7 @@ def test_pairs_are_found_by_name(tmp_path: Path, pictures: Write, no_lpips_weigh
         "b/c/3",
     ]
     pictures(out, ["a/1.webp"])
-    with pytest.raises(ValueError, match=r"a.1.(png|webp) and 1.(png|webp) have one name"):
+    with pytest.raises(ValueError, match=r"a.1.(png|webp) and 1.(png|webp)"):
         compare(out, deep)
 
 
@@ -157,30 +157,24 @@ def test_partners_and_broken_files_of_compare(
 ) -> None:
     out = pictures(tmp_path / "out", NAMES)
     truth = pictures(tmp_path / "truth", NAMES[1:], seed=1)
-    with pytest.raises(
-        ValueError, match=r"without a partner of the same name: .*out.000.png; .*--allow-missing"
-    ):
+    with pytest.raises(ValueError, match=r"partner.*out.000.png.*--allow-missing"):
         compare(out, truth)
-    assert (
-        compare(out, truth, options=EvaluationOptions(allow_missing=True))
-        .directions[0]
-        .metrics["l1"]
-        .n
-        == 5
-    )
+    allowing = EvaluationOptions(allow_missing=True)
+    (some,) = compare(out, truth, options=allowing).directions
+    assert some.metrics["l1"].n == 5
     pictures(truth, NAMES)
     broken = shorten(truth / "003.png"), shorten(out / "004.png")
-    with pytest.raises(ValueError, match="cannot be read: .*--allow-missing") as refused:
+    with pytest.raises(ValueError, match="--allow-missing") as refused:
         compare(out, truth)
     assert all(str(path) in str(refused.value) for path in broken)
     assert "\n" not in str(refused.value)
-    evaluation = compare(out, truth, options=EvaluationOptions(allow_missing=True))
+    evaluation = compare(out, truth, options=allowing)
     assert evaluation.directions[0].metrics["l1"].n == 4
     assert {line.split(" (")[0] for line in evaluation.broken} == set(map(str, broken))
     (tmp_path / "none").mkdir()
-    with pytest.raises(ValueError, match=r"no images in .*none; name another folder"):
+    with pytest.raises(ValueError, match=r"no images .*none"):
         compare(out, tmp_path / "none")
-    with pytest.raises(ValueError, match=r"no such folder: .*nowhere; check the path"):
+    with pytest.raises(ValueError, match=r"no such folder.*nowhere"):
         compare(out, tmp_path / "nowhere")
 
 
@@ -309,11 +303,11 @@ def test_folders_without_a_common_name_are_compared_as_sets(
     for name in SETS:
         assert result.metrics[name].value == pytest.approx(paired.metrics[name].value, rel=1e-5)
     pictures(drawn, ["large.png"], size=(24, 24))
-    with pytest.raises(ValueError, match="others are not; bring all to one size with --size N"):
+    with pytest.raises(ValueError, match="large.*24 x 24.*--size"):
         compare(drawn, real, options=options)
     assert compare(drawn, real, size=16, options=options).directions[0].metrics.keys() == SETS
     pictures(tmp_path / "source", ["a1.png"])
-    with pytest.raises(ValueError, match="no file name is in all of"):
+    with pytest.raises(ValueError, match="no file name .*drawn.*source"):
         compare(drawn, real, tmp_path / "source", options=replace(options, allow_missing=True))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,49 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests._helpers.evaluations import evaluation, metric
+from tests._helpers.evaluations import EVIL, drawn_direction, evaluation, write_log
 from translate.evaluation.html import html_page, to_data_uri
-from translate.evaluation.results import DirectionMetrics
 from translate.io.images import UInt8
-
-EVIL = "<script>alert('x')</script>\"&'"
-
-
-def direction(
-    names: list[str], side: int = 16, source: str = "A", to: str = "B"
-) -> DirectionMetrics:
-    """Pictures of one gray each: source 10 i, translation 100, truth 200 - i for image i."""
-    metrics = {
-        "lpips_paired": metric(0.15, 0.2),
-        "fid_alex": metric(7.0, 9.0, warning="not to be quoted"),
-    }
-    rows: list[dict[str, str | float]] = [
-        {"name": name, "lpips_paired": 0.1 * (i * 7 % 5), "ssim": 0.9 - 0.1 * i}
-        for i, name in enumerate(names)
-    ]
-    sizes = {f"{side} x {side}": len(names)}
-    made = DirectionMetrics(f"{source}-{to}", source, to, metrics, rows, sizes)
-
-    def flat(gray: int) -> UInt8:
-        return np.full((side, side, 3), gray % 256, np.uint8)
-
-    for i, name in enumerate(names):
-        made.shown[name] = {
-            "source": flat(10 * i),
-            "translation": flat(100),
-            "truth": flat(200 - i),
-            "reconstruction": flat(50),
-            "cycle": flat(60),
-            "styles": np.stack([flat(1), flat(2)]),
-        }
-    made.swap = np.zeros((40, 30, 3), np.uint8)
-    return made
-
-
-def write_log(folder: Path) -> None:
-    """What a training leaves in its folder, as far as curves are drawn from it."""
-    lines = [json.dumps({"step": i, "rec": 1.0 / i, EVIL: i}) for i in range(1, 9)]
-    (folder / "stats.jsonl").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture
@@ -80,7 +39,7 @@ class Elements(HTMLParser):
 
 
 def test_names_are_escaped_and_nothing_comes_from_elsewhere(run: Path) -> None:
-    html = html_page(evaluation(direction([EVIL, "b"], source=EVIL), broken=(EVIL,)), run)
+    html = html_page(evaluation(drawn_direction([EVIL, "b"], source=EVIL), broken=(EVIL,)), run)
     assert "<script>alert" not in html
     assert html.count("<script>") == 1
     elements = Elements(html).found
@@ -103,12 +62,14 @@ def test_names_are_escaped_and_nothing_comes_from_elsewhere(run: Path) -> None:
     )
 )
 def test_any_name_comes_back(names: list[str]) -> None:
-    elements = Elements(html_page(evaluation(direction(names)))).found
+    elements = Elements(html_page(evaluation(drawn_direction(names)))).found
     assert [cell["data-name"] for _, cell in elements if "data-name" in cell] == names
 
 
 def test_a_screen_reader_finds_its_way(run: Path) -> None:
-    html = html_page(evaluation(direction(["a", "b"]), direction(["a"], source="B", to="A")), run)
+    html = html_page(
+        evaluation(drawn_direction(["a", "b"]), drawn_direction(["a"], source="B", to="A")), run
+    )
     elements = Elements(html).found
     assert all(element["alt"] for tag, element in elements if tag == "img")
     ids = [element["id"] for _, element in elements if "id" in element]
@@ -121,13 +82,15 @@ def test_a_screen_reader_finds_its_way(run: Path) -> None:
 
 
 def test_metrics_that_are_not_to_be_quoted_are_no_headline(tmp_path: Path) -> None:
-    html = html_page(evaluation(direction(["a"])))
+    html = html_page(evaluation(drawn_direction(["a"])))
     assert html.count('<li class="tile">') == 1
     assert "-25 % better" in html
     assert "<strong>not to be quoted</strong>" in html
     assert "Training</h2>" not in html, "no run folder, no curves"
     (tmp_path / "stats.jsonl").write_text("")
-    assert html_page(evaluation(direction(["a"])), tmp_path) == html, "nor where nothing was logged"
+    assert html_page(evaluation(drawn_direction(["a"])), tmp_path) == html, (
+        "nor where nothing was logged"
+    )
 
 
 def test_pictures_shrink_to_fit_and_small_ones_are_exact() -> None:

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests._helpers.evaluations import evaluation
-from tests.evaluation.test_html import direction, write_log
+from tests._helpers.evaluations import drawn_direction, evaluation, write_log
 from translate.evaluation.html import html_page
 
 pytestmark = pytest.mark.browser
@@ -27,7 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of two directions, with the curves of a training."""
     folder = tmp_path_factory.mktemp("report")
     write_log(folder)
-    directions = (direction(NAMES), direction(NAMES, source="B", to="A"))
+    directions = (drawn_direction(NAMES), drawn_direction(NAMES, source="B", to="A"))
     page = html_page(evaluation(*directions), run=folder)
     (folder / "report.html").write_text(page, encoding="utf-8")
     return folder / "report.html"
@@ -131,7 +130,7 @@ def test_wide_and_phone_light_and_dark(
 
 def test_many_images_stay_quick(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "many.html"
-    many = direction([f"{i:03}" for i in range(500)], side=64)
+    many = drawn_direction([f"{i:03}" for i in range(500)], side=64)
     path.write_text(html_page(evaluation(many)), encoding="utf-8")
     with opened(page, path):
         expect(cards(page).first.locator(".thumbs img")).not_to_have_count(0)

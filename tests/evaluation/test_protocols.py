@@ -114,7 +114,8 @@ def test_a_domain_of_many_looks_is_measured_in_random_styles(
     (other, _), _ = l1_values(1, styles={"B": "random"})
     assert same == to_a
     assert len({to_b, varied, other}) == 3
-    assert notes[0].startswith("B: each translation in a random style")
+    assert notes[0].startswith("B: ")
+    assert "random style" in notes[0]
     assert not notes[1].startswith("A:")
 
 
@@ -128,27 +129,27 @@ def test_perceptual_metrics(
     assert evaluation.weights_sha256 == alex.weights_sha256
     assert set(result.metrics) == {*COMPARED, *SETS, "lpips_diversity"}
     made = {
-        what: torch.from_numpy(np.stack([shown[what] for shown in result.shown.values()]))
-        for what in ("source", "translation", "truth", "reconstruction", "cycle")
+        kind: torch.from_numpy(np.stack([shown[kind] for shown in result.shown.values()]))
+        for kind in ("source", "translation", "truth", "reconstruction", "cycle")
     }
-    for name, (measure, what, other) in COMPARED.items():
+    for name, (measure, kind, other) in COMPARED.items():
         if measure == "lpips":
-            expected = alex.distance(made[what], made[other]).mean().item()
+            expected = alex.distance(made[kind], made[other]).mean().item()
             assert result.metrics[name].value == pytest.approx(expected, abs=1e-6), name
     paired = result.metrics["lpips_paired"]
     assert paired.identity
     assert paired.identity.value == pytest.approx(
         alex.distance(made["source"], made["truth"]).mean().item(), abs=1e-6
     )
-    features = {what: alex.features(made[what]) for what in ("source", "translation", "truth")}
+    features = {kind: alex.features(made[kind]) for kind in ("source", "translation", "truth")}
     for name, distance in (("kid_alex", kid), ("fid_alex", fid)):
         found = result.metrics[name]
         assert found.identity
         assert found.n == found.identity.n == 6
         assert found.low < found.value < found.high
-        for one, what in ((found, "translation"), (found.identity, "source")):
+        for one, kind in ((found, "translation"), (found.identity, "source")):
             assert one.value == pytest.approx(
-                distance(*scaled(features[what], features["truth"])).value, rel=1e-4
+                distance(*scaled(features[kind], features["truth"])).value, rel=1e-4
             )
     assert result.metrics["lpips_diversity"].value > 0
     assert {name for name, x in result.metrics.items() if x.better == "higher"} == {
@@ -202,9 +203,7 @@ def test_missing_partners(
 ) -> None:
     path = model_file()
     pictures(data / "testA", [f"more{i:02}.png" for i in range(12)])
-    with pytest.raises(
-        ValueError, match="without a partner.*more00.png.*more09.png and 2 more; .*--allow-missing"
-    ):
+    with pytest.raises(ValueError, match="more00.png.*more09.png and 2 more.*--allow-missing"):
         evaluate(path, data)
     evaluation = evaluate(path, data, ["B"], options=EvaluationOptions(allow_missing=True))
     (result,) = evaluation.directions
@@ -244,7 +243,7 @@ def test_sizes_domains_and_grey(
     evaluation = evaluate(path, to=["z", "x"])
     assert [result.name for result in evaluation.directions] == ["x-z", "y-x", "y-z", "z-x"]
     shown = evaluation.directions[0].shown["000"]
-    assert {pixels.shape for what, pixels in shown.items()} == {(16, 16, 1), (4, 16, 16, 1)}
+    assert {pixels.shape for pixels in shown.values()} == {(16, 16, 1), (4, 16, 16, 1)}
     grey = (
         Image.open(tmp_path / "here" / "of x" / "000.png")
         .convert("L")
@@ -263,7 +262,7 @@ def test_the_background_and_the_given_folder_decide(
     (result,) = evaluate(path, data, ["B"]).directions
     assert result.metrics["l1"].n == 6
     assert (result.shown["000"]["source"] == [10, 20, 30]).all()
-    with pytest.raises(ValueError, match=r"no such folder: /nowhere/testA and gone.testB"):
+    with pytest.raises(ValueError, match=r"/nowhere/testA.*gone.testB"):
         evaluate(path)
 
 
@@ -326,9 +325,9 @@ def test_progress_counts_every_image(model_file: Write, data: Path, no_lpips_wei
 
 def test_wrong_arguments_of_evaluate(model_file: Write, data: Path) -> None:
     path = model_file()
-    with pytest.raises(ValueError, match="--to C: the model's domains are A, B"):
+    with pytest.raises(ValueError, match="--to C: .*A, B"):
         evaluate(path, data, ["B", "C"])
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(ValueError, match="none.safetensors"):
         evaluate(data / "none.safetensors", data)
     with pytest.raises(ValueError, match="--device tpu"):
         evaluate(path, data, options=EvaluationOptions(device="tpu"))

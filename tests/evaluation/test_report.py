@@ -34,7 +34,7 @@ def direction(
     for i, (height, width) in enumerate(sizes):
         shades = {"source": 0, "translation": 80, "truth": 160}
         made.shown[f"{i}"] = {
-            what: np.full((height, width, 3), shade, np.uint8) for what, shade in shades.items()
+            kind: np.full((height, width, 3), shade, np.uint8) for kind, shade in shades.items()
         }
     return made
 
@@ -128,13 +128,11 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 def test_out_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("taken")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(
-            ValueError, match="--out .*cannot be written .*; name another folder"
-        ) as refused:
+        with pytest.raises(ValueError, match="--out .*file") as refused:
             write_report(evaluation(A_B), out)
         assert "\n" not in str(refused.value)
     (tmp_path / "out" / "metrics.json").mkdir(parents=True)
-    with pytest.raises(ValueError, match="cannot be written"):
+    with pytest.raises(ValueError, match="--out .*out"):
         write_report(evaluation(A_B), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["metrics.json"]
 

@@ -1,1 +1,1 @@
-"""How good is it? Protocols, figures with intervals, reports."""
+"""How good is it? Protocols, metrics with intervals, thresholds, reports."""

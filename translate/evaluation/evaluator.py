@@ -110,7 +110,7 @@ class _Collected:
 
 
 class Evaluator:
-    """Reads groups of files and measures what a function makes of their pictures.
+    """The part of an evaluation that reads files and turns their pictures into metrics.
 
     Args:
         read: decodes a file to uint8 (H, W, C); raises ImageError where it cannot.

@@ -1,4 +1,4 @@
-"""What `evaluate` and `compare` may be asked for alike."""
+"""Options that `evaluate` and `compare` share."""
 
 from __future__ import annotations
 

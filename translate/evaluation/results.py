@@ -21,7 +21,7 @@ class MetricValue:
         low: lower end of the interval.
         high: upper end of the interval.
         n: number of images.
-        better: which way is better.
+        better: whether a lower or a higher value is better.
         identity: the same of the untranslated input as the answer; None where it means nothing.
         subset: images of each set that are taken at a time, where sets are compared.
         warning: why the value must not be quoted; None where it may be.
