@@ -76,7 +76,7 @@ class DataConfig(_Section):
     """share of each domain that is not trained on but scores the model (at most 128 images)"""
 
     memory_gb: float = Field(default=8.0, ge=0, le=1e6)
-    """decoded images above so many gigabytes wait in a temporary file (TMPDIR)"""
+    """gigabytes of decoded images in memory; more wait in a temporary file (TMPDIR)"""
 
     background: Annotated[
         list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)
@@ -104,7 +104,7 @@ class ModelConfig(_Section):
     """pixel-unshuffle factor of the first layer"""
 
     levels: int = Field(ge=0, le=5)
-    """halvings after the fold, on the way down and up again"""
+    """halvings after the fold, going down and up again"""
 
     width: int = Field(ge=8, le=1024, multiple_of=8)
     """channels of the first level; doubles at each level"""
@@ -220,7 +220,7 @@ class AugmentConfig(_Section):
     """the same in the introspective phase: keeps layout free"""
 
     cycle_share: Share = 0.0
-    """share of the translations changed before the way back"""
+    """share of the translations changed before they are translated back"""
 
     content_affine: Share = 0.5
     """strength of affine changes before c is taken"""
@@ -281,7 +281,7 @@ class TrainConfig(_Section):
     """logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])"""
 
     max_minutes: float | None = Field(default=None, gt=0, le=1e7)
-    """stop after so many minutes; schedules then follow the clock"""
+    """stop after this many minutes; schedules then follow the time"""
 
     log_every: Count = 50
     """steps between lines of stats.jsonl"""

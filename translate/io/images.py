@@ -51,7 +51,7 @@ _readers = 0
 
 
 class ImageError(ValueError):
-    """Why a file cannot be read as an image: one line, without the path, which the caller knows."""
+    """A file cannot be read as an image; the message is one line, without the path."""
 
 
 @dataclass(frozen=True)
@@ -378,7 +378,7 @@ def write_image(
         path: the file; the formats are those of SUFFIXES.
         pixels: uint8 (H, W, 1 or 3).
         alpha: uint8 (H, W), 0 is transparent. A format without alpha gets the picture over white;
-            in a GIF, which knows no half transparency, it is rounded.
+            in a GIF, which has no half transparency, it is rounded.
         quality: of JPEG and WebP, 1 to 100.
 
     Raises:

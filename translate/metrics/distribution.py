@@ -148,8 +148,8 @@ def kid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
     """Compute KID (Binkowski et al. 2018, section 4) by torch-fidelity.
 
     The mean, over KID_SUBSETS draws, of the unbiased squared MMD with the kernel
-    (<a, b> / D + 1)^3 between so many images of each set as are half of the smaller one, at most
-    KID_LARGEST: memory does not grow with the sets. It is not multiplied by 1000, is 0 on average
+    (<a, b> / D + 1)^3 between subsets of the two sets: half as many images as the smaller set has,
+    at most KID_LARGEST, so that memory does not grow with the sets. It is not multiplied by 1000, is 0 on average
     for two sets of one distribution, and may be slightly negative.
 
     Args:

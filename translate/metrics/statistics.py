@@ -17,11 +17,11 @@ def auroc(reference: Sequence[float], foreign: Sequence[float]) -> float:
     It is the chance that a foreign value lies above one of the reference, ties counting half.
 
     Args:
-        reference: values of what is to be told from the foreign.
+        reference: values that should be lower.
         foreign: values that should be higher.
 
     Returns:
-        1 where all foreign values are higher, 0.5 where the two cannot be told apart.
+        1 where all foreign values are higher, 0.5 where the two do not differ.
 
     Raises:
         ValueError: either side is empty.
@@ -41,7 +41,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Compute the percentile bootstrap interval of a mean (Efron 1979).
 
-    It tells how far the mean could have moved with other images. The same values, in the same
+    It shows how far the mean could have moved with other images. The same values, in the same
     order, and the same seed give the same interval.
 
     Args:
