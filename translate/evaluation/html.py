@@ -32,7 +32,7 @@ def html_page(evaluation: Evaluation, run: Path | None = None) -> str:
     )
     layout = files("translate.evaluation").joinpath("templates", "report.html")
     template = environment.from_string(layout.read_text(encoding="utf-8"))
-    titles = dict.fromkeys(f"{result.source} to {result.to}" for result in evaluation.directions)
+    titles = dict.fromkeys(_title(result) for result in evaluation.directions)
     hashes = {
         "model": evaluation.model_sha256,
         f"LPIPS network ({evaluation.net})": evaluation.weights_sha256,
@@ -55,6 +55,11 @@ def _curves(run: Path) -> dict[str, Any] | None:
         return None
 
 
+def _title(result: DirectionMetrics) -> str:
+    """Return the name of a direction as readers see it."""
+    return f"{result.source} to {result.to}"
+
+
 def _direction(result: DirectionMetrics) -> dict[str, Any]:
     """Return what the template shows of one direction."""
     rows = {str(row["name"]): row for row in result.per_image}
@@ -64,6 +69,7 @@ def _direction(result: DirectionMetrics) -> dict[str, Any]:
     if result.swap is not None:
         swap = to_data_uri(result.swap, max(result.swap.shape))
     return {
+        "title": _title(result),
         "source": result.source,
         "to": result.to,
         "n": len(result.per_image),
