@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 import numpy as np
 
 from translate.io.images import UInt8
+from translate.runtime.signals import terminable
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
@@ -55,7 +56,7 @@ def shares_node() -> bool:
 def once_per_node(write: Callable[[BinaryIO], Index]) -> tuple[UInt8, Index]:
     """Let the first process of this node write pixels that all its processes map.
 
-    All processes of a node have to call this, and equally often.
+    All processes of a node have to call this, and equally often, in their main threads.
 
     Args:
         write: Writes at least one byte into the file given to it and returns what the pixels are,
@@ -95,8 +96,9 @@ def _store() -> Store:
 def _lead(store: Store, key: str, write: Callable[[BinaryIO], Index]) -> tuple[UInt8, Index]:
     """Write the file; tell the other processes of the node where it is, or why there is none."""
     folder = ""
+    failure: Exception | None = None
     try:
-        with ExitStack() as lock:
+        with terminable(), ExitStack() as lock:
             try:
                 folder = tempfile.mkdtemp(prefix="introshift-")
                 file = lock.enter_context((Path(folder) / _PIXELS).open("wb"))
@@ -108,20 +110,23 @@ def _lead(store: Store, key: str, write: Callable[[BinaryIO], Index]) -> tuple[U
                 # By its name: a mapping made of the open file would keep the lock.
                 pixels = np.memmap(Path(folder) / _PIXELS, np.uint8, "r")
                 (Path(folder) / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-                return pixels, index
             except Exception as error:
                 failure = _with_remedy(error)
                 with suppress(RuntimeError):
                     store.set(f"{key}/failure", str(failure))
                     store.set(f"{key}/folder", "")
-                raise failure from None
-    finally:
+
         # The others need the files, and the store that this process may serve, until they have
         # opened them. Where one of them has ended, the launch fails soon for that reason.
         with suppress(RuntimeError):
             store.wait([f"{key}/finished"], OPENING)
+    finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+    if failure is not None:
+        raise failure
+    return pixels, index
 
 
 def _with_remedy(error: Exception) -> Exception:
