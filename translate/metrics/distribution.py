@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,26 +66,56 @@ def kernel_distance(fx: Tensor, fy: Tensor) -> float:
     Raises:
         ValueError: other shapes, or fewer than two rows.
     """
-    return kernel_distance_with_error(fx, fy)[0]
+    return estimate_kernel_distance(fx, fy).value
 
 
-def kernel_distance_with_error(fx: Tensor, fy: Tensor) -> tuple[float, float]:
-    """Return the kernel distance and its standard error.
+@dataclass(frozen=True)
+class KernelDistance:
+    """A kernel distance with what each image contributes to its error.
 
-    The error is the jackknife's, which leaves out one image at a time (Arvesen 1969, "Jackknifing
-    U-statistics"). It errs upwards (Efron & Stein 1981), most where both sets are of one
-    distribution: there the first-order variance is 0 (Gretton et al. 2012, section 5) and the
-    jackknife takes up to twice the variance that is left. So it stays above 0 there.
+    Attributes:
+        value: the distance, without unit.
+        influence_x: (N,) float64, by how much leaving out an image of the measured set lowers the
+            distance, times N - 1.
+        influence_y: (M,) float64, the same for the target set.
+    """
+
+    value: float
+    influence_x: Tensor
+    influence_y: Tensor
+
+    @property
+    def error(self) -> float:
+        """Standard error of the distance."""
+        return jackknife_error([self.influence_x, self.influence_y])
+
+
+def jackknife_error(influences: Sequence[Tensor]) -> float:
+    """Compute the jackknife's standard error (Arvesen 1969, "Jackknifing U-statistics").
+
+    It errs upwards (Efron & Stein 1981), most where both sets are of one distribution: there the
+    first-order variance is 0 (Gretton et al. 2012, section 5) and the jackknife takes up to twice
+    the variance that is left. So it stays above 0 there.
 
     Args:
-        fx: Features (N, D) of the measured set, of a scale near 1.
-        fy: Features (M, D) of the target set.
+        influences: for each of the independent sets, (n,) with n at least 2: what its images
+            contribute, up to a constant.
+    """
+    return float(sum(x.var() / len(x) for x in influences)) ** 0.5
 
-    Returns:
-        The distance as of `kernel_distance`, and its standard error, both without unit.
+
+def estimate_kernel_distance(fx: Tensor, fy: Tensor) -> KernelDistance:
+    """Compute the kernel distance as `kernel_distance` does, with its error.
+
+    The influences of two distances to the same images subtract to those of their difference, whose
+    error is smaller by what both have in common (Bounliphone et al. 2016).
+
+    Args:
+        fx: (N, D), the measured set, of a scale near 1.
+        fy: (M, D), the target set.
 
     Raises:
-        ValueError: For other shapes and fewer than two rows.
+        ValueError: other shapes, or fewer than two rows.
     """
     _check_features(fx, fy, 2)
     fx = fx.double()
@@ -102,12 +133,10 @@ def kernel_distance_with_error(fx: Tensor, fy: Tensor) -> tuple[float, float]:
     within_y = (k_yy.sum() - k_yy.trace()) / (m * (m - 1))
     distance = float(within_x + within_y - 2 * k_xy.mean())
 
-    # Half of what leaving out row i changes, times the number of the rows that stay. Of two rows
-    # none has a pair left within its set: both pairs are one and the same.
-    change_x = (k_xx.sum(1) - k_xx.diagonal()) / max(n - 2, 1) - k_xy.mean(1)
-    change_y = (k_yy.sum(1) - k_yy.diagonal()) / max(m - 2, 1) - k_xy.mean(0)
-    variance = 4 * (change_x.var() / n + change_y.var() / m)
-    return distance, float(variance.sqrt())
+    # Of two rows none has a pair left within its set: both have the same influence there.
+    influence_x = 2 * ((k_xx.sum(1) - k_xx.diagonal()) / max(n - 2, 1) - k_xy.mean(1))
+    influence_y = 2 * ((k_yy.sum(1) - k_yy.diagonal()) / max(m - 2, 1) - k_xy.mean(0))
+    return KernelDistance(distance, influence_x, influence_y)
 
 
 @dataclass(frozen=True)
@@ -149,8 +178,8 @@ def kid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
 
     The mean, over KID_SUBSETS draws, of the unbiased squared MMD with the kernel
     (<a, b> / D + 1)^3 between subsets of the two sets: half as many images as the smaller set has,
-    at most KID_LARGEST, so that memory does not grow with the sets. It is not multiplied by 1000, is 0 on average
-    for two sets of one distribution, and may be slightly negative.
+    at most KID_LARGEST, so that memory does not grow with the sets. It is not multiplied by 1000,
+    is 0 on average for two sets of one distribution, and may be slightly negative.
 
     Args:
         fx: (N, D), the measured set.
