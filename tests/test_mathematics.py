@@ -46,8 +46,8 @@ def test_the_snippet_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("kinds", [1, 2, 3])
 def test_the_balance_with_several_kinds_of_fakes_is_a_minimum(kinds: int) -> None:
-    """kinds - 1 of them have lost their reward: s beta_kl k + 1 / (2 kinds) exp(-2 s beta_neg k)
-    is least there.
+    """Where kinds - 1 of them have no reward left, k minimises
+    s beta_kl k + 1 / (2 kinds) exp(-2 s beta_neg k).
     """
     beta_neg = 60.0
     beta_kl = 1.5

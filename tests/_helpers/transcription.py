@@ -1,7 +1,7 @@
-"""An independent transcription of docs/mathematics.md, equation by equation: nothing is shared,
-nothing saved.
+"""An independent transcription of docs/mathematics.md, equation by equation.
 
-The reference of values and gradients (test_objective.py) and of the cost of a step (test_speed.py).
+It shares no forward pass between the losses. It is the reference of values and gradients
+(tests/losses/test_translation.py) and of the cost of a step (tests/training/test_speed.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Plain(NamedTuple):
     """What the two losses need: weights, changes of images, networks, beta_neg."""
 
     w: ObjectiveConfig
-    T: Augmentations
+    augment: Augmentations
     model: Model
     beta_neg: float
 
@@ -45,59 +45,64 @@ def prior(p: Plain, x: Tensor) -> Tensor:
 
 
 def shared(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    """The terms that both players minimise."""
+    """The terms that encoder and decoder both minimise."""
     w = p.w
-    T = p.T
-    (E, D) = (p.model.encoder, p.model.decoder)
-    S = 1 / x[0].numel()
-    q_c = E.content(T.game(x), y)
-    q_s = E.style(T.energy(x), y)
-    loss = S * (
-        w.beta_rec * error(w, x, D(draw(q_c), draw(q_s), y, y))
+    augment = p.augment
+    encoder = p.model.encoder
+    decoder = p.model.decoder
+    scale = 1 / x[0].numel()
+    q_c = encoder.content(augment.introspective(x), y)
+    q_s = encoder.style(augment.energy(x), y)
+    loss = scale * (
+        w.beta_rec * error(w, x, decoder(draw(q_c), draw(q_s), y, y))
         + w.beta_kl_c * kl(q_c)
         + w.beta_kl_s * kl(q_s)
     )
-    t = D(q_c.mu.detach(), prior(p, x), other, y)
+    t = decoder(q_c.mu.detach(), prior(p, x), other, y)
     t = t if w.cycle_grad else t.detach()
-    loss = loss + w.lambda_c * (E.content(t, other).mu - q_c.mu.detach()).abs().mean((1, 2, 3))
-    loss = loss + S * w.lambda_cyc * error(
-        w, x, D(draw(E.content(T.cycle(t), other)), draw(q_s), y, other)
+    loss = loss + w.lambda_c * (encoder.content(t, other).mu - q_c.mu.detach()).abs().mean(
+        (1, 2, 3)
+    )
+    loss = loss + scale * w.lambda_cyc * error(
+        w, x, decoder(draw(encoder.content(augment.cycle(t), other)), draw(q_s), y, other)
     )
     return loss.mean()
 
 
 def fakes(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> list[tuple[Tensor, Tensor]]:
     w = p.w
-    T = p.T
-    (E, D) = (p.model.encoder, p.model.decoder)
-    c = E.content(T.game(x), y).mu.detach()
-    s = draw(E.style(T.energy(x), y)).detach()
+    augment = p.augment
+    encoder = p.model.encoder
+    decoder = p.model.decoder
+    c = encoder.content(augment.introspective(x), y).mu.detach()
+    s = draw(encoder.style(augment.energy(x), y)).detach()
     made = []
     if w.translation:
-        made.append((D(c, prior(p, x), other, y), other))
+        made.append((decoder(c, prior(p, x), other, y), other))
     if w.reconstruction:
-        made.append((D(c, s, y, y), y))
+        made.append((decoder(c, s, y, y), y))
     if w.prior:
-        made.append((D(torch.randn(tuple(c.shape)), prior(p, x), y, y), y))
+        made.append((decoder(torch.randn(tuple(c.shape)), prior(p, x), y, y), y))
     return made
 
 
 def encoder_loss(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
     w = p.w
-    T = p.T
-    (E, D) = (p.model.encoder, p.model.decoder)
-    S = 1 / x[0].numel()
+    augment = p.augment
+    encoder = p.model.encoder
+    decoder = p.model.decoder
+    scale = 1 / x[0].numel()
     negatives = [(f.detach(), to) for f, to in fakes(p, x, y, other)]
     if w.wrong_domain:
         negatives.append((x, other))
     energies = []
     for f, to in negatives:
-        q_c = E.content(f, to)
-        q_s = E.style(T.energy(f), to)
-        rec = error(w, f, D(draw(q_c), draw(q_s), to, to))
+        q_c = encoder.content(f, to)
+        q_s = encoder.style(augment.energy(f), to)
+        rec = error(w, f, decoder(draw(q_c), draw(q_s), to, to))
         energies.append(
             torch.exp(
-                -2 * S * (w.beta_rec_neg * rec + p.beta_neg * kl(q_s) + w.beta_neg_c * kl(q_c))
+                -2 * scale * (w.beta_rec_neg * rec + p.beta_neg * kl(q_s) + w.beta_neg_c * kl(q_c))
             )
         )
     return shared(p, x, y, other) + 0.5 * torch.stack(energies).mean()
@@ -105,15 +110,17 @@ def encoder_loss(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
 
 def decoder_loss(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
     w = p.w
-    T = p.T
-    (E, D) = (p.model.encoder, p.model.decoder)
-    S = 1 / x[0].numel()
-    pulls = [torch.zeros(len(x))]
-    for f, to in (made := fakes(p, x, y, other)):
-        q_c = E.content(f, to)
-        q_s = E.style(T.energy(f), to)
-        rec = error(w, f, D(draw(q_c), draw(q_s), to, to))
-        pulls.append(
-            S * (w.beta_fake * kl(q_s) + w.beta_fake_c * kl(q_c) + w.gamma_r * w.beta_rec * rec)
+    augment = p.augment
+    encoder = p.model.encoder
+    decoder = p.model.decoder
+    scale = 1 / x[0].numel()
+    made = fakes(p, x, y, other)
+    terms = [torch.zeros(len(x))]
+    for f, to in made:
+        q_c = encoder.content(f, to)
+        q_s = encoder.style(augment.energy(f), to)
+        rec = error(w, f, decoder(draw(q_c), draw(q_s), to, to))
+        terms.append(
+            scale * (w.beta_fake * kl(q_s) + w.beta_fake_c * kl(q_c) + w.gamma_r * w.beta_rec * rec)
         )
-    return shared(p, x, y, other) + torch.stack(pulls).sum(0).mean() / max(1, len(made))
+    return shared(p, x, y, other) + torch.stack(terms).sum(0).mean() / max(1, len(made))

@@ -46,15 +46,13 @@ def test_a_share_of_the_images_gives_content_from_a_changed_copy(share: float) -
     assert abs(changed.float().mean().item() - share) < 0.1
 
 
-def test_switched_off_is_the_identity() -> None:
+def test_switched_off_changes_nothing() -> None:
     x = torch.rand(2, 1, 8, 8)
     assert apply(OFF, x) is x
 
 
 def test_white_ground_stays_white() -> None:
-    """What moves in from outside continues the image, so that no frame gives the changed ones
-    away.
-    """
+    """What moves in from outside continues the image: no frame shows which were changed."""
     white = torch.ones(8, 1, 16, 16)
     settings = {**OFF, "content_affine": 1.0, "content_warp": 1.0, "energy_shift": 0.2}
     torch.testing.assert_close(apply(settings, white), white)

@@ -36,7 +36,7 @@ def picture(path: Path, size: tuple[int, int] = (16, 16), value: int = 200) -> N
 
 
 def domains(counts: tuple[int, ...], shape: tuple[int, int, int] = (16, 16, 1)) -> list[Domain]:
-    """Domain d's image i is constant 100 d + i, so that a batch says where it came from."""
+    """Domain d's image i is constant 100 d + i, so that a batch shows where it came from."""
     return [
         Domain("ABC"[d], [np.full(shape, 100 * d + i, np.uint8) for i in range(n)], {})
         for d, n in enumerate(counts)
@@ -82,7 +82,7 @@ def test_a_domain_needs_two_images(tmp_path: Path, files: int, message: str) -> 
 
 
 def test_a_missing_folder_is_named_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="trainA: no such folder for domain A; set data.root"):
+    with pytest.raises(ValueError, match=r"trainA: no such folder for domain A.*data\.root"):
         load_domains(settings(tmp_path).data)
 
 
@@ -94,7 +94,7 @@ def test_an_epoch_shows_every_image_once() -> None:
     assert seen[:3] != seen[3:]
 
 
-def test_domains_of_other_sizes_go_round_by_themselves() -> None:
+def test_domains_of_other_sizes_have_epochs_of_their_own() -> None:
     batches = UnpairedBatches(domains((5, 2)), settings(batch=3))
     values = np.concatenate([batches.batch(step)[3:, 0, 0, 0].numpy() for step in range(4)])
     assert Counter(values.tolist()) == {100: 6, 101: 6}

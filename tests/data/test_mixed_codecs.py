@@ -1,6 +1,4 @@
-"""Folder translation against the world: mixed and broken files, flipped bytes, kills, shards that
-run at once.
-"""
+"""Folder translation of mixed and broken files, with flipped bytes, kills and shards at once."""
 
 from __future__ import annotations
 
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests._helpers.folders import build, draw, files, manifest, opened, pixels
+from translate.inference.folder import FolderOptions
 from translate.inference.translator import Translator
 
 ROOT = Path(__file__).parents[2]
@@ -74,8 +73,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("examples")
 
 
-# -- in the suite
-# ------------------------------------------------------------------------------------------------------
+# -- in the suite --
 
 
 @settings(max_examples=12, deadline=None)
@@ -105,7 +103,9 @@ def test_flipped_bytes_never_lose_a_line(translator: Translator, tmp_path: Path)
         data = put(tmp_path / f"good{suffix}", 9, 13, mode, i).read_bytes()
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{i:03}{suffix}").write_bytes(flip(data, source))
-    done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", max_pixels=10**6)
+    done = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(max_pixels=10**6)
+    )
     lines = manifest(tmp_path / "out")
     assert len(lines) == done.ok + done.failed == 120
     assert done.ok > 20 < done.failed
@@ -120,7 +120,10 @@ def test_batches_of_1_7_and_64_agree(translator: Translator, tmp_path: Path) -> 
         draw(tmp_path / "in" / f"{i}.png", 16 + 16 * (i % 3), 16, seed=i)
     for size in (1, 7, 64):
         translator.translate_folder(
-            tmp_path / "in", tmp_path / f"{size}", "B", style="random", batch_size=size
+            tmp_path / "in",
+            tmp_path / f"{size}",
+            "B",
+            FolderOptions(style="random", batch_size=size),
         )
     for i in range(20):
         one, *others = (
@@ -150,17 +153,16 @@ def test_a_run_that_is_ended_can_be_finished(tmp_path: Path, end: signal.Signals
         assert 0 < len(done) < 600
         assert files(out).keys() == done
     again = translator.translate_folder(
-        tmp_path / "in", out, "B", style="random", batch_size=4, skip_existing=True
+        tmp_path / "in", out, "B", FolderOptions(style="random", batch_size=4, skip_existing=True)
     )
     assert again.ok == 600 - len(done)
     translator.translate_folder(
-        tmp_path / "in", tmp_path / "whole", "B", style="random", batch_size=4
+        tmp_path / "in", tmp_path / "whole", "B", FolderOptions(style="random", batch_size=4)
     )
     assert files(out) == files(tmp_path / "whole")
 
 
-# -- slow
-# --------------------------------------------------------------------------------------------------------------
+# -- slow --
 
 
 def mixed(root: Path, count: int = 2000) -> dict[str, bool]:
@@ -278,6 +280,6 @@ def test_two_thousand_mixed_files_and_ten_kills(tmp_path: Path) -> None:
     name = "with space.png"
     os.link(root / name, (tmp_path / name))
     alone.translate_folder(
-        tmp_path / name, tmp_path / "all" / "alone", "B", style="random", workers=1
+        tmp_path / name, tmp_path / "all" / "alone", "B", FolderOptions(style="random", workers=1)
     )
     assert files(tmp_path / "all" / "alone")[name] == files(whole)[name]

@@ -1,4 +1,4 @@
-"""The energy against a plain transcription, what is usual, and the scores of folders."""
+"""The energy against a plain transcription, its quantiles, and the scores of folders."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ def test_the_energy_is_what_the_page_says(rec: str) -> None:
     st.lists(st.floats(0, 10), min_size=1, max_size=50),
     st.lists(st.floats(-1, 11), min_size=2, max_size=20),
 )
-def test_percentiles_rise_from_0_to_100(usual: list[float], asked: list[float]) -> None:
-    reference = EnergyQuantiles.of(usual)
+def test_percentiles_rise_from_0_to_100(known: list[float], asked: list[float]) -> None:
+    reference = EnergyQuantiles.of(known)
     found = [reference.percentile(value) for value in sorted(asked)]
     assert found == sorted(found)
     assert found[0] >= 0
     assert found[-1] <= 100
-    assert reference.percentile(min(usual) - 1) == 0
-    assert reference.percentile(max(usual) + 1) == 100
+    assert reference.percentile(min(known) - 1) == 0
+    assert reference.percentile(max(known) + 1) == 100
     limits = [reference.limit(level) for level in LEVELS[1:]]
     assert limits == sorted(limits)
-    assert limits[-1] == pytest.approx(max(usual), rel=1e-5)
+    assert limits[-1] == pytest.approx(max(known), rel=1e-5)
 
 
 def test_percentiles_of_many_are_their_ranks() -> None:
@@ -104,10 +104,8 @@ def test_percentiles_of_many_are_their_ranks() -> None:
         {KEY: {"levels": [0, 1], "quantiles": {"A": [0, "much"]}}},
     ],
 )
-def test_a_model_file_that_says_nothing_of_it_is_told(broken: dict[str, object]) -> None:
-    with pytest.raises(
-        ValueError, match=r"nothing of the usual energy of A.*train --resume"
-    ) as caught:
+def test_a_model_file_without_sound_quantiles_is_refused(broken: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"quantiles of A.*train --resume") as caught:
         EnergyQuantiles.of_training(broken, "A")
     assert len(str(caught.value).splitlines()) == 1
 
@@ -121,7 +119,7 @@ def test_unusable_levels_and_energies() -> None:
             EnergyQuantiles.of(values)
 
 
-def test_training_ends_with_what_is_usual(tmp_path: Path) -> None:
+def test_training_ends_with_the_quantiles_of_its_images(tmp_path: Path) -> None:
     config = settings(train={"score_every": 4})
     trainer = Trainer(config, bars(config), tmp_path, "cpu")
     trainer.save()
@@ -161,10 +159,10 @@ def test_energies_that_are_not_finite_end_no_training() -> None:
 
 def test_auroc_counts_pairs() -> None:
     rng = np.random.default_rng(0)
-    usual = rng.integers(0, 6, 30).tolist()
+    inside = rng.integers(0, 6, 30).tolist()
     foreign = rng.integers(2, 9, 20).tolist()
-    wins = [(b > a) + (a == b) / 2 for a, b in itertools.product(usual, foreign)]
-    assert auroc(usual, foreign) == pytest.approx(sum(wins) / len(wins))
+    wins = [(b > a) + (a == b) / 2 for a, b in itertools.product(inside, foreign)]
+    assert auroc(inside, foreign) == pytest.approx(sum(wins) / len(wins))
     assert auroc([1, 2], [3]) == 1
     assert auroc([3], [1, 2]) == 0
     assert auroc([1, 1], [1]) == 0.5
@@ -172,11 +170,12 @@ def test_auroc_counts_pairs() -> None:
         auroc([], [1])
 
 
-def usual(where: Path) -> Path:
-    """A model file with what is usual in A, but not in B, and pictures of noise in `in`, one of
-    them broken.
+def with_quantiles(where: Path) -> Path:
+    """Write a model file with quantiles of A, but not of B, and pictures of noise in `in`.
+
+    One of the pictures is broken.
     """
-    predictor = build(where)
+    predictor = build(where).predictor
     for i in range(5):
         draw(where / "in" / "deep" / f"{i}.png", 16 + 5 * (i % 2), 16, seed=i)
     (where / "in" / "cut.png").write_bytes(b"nothing")
@@ -188,8 +187,8 @@ def usual(where: Path) -> Path:
     return where / "model.safetensors"
 
 
-def test_a_score_does_not_know_its_neighbours(tmp_path: Path) -> None:
-    predictor = Predictor.load(usual(tmp_path), "cpu")
+def test_a_score_does_not_depend_on_other_images(tmp_path: Path) -> None:
+    predictor = Predictor.load(with_quantiles(tmp_path), "cpu")
     found, failures = measure_folder(predictor, tmp_path / "in", "A")
     assert [name for name, _ in failures] == ["cut.png"]
     assert list(found) == [f"deep/{i}.png" for i in range(5)]
@@ -206,7 +205,7 @@ def test_a_score_does_not_know_its_neighbours(tmp_path: Path) -> None:
 
 
 def test_an_energy_that_is_not_finite_is_a_failure(tmp_path: Path) -> None:
-    predictor = Predictor.load(usual(tmp_path), "cpu")
+    predictor = Predictor.load(with_quantiles(tmp_path), "cpu")
     with torch.no_grad():
         predictor.model.encoder.domain.weight.fill_(math.nan)
     found, failures = measure_folder(predictor, tmp_path / "in", "A")
@@ -215,7 +214,7 @@ def test_an_energy_that_is_not_finite_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_csv_takes_any_name(tmp_path: Path) -> None:
-    predictor = Predictor.load(usual(tmp_path), "cpu")
+    predictor = Predictor.load(with_quantiles(tmp_path), "cpu")
     odd = "a,\"b'\n\udcff 図.png"
     draw(tmp_path / "one.png")
     ((_, value),) = measure_folder(predictor, tmp_path / "one.png", "A")[0].items()
@@ -228,7 +227,7 @@ def test_csv_takes_any_name(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    words = ["score", str(usual(tmp_path)), str(tmp_path / "in")]
+    words = ["score", str(with_quantiles(tmp_path)), str(tmp_path / "in")]
 
     def call(*more: object) -> tuple[int, str, str]:
         done = CliRunner().invoke(app, [*words, *map(str, more)])

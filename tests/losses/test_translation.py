@@ -1,11 +1,8 @@
-"""The objective against plain transcriptions of its equations, values and gradients; who learns
-from what.
-"""
+"""The objective against plain transcriptions of its equations, values and gradients."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -57,20 +54,17 @@ RECIPES = {
 
 
 def noise(shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """The same for every four samples, alone or in company: neither order nor batch of the draws
-    matters.
-    """
-    batch = (
-        torch.sin(torch.arange(4 * math.prod(shape[1:])) * 1.7 + 0.3).reshape(4, *shape[1:]) * 1.2
-    )
-    return batch.repeat(-(-shape[0] // 4), *[1] * (len(shape) - 1))[: shape[0]]
+    """The same for every four images, so that neither order nor batch of the draws matters."""
+    phases = torch.arange(4 * math.prod(shape[1:])) * 1.7 + 0.3
+    four = torch.sin(phases).reshape(4, *shape[1:]) * 1.2
+    copies = -(-shape[0] // 4)
+    return four.repeat(copies, *[1] * (len(shape) - 1))[: shape[0]]
 
 
 @pytest.fixture(autouse=True)
-def fixed_noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fixed_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "randn", lambda shape, **_: noise(shape))
     monkeypatch.setattr(torch, "randn_like", lambda like: noise(like.shape))
-    yield
 
 
 @pytest.fixture
@@ -91,7 +85,7 @@ def flip(x: Tensor) -> Tensor:
 
 
 def turn(x: Tensor) -> Tensor:
-    """A stand-in for the change of content once the game has begun."""
+    """A stand-in for the change of content in the introspective phase."""
     return x.flip(2)
 
 
@@ -104,10 +98,7 @@ def untouched(x: Tensor) -> Tensor:
     return x
 
 
-AUGMENT = Augmentations(warmup=untouched, game=turn, cycle=swap, energy=flip)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
+AUGMENT = Augmentations(warmup=untouched, introspective=turn, cycle=swap, energy=flip)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
@@ -118,29 +109,21 @@ def test_both_losses_and_their_gradients_equal_the_transcription(
     w = ObjectiveConfig.model_validate(recipe)
     losses = Objective(w, AUGMENT).introspective(model, x, y, other, BETA_NEG)
     backward(losses, model)
-    zero = torch.zeros(())
     reference = Plain(w, AUGMENT, model, BETA_NEG)
-    plain = {
-        model.encoder: (
-            encoder_loss(reference, x, y, other),
-            losses.shared + (zero if losses.encoder is None else losses.encoder),
-        ),
-        model.decoder: (
-            decoder_loss(reference, x, y, other),
-            losses.shared + (zero if losses.decoder is None else losses.decoder),
-        ),
-    }
-    for player, (expected, got) in plain.items():
+    compared = [
+        (model.encoder, losses.encoder, encoder_loss(reference, x, y, other)),
+        (model.decoder, losses.decoder, decoder_loss(reference, x, y, other)),
+    ]
+    for network, part, expected in compared:
+        got = losses.shared if part is None else losses.shared + part
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
-        parameters = list(player.parameters())
-        for parameter, gradient in zip(
-            parameters, torch.autograd.grad(expected, parameters, allow_unused=True), strict=True
-        ):
-            gradient = torch.zeros_like(parameter) if gradient is None else gradient
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(expected, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            plain = torch.zeros_like(parameter) if gradient is None else gradient
             own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            torch.testing.assert_close(
-                own, gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item() + 1e-7
-            )
+            atol = 1e-5 * plain.abs().max().item() + 1e-7
+            torch.testing.assert_close(own, plain, rtol=1e-3, atol=atol)
 
 
 def test_the_warm_up_is_a_plain_vae_on_augmented_content(
@@ -158,20 +141,17 @@ def test_the_warm_up_is_a_plain_vae_on_augmented_content(
     assert losses.encoder is losses.decoder is None
 
 
-@pytest.mark.parametrize("player", ["encoder", "decoder"])
-def test_each_player_s_part_leaves_no_gradient_in_the_other(
-    player: str, setting: tuple[Model, Tensor, Tensor, Tensor]
+@pytest.mark.parametrize("network", ["encoder", "decoder"])
+def test_the_part_of_one_leaves_no_gradient_in_the_other(
+    network: str, setting: tuple[Model, Tensor, Tensor, Tensor]
 ) -> None:
-    """With the shared terms off, what the encoder's part moves is the encoder alone, and the
-    reverse.
-    """
+    """Without the shared terms, the encoder's part moves the encoder alone, and the reverse."""
     model, x, y, other = setting
     losses = Objective(ObjectiveConfig.model_validate(EVERYTHING), AUGMENT).introspective(
         model, x, y, other, BETA_NEG
     )
-    alone = losses._replace(
-        shared=0 * losses.shared, **{"decoder" if player == "encoder" else "encoder": None}
-    )
+    other_part = {"decoder" if network == "encoder" else "encoder": None}
+    alone = losses._replace(shared=0 * losses.shared, **other_part)
     backward(alone, model)
     moved = {
         name
@@ -179,7 +159,7 @@ def test_each_player_s_part_leaves_no_gradient_in_the_other(
         if p.grad is not None and p.grad.abs().max() > 0
     }
     assert moved
-    assert all(name.startswith(player) for name in moved)
+    assert all(name.startswith(network) for name in moved)
 
 
 def test_terms_are_per_sample_named_and_independent_of_the_batch(
@@ -214,8 +194,8 @@ def test_one_latent_losses_equal_the_seed_s_equations() -> None:
             math.exp(-2 * s * (b_r * fake_rec[k, i] + b_n * fake_kl[k, i])) for k in range(2)
         ]
         l_e = s * (b_r * rec[i] + b_k * kl_real[i]) + 0.5 * sum(energies) / 2
-        pulls = [s * (b_k * fake_kl[k, i] + g * b_r * fake_rec[k, i]) for k in range(2)]
-        l_d = s * b_r * rec[i] + sum(pulls) / 2
+        fake_terms = [s * (b_k * fake_kl[k, i] + g * b_r * fake_rec[k, i]) for k in range(2)]
+        l_d = s * b_r * rec[i] + sum(fake_terms) / 2
         got_e = one_latent_encoder_loss(
             rec, kl_real, fake_rec, fake_kl, beta_rec=b_r, beta_kl=b_k, beta_neg=b_n, scale=s
         )

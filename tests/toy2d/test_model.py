@@ -1,6 +1,4 @@
-"""The one-latent objective on points: gradients against the published order of passes, seeds, a
-run that improves.
-"""
+"""The one-latent objective on points: gradients against the published order of passes, seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ B = 64
 def model() -> ToyVae:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return ToyVae().eval()  # float32 all through
+        return ToyVae().eval()  # in float32 throughout
 
 
 def kl(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -42,9 +40,7 @@ def encode(model: ToyVae, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def plain_losses(model: ToyVae, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-    """The equations, player by player, each with passes of its own and the other player's part cut
-    off.
-    """
+    """The equations of encoder and decoder, each with passes of its own and the other detached."""
     b_rec = RINGS.beta_rec
     b_kl = RINGS.beta_kl
     b_neg = RINGS.beta_neg
@@ -52,20 +48,18 @@ def plain_losses(model: ToyVae, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]
     mu, logvar = encode(model, x)
     z = mu + torch.exp(logvar / 2) * posterior
     rec = ((x - model.decoder(z)) ** 2).sum(1)
+    fakes = (model.decoder(z).detach(), model.decoder(prior).detach())
     energies = []
-    for fake, noise in zip(
-        (model.decoder(z).detach(), model.decoder(prior).detach()), again, strict=True
-    ):
+    for fake, noise in zip(fakes, again, strict=True):
         mu_f, logvar_f = encode(model, fake)
         rec_f = ((fake - model.decoder(mu_f + torch.exp(logvar_f / 2) * noise)) ** 2).sum(1)
         energies.append(torch.exp(-2 * SCALE * (b_rec * rec_f + b_neg * kl(mu_f, logvar_f))).mean())
-    l_e = SCALE * (b_rec * rec.mean() + b_kl * kl(mu, logvar).mean()) + 0.25 * (
-        energies[0] + energies[1]
-    )
+    real = SCALE * (b_rec * rec.mean() + b_kl * kl(mu, logvar).mean())
+    l_e = real + 0.25 * (energies[0] + energies[1])
 
     rec_d = ((x - model.decoder(z.detach())) ** 2).sum(1).mean()
-    pulls = [kl(*encode(model, model.decoder(code))).mean() for code in (z.detach(), prior)]
-    l_d = SCALE * (b_rec * rec_d + 0.5 * b_kl * (pulls[0] + pulls[1]))
+    fake_kl = [kl(*encode(model, model.decoder(code))).mean() for code in (z.detach(), prior)]
+    l_d = SCALE * (b_rec * rec_d + 0.5 * b_kl * (fake_kl[0] + fake_kl[1]))
     return l_e, l_d
 
 
@@ -75,11 +69,9 @@ def test_gradients_are_those_of_the_equations(model: ToyVae) -> None:
     eps = torch.randn(4 * B, 2, generator=draw)
     introspective_step(model, RINGS, x, eps)
     got = {name: parameter.grad for name, parameter in model.named_parameters()}
-    for loss, player in zip(
-        plain_losses(model, x, eps), (model.encoder, model.decoder), strict=True
-    ):
-        prefix = "encoder" if player is model.encoder else "decoder"
-        names, parameters = zip(*player.named_parameters(prefix), strict=True)
+    networks = {"encoder": model.encoder, "decoder": model.decoder}
+    for loss, (prefix, network) in zip(plain_losses(model, x, eps), networks.items(), strict=True):
+        names, parameters = zip(*network.named_parameters(prefix), strict=True)
         for name, expected in zip(names, torch.autograd.grad(loss, parameters), strict=True):
             torch.testing.assert_close(got[name], expected, rtol=1e-4, atol=1e-6)
 
@@ -135,9 +127,9 @@ def test_a_short_run_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert floor.elbo is None
 
 
-def test_a_run_that_diverges_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_diverges_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("translate.toy2d.model.LEARNING_RATE", math.inf)
-    with pytest.raises(FloatingPointError, match="try another --seed"):
+    with pytest.raises(FloatingPointError, match="--seed"):
         train_toy(RINGS, 20, 0, CPU)
 
 
@@ -166,7 +158,7 @@ def test_files_are_whole_or_refused(
 ) -> None:
     monkeypatch.setattr(toy_report, "SAMPLES", 5000)
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="cannot be written .*; name another folder"):
+    with pytest.raises(ValueError, match="file: cannot be written"):
         write_toy(tmp_path / "file", {"VAE": model}, RINGS, {"seed": 0})
 
 
@@ -186,9 +178,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.stderr
-    told = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     kept = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert {**kept, "out": str(tmp_path / "out")} == {**told, "samples": 5000}
+    assert {**kept, "out": str(tmp_path / "out")} == {**printed, "samples": 5000}
     assert (kept["toy"], kept["seed"], kept["steps"]) == ("rings", 3, 20)
     assert list(kept["matches"]) == ["Soft-IntroVAE", "VAE", "data"]
     assert all(
@@ -200,20 +192,20 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "training the VAE: 20 of 20" in done.stderr
 
 
-def test_wrong_use_is_told_in_a_line(tmp_path: Path) -> None:
+def test_wrong_use_ends_with_2_and_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     wrong = [
         (["moons", str(tmp_path)], "rings"),
-        (["rings", str(tmp_path / "file")], "is a file; name a folder"),
+        (["rings", str(tmp_path / "file")], "is a file"),
     ]
     for words, message in [
         *wrong,
-        (["rings", str(tmp_path), "--device", "abacus"], "--device abacus: not available"),
+        (["rings", str(tmp_path), "--device", "abacus"], "--device abacus"),
     ]:
         done = CliRunner().invoke(app, ["toy2d", *words])
-        assert (
-            done.exit_code == 2 and message in done.stderr and len(done.stderr.splitlines()) <= 2
-        ), done.stderr
+        assert done.exit_code == 2, done.stderr
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) <= 2
 
 
 def test_training_leaves_the_random_state_of_all_devices_alone(

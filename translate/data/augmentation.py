@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias, cast
 
-import kornia.augmentation as K
+import kornia.augmentation
 import torch
 from torch import Tensor, nn
 
@@ -20,34 +20,48 @@ Augmentation: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Augmentations(NamedTuple):
-    """Each (B, C, H, W) -> the same, in [-1, 1]."""
+    """The augmentations of training, each (B, C, H, W) in [-1, 1] -> the same.
 
-    warmup: Augmentation  # of x, before its content is taken in warm-up
-    game: Augmentation  # the same once the game has begun
-    cycle: Augmentation  # of a translation, before its content is taken on the way back
-    energy: Augmentation  # of real and fake alike, before style is judged
+    Attributes:
+        warmup: Of images, before their content is taken in warm-up.
+        introspective: The same in the introspective phase.
+        cycle: Of translations, before their content is taken for the way back.
+        energy: Of real images and fakes alike, before their style is taken.
+    """
+
+    warmup: Augmentation
+    introspective: Augmentation
+    cycle: Augmentation
+    energy: Augmentation
 
 
 def augmentations(config: AugmentConfig) -> Augmentations:
-    """Those that the config asks for."""
+    """Return those that the config asks for."""
     return Augmentations(
         warmup=content_augmentation(config, config.content_share),
-        game=content_augmentation(config, config.game_share),
+        introspective=content_augmentation(config, config.game_share),
         cycle=content_augmentation(config, config.cycle_share),
         energy=energy_augmentation(config),
     )
 
 
 class SmoothWarp(nn.Module):
-    """A thin-plate-spline warp that fills what comes in from outside with the frame's mean; kornia
-    leaves it black.
+    """A thin-plate-spline warp that fills what comes in from outside with the frame's mean.
+
+    kornia leaves it black.
     """
 
     def __init__(self, scale: float) -> None:
+        """Prepare warps of four images in five.
+
+        Args:
+            scale: Largest displacement of the spline's points, of a side of 2.
+        """
         super().__init__()
-        self.spline = K.RandomThinPlateSpline(scale=scale, p=0.8)
+        self.spline = kornia.augmentation.RandomThinPlateSpline(scale=scale, p=0.8)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Warp images (B, C, H, W), each by a displacement of its own."""
         rows = x[:, :, [0, -1]].flatten(2)
         columns = x[:, :, :, [0, -1]].flatten(2)
         frame = torch.cat([rows, columns], dim=2).mean(2)[:, :, None, None]
@@ -60,15 +74,19 @@ class Colour(nn.Module):
     def __init__(self, strength: float) -> None:
         super().__init__()
         a = strength
-        self.jiggle = K.ColorJiggle(
+        self.jiggle = kornia.augmentation.ColorJiggle(
             brightness=0.3 * a, contrast=0.3 * a, saturation=0.5 * a, hue=0.1 * a, p=0.8
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.jiggle(x.expand(-1, 3, -1, -1)))[:, : x.shape[1]]
+        """Change the colours of images (B, 1 or 3, H, W) in [0, 1]."""
+        changed = cast(Tensor, self.jiggle(x.expand(-1, 3, -1, -1)))
+        return changed[:, : x.shape[1]]
 
 
 def _in_unit_range(transform: nn.Module) -> Augmentation:
+    """Wrap a transform of images in [0, 1] to take and return images in [-1, 1], in float32."""
+
     def apply(x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             changed: Tensor = transform((x.float() + 1) / 2)
@@ -77,16 +95,19 @@ def _in_unit_range(transform: nn.Module) -> Augmentation:
     return apply
 
 
-def _identity(x: Tensor) -> Tensor:
+def _unchanged(x: Tensor) -> Tensor:
     return x
 
 
 def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
-    """What is changed before c is taken: c then cannot carry it, and the decoder learns to supply
-    the domain's own.
+    """Return the changes before c is taken.
 
-    Only a `share` of the images is changed: the decoder cannot know what was, and would learn to
-    blur.
+    c then cannot carry what was changed, and the decoder learns to supply the domain's own.
+
+    Args:
+        config: Strengths of the changes.
+        share: The share of the images that are changed. The decoder cannot know what was changed;
+            where all are, it learns to blur.
     """
     a = config.content_affine
     w = config.content_warp
@@ -94,7 +115,7 @@ def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
     steps: list[nn.Module] = []
     if a > 0:
         steps.append(
-            K.RandomAffine(
+            kornia.augmentation.RandomAffine(
                 degrees=10 * a,
                 translate=(0.1 * a, 0.1 * a),
                 scale=(1 - 0.2 * a, 1 + 0.2 * a),
@@ -108,7 +129,7 @@ def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
     if c > 0:
         steps.append(Colour(c))
     if not steps or share == 0:
-        return _identity
+        return _unchanged
     change = _in_unit_range(nn.Sequential(*steps))
 
     def apply(x: Tensor) -> Tensor:
@@ -119,15 +140,19 @@ def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
 
 
 def energy_augmentation(config: AugmentConfig) -> Augmentation:
-    """What is changed, differentiably and alike, on real and fake before the energy (Zhao et al.
-    2020, DiffAugment).
+    """Return the changes of real images and fakes alike before the energy.
+
+    They are differentiable (Zhao et al. 2020, DiffAugment).
     """
     steps: list[nn.Module] = []
     if config.energy_shift > 0:
         shift = config.energy_shift
         steps.append(
-            K.RandomAffine(degrees=0.0, translate=(shift, shift), padding_mode="border", p=1.0)
+            kornia.augmentation.RandomAffine(
+                degrees=0.0, translate=(shift, shift), padding_mode="border", p=1.0
+            )
         )
     if config.energy_cutout > 0:
-        steps.append(K.RandomErasing(scale=(0.02, 0.25), value=0.5, p=config.energy_cutout))
-    return _in_unit_range(nn.Sequential(*steps)) if steps else _identity
+        cutout = config.energy_cutout
+        steps.append(kornia.augmentation.RandomErasing(scale=(0.02, 0.25), value=0.5, p=cutout))
+    return _in_unit_range(nn.Sequential(*steps)) if steps else _unchanged

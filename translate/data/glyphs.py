@@ -1,5 +1,6 @@
-"""The embedded data set: characters of two typefaces that ship inside matplotlib, drawn black on
-white.
+"""The embedded data set: characters of two typefaces that ship inside matplotlib.
+
+They are drawn black on white.
 
 Domain A is DejaVu Sans (upright, even strokes), domain B DejaVu Serif Bold Italic (slanted,
 heavy, serifs). Train A, train B and test hold different characters, and no two characters that
@@ -25,14 +26,14 @@ _INK = 128  # a pixel darker than this is ink
 
 
 def font_folder() -> Path:
-    """Where matplotlib keeps its typefaces."""
+    """Return the folder where matplotlib keeps its typefaces."""
     import matplotlib
 
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
 def draw(font: ImageFont.FreeTypeFont, character: str, size: int) -> np.ndarray:
-    """The character on its baseline, centred by its advance: (size, size, 1) uint8."""
+    """Draw a character on its baseline, centred by its advance: (size, size, 1) uint8."""
     image = Image.new("L", (size, size), 255)
     ImageDraw.Draw(image).text(
         (size / 2, size * _BASELINE), character, font=font, fill=0, anchor="ms"
@@ -41,8 +42,16 @@ def draw(font: ImageFont.FreeTypeFont, character: str, size: int) -> np.ndarray:
 
 
 def common_characters(size: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Code point -> its picture in A and in B: letters, numbers, punctuation and currency signs
-    that both faces have, that fit the frame and that look like no other one taken.
+    """Draw the characters that both faces have.
+
+    These are letters, numbers, punctuation and currency signs that fit the frame and look like no
+    other one taken.
+
+    Args:
+        size: Side of the pictures, in pixels.
+
+    Returns:
+        Code point -> its pictures in A and in B, (size, size, 1) uint8.
     """
     from fontTools.ttLib import TTFont
 
@@ -65,16 +74,24 @@ def common_characters(size: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
 
 
 def _framed(picture: np.ndarray) -> bool:
+    """Return whether there is ink, and none of it at the picture's edge."""
     ink = picture[:, :, 0] < _INK
     return bool(ink.any()) and not (ink[[0, -1]].any() or ink[:, [0, -1]].any())
 
 
 def write_glyphs(out: Path, size: int = 32, seed: int = 0) -> dict[str, int]:
-    """Writes OUT/trainA, trainB, testA, testB as PNGs named by code point; returns the number of
-    files in each.
+    """Write OUT/trainA, trainB, testA, testB as PNGs named by code point.
 
-    Raises ValueError when a folder to be written holds something already or the size is out of
-    range.
+    Args:
+        out: The folder that holds these four.
+        size: Side of the pictures, 16 to 512 pixels.
+        seed: Decides which characters are in which folder.
+
+    Returns:
+        The number of files in each folder.
+
+    Raises:
+        ValueError: Where a folder to be written is not empty, or the size is out of range.
     """
     if not 16 <= size <= 512:
         raise ValueError(f"--size {size}: glyphs are drawn at 16 to 512 pixels")

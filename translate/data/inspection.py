@@ -1,6 +1,4 @@
-"""Looks at folders of pictures, one a domain, and proposes a config: size, channels, cropping and
-preset.
-"""
+"""Folders of pictures, one a domain, and the config that suits them."""
 
 from __future__ import annotations
 
@@ -21,8 +19,13 @@ _SQUARE = 1.05  # longest side over shortest up to which a centre crop loses not
 
 @dataclass(frozen=True)
 class Survey:
-    """What was seen in one folder: number of candidates, shorter sides (px), aspect ratios,
-    whether all are gray.
+    """What was seen in one folder.
+
+    Attributes:
+        count: Files that may be pictures.
+        sides: Shorter sides of those that were decoded, in pixels.
+        aspects: Their longer sides over their shorter ones.
+        gray: Whether all of them are gray.
     """
 
     count: int
@@ -32,7 +35,11 @@ class Survey:
 
 
 def inspect_folder(folder: Path) -> Survey:
-    """Decodes a sample of a folder. Raises ValueError when nothing in it can be read."""
+    """Decode a few pictures, spread over a folder.
+
+    Raises:
+        ValueError: Where the folder is missing, or nothing in it can be read.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give folders of pictures")
     paths = list_images(folder)
@@ -51,17 +58,25 @@ def inspect_folder(folder: Path) -> Survey:
         aspects.append(max(width, height) / min(width, height))
         gray &= int(np.ptp(picture.pixels, axis=2).max()) <= _GRAY
     if not sides:
-        raise ValueError(
-            f"{folder}: no readable picture" + (f" ({problems[0]})" if problems else "")
-        )
+        reason = f" ({problems[0]})" if problems else ""
+        raise ValueError(f"{folder}: no readable picture{reason}; name another folder")
     return Survey(len(paths), sides, aspects, gray)
 
 
 def suggest_config(
     folders: dict[str, Path], size: int | None = None
 ) -> dict[str, dict[str, object]]:
-    """The settings, by section, that differ from the defaults for these folders. Raises ValueError
-    as `survey` does.
+    """Choose size, channels, cropping and preset for these folders.
+
+    Args:
+        folders: Domain -> folder of training images.
+        size: The size to be taken; None for one that suits the pictures.
+
+    Returns:
+        Section -> setting -> entry, those that differ from the defaults.
+
+    Raises:
+        ValueError: As `inspect_folder` does.
     """
     found = {name: inspect_folder(folder) for name, folder in folders.items()}
     typical = median(side for seen in found.values() for side in seen.sides)
@@ -81,8 +96,9 @@ def suggest_config(
 
 
 def _test_folder(folder: Path) -> Path:
-    """trainA -> testA; a name that does not begin with "train" stays, whatever it holds, such as
-    `constraints`.
+    """Return the folder's name with a leading "train" replaced by "test".
+
+    Other names, such as `constraints`, stay as they are.
     """
     if not folder.name.startswith("train"):
         return folder

@@ -1,12 +1,10 @@
-"""Does an image belong to a domain? The energy that the encoder gives to real images, and what is
-usual there.
+"""The energy of an image as one of a domain, and its quantiles over a domain's training images.
 
-    E(x) = s (beta_rec L_r(x, D(mu_c, mu_s, y)) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)),  s = 1
-    / (C H W)
+    E(x) = s (beta_rec L_r(x, D(mu_c, mu_s, y)) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x))
 
-is the first term of L_E (Daniel & Tamar 2021, equation 5) at the posterior means and without
-augmentation: what training makes small for images of y, and the encoder large for what is none.
-Legend: B batch, n images, x (B, C, H, W) image in [-1, 1], y (B,) domain.
+with s = 1 / (C H W) is the first term of L_E (Daniel & Tamar 2021, equation 5) at the posterior
+means and without augmentation: training makes it small for images of y, and the encoder makes it
+large for others. Legend: B batch, n images, x (B, C, H, W) image in [-1, 1], y (B,) domain index.
 """
 
 from __future__ import annotations
@@ -26,14 +24,19 @@ from translate.losses.soft_introvae import reconstruction_error
 from translate.models.distributions import Gaussian
 from translate.models.networks import Model
 
-# The tails matter most: what is told apart lies there.
+# Dense in the tails, where images that belong and others are told apart.
 LEVELS = (0.0, 0.001, 0.01, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.99, 0.999, 1.0)
 KEY = "energy"  # of the summary in a model file
 
 
 class Energies(NamedTuple):
-    """The energy and its parts before they are weighted, each (B,): L_r is summed over pixels, KL
-    is in nats.
+    """Energies and their parts before they are weighted, each (B,).
+
+    Attributes:
+        energy: The weighted sum, divided by C H W.
+        rec: L_r, summed over pixels and channels.
+        kl_c: Divergence of the content's posterior, in nats.
+        kl_s: Divergence of the style's posterior, in nats.
     """
 
     energy: Tensor
@@ -52,12 +55,17 @@ class Measured(NamedTuple):
 
 
 class RejectedImageError(ValueError):
-    """An image is not worked on, as its energy lies beyond the limit."""
+    """An image is left out, as its energy is above the threshold."""
 
 
 class RejectionThreshold(NamedTuple):
-    """The energy at a quantile (`level`) of a domain's training images; with `skip`, what lies
-    beyond is left out.
+    """The energy above which an image is reported or left out.
+
+    Attributes:
+        energy: The threshold.
+        level: The quantile of the domain's training images that it is, in (0, 1].
+        domain: The domain's name.
+        skip: Whether images above it are left out, rather than reported only.
     """
 
     energy: float
@@ -66,34 +74,49 @@ class RejectionThreshold(NamedTuple):
     skip: bool
 
     def complaint(self, energy: float) -> str:
-        """What is to be said of an image with this energy, empty if nothing is; one that is not
-        finite lies beyond.
+        """Return a message for an energy above the threshold, or an empty one.
+
+        Infinity and NaN count as above it.
         """
         if energy <= self.energy:
             return ""
-        return f"energy {energy:.4g} beyond the {self.level:g} quantile of {self.domain}, {self.energy:.4g}"
+        return (
+            f"energy {energy:.4g} beyond the {self.level:g} quantile of {self.domain}, "
+            f"{self.energy:.4g}"
+        )
 
 
 def energies(
     model: Model, x: Tensor, y: Tensor, w: ObjectiveConfig, q_c: Gaussian | None = None
 ) -> Energies:
-    """What x costs as images of y, in float32 and with the weights of training; q_c = q(c | x, y)
-    where it is known.
+    """Compute the energies of images as images of given domains.
+
+    Args:
+        model: Encoder and decoder.
+        x: (B, C, H, W) in [-1, 1], float32.
+        y: (B,) domain indices.
+        w: The weights of training.
+        q_c: q(c | x, y), where it is known already.
+
+    Returns:
+        The energies and their parts, (B,) each.
     """
     q_c = q_c or model.encoder.content(x, y)
     q_s = model.encoder.style(x, y)
     rec = reconstruction_error(x, model.decoder(q_c.mu, q_s.mu, y, y), w.rec)
     kl_c = q_c.kl()
     kl_s = q_s.kl()
-    return Energies(
-        (w.beta_rec * rec + w.beta_kl_c * kl_c + w.beta_kl_s * kl_s) / x[0].numel(), rec, kl_c, kl_s
-    )
+    energy = (w.beta_rec * rec + w.beta_kl_c * kl_c + w.beta_kl_s * kl_s) / x[0].numel()
+    return Energies(energy, rec, kl_c, kl_s)
 
 
 @dataclass(frozen=True)
 class EnergyQuantiles:
-    """What is usual: `quantiles` of the energies of a domain's images at `levels`, which rise from
-    0 to 1.
+    """Quantiles of the energies of a domain's images: the reference distribution.
+
+    Attributes:
+        quantiles: Energies, which do not fall.
+        levels: The share of the images below each, rising from 0 to 1.
     """
 
     quantiles: Sequence[float]
@@ -101,8 +124,10 @@ class EnergyQuantiles:
 
     @classmethod
     def of(cls, values: Sequence[float] | NDArray[np.floating[Any]]) -> EnergyQuantiles:
-        """The reference that energies (n,) make. Raises ValueError for none, and for some that are
-        not finite.
+        """Compute the quantiles of energies (n,).
+
+        Raises:
+            ValueError: Where there are none, or some are not finite.
         """
         if not len(values) or not np.isfinite(values).all():
             raise ValueError("a reference takes at least one energy, all of them finite")
@@ -110,36 +135,31 @@ class EnergyQuantiles:
 
     @classmethod
     def of_training(cls, summary: Mapping[str, Any], domain: str) -> EnergyQuantiles:
-        """A model file's own, from its training images. Raises ValueError with the remedy where it
-        has none.
+        """Read the quantiles of a domain's training images out of a model file's summary.
+
+        Args:
+            summary: The model file's.
+            domain: The domain's name.
+
+        Raises:
+            ValueError: Where the summary has no sound quantiles; the message names the remedy.
         """
         try:
             found = summary[KEY]
-            levels, quantiles = (
-                np.array(values, float) for values in (found["levels"], found["quantiles"][domain])
-            )
-            sound = (
-                len(levels) > 0
-                and levels[0] == 0
-                and levels[-1] == 1
-                and np.isfinite(quantiles).all()
-            )
-            if (
-                not sound
-                or levels.shape != quantiles.shape
-                or (np.diff([levels, quantiles]) < 0).any()
-            ):
-                raise ValueError
+            levels = np.array(found["levels"], float)
+            quantiles = np.array(found["quantiles"][domain], float)
+            _require_rising(levels, quantiles)
         except (KeyError, TypeError, ValueError):
             raise ValueError(
-                f"the model file says nothing of the usual energy of {domain}: it comes from an unfinished or an older "
-                "training; end that with train --resume, or see score --reference"
+                f"the model file has no energy quantiles of {domain}: it comes from an unfinished "
+                "or an older training; finish that with train --resume, or see score --reference"
             ) from None
         return cls(quantiles.tolist(), levels.tolist())
 
     def percentile(self, energy: float) -> float:
-        """The percentage of the images whose energy is lower, 0 to 100, linear between the levels;
-        100 for NaN.
+        """Return the percentage of the images whose energy is lower, 0 to 100.
+
+        It is linear between the levels, and 100 for NaN.
         """
         share = np.interp(energy, self.quantiles, self.levels)
         # Between quantiles that differ by less than a normal number, the slope overflows.
@@ -151,7 +171,11 @@ class EnergyQuantiles:
         return 100 * float(share)
 
     def limit(self, level: float) -> float:
-        """The quantile at a level in (0, 1]. Raises ValueError for others."""
+        """Return the energy at a level in (0, 1].
+
+        Raises:
+            ValueError: For another level.
+        """
         if not 0 < level <= 1:
             raise ValueError(
                 f"--reject {level}: use a quantile above 0 and at most 1, such as 0.999"
@@ -159,32 +183,50 @@ class EnergyQuantiles:
         return float(np.interp(level, self.levels, self.quantiles))
 
 
+def _require_rising(
+    levels: NDArray[np.floating[Any]], quantiles: NDArray[np.floating[Any]]
+) -> None:
+    """Raise ValueError where levels do not rise from 0 to 1, or quantiles do not rise with them."""
+    if len(levels) == 0 or levels[0] != 0 or levels[-1] != 1:
+        raise ValueError("levels have to go from 0 to 1")
+    if levels.shape != quantiles.shape or not np.isfinite(quantiles).all():
+        raise ValueError("each level needs a finite quantile")
+    if (np.diff([levels, quantiles]) < 0).any():
+        raise ValueError("levels and quantiles may not fall")
+
+
 def training_quantiles(
     model: Model, names: Sequence[str], images: Sequence[Tensor], w: ObjectiveConfig
 ) -> dict[str, Any]:
-    """The summary's entry KEY: quantiles of the energies of each domain's images, uint8 (n, C, S,
-    S).
+    """Compute the quantiles of the energies of each domain's training images.
 
-    A domain with energies that are not finite has none: a training does not fail at its end for
-    that.
+    Args:
+        model: Encoder and decoder.
+        names: The domains' names in the order of their index.
+        images: Each domain's images, (n, C, S, S) uint8.
+        w: The weights of training.
+
+    Returns:
+        The entry KEY of a model file's summary. A domain with energies that are not finite has no
+        quantiles: a training does not fail at its end for that.
     """
-    found = {
-        name: _over(model, x, d, w) for d, (name, x) in enumerate(zip(names, images, strict=True))
-    }
-    usual = {
-        name: EnergyQuantiles.of(values).quantiles
-        for name, values in found.items()
-        if np.isfinite(values).all()
-    }
-    return {"levels": LEVELS, "quantiles": usual}
+    quantiles = {}
+    for domain, (name, x) in enumerate(zip(names, images, strict=True)):
+        found = _energies_of(model, x, domain, w)
+        if np.isfinite(found).all():
+            quantiles[name] = EnergyQuantiles.of(found).quantiles
+    return {"levels": LEVELS, "quantiles": quantiles}
 
 
 @torch.no_grad()
-def _over(model: Model, images: Tensor, domain: int, w: ObjectiveConfig) -> NDArray[np.float32]:
+def _energies_of(
+    model: Model, images: Tensor, domain: int, w: ObjectiveConfig
+) -> NDArray[np.float32]:
+    """Return the energies (n,) of images (n, C, S, S) uint8."""
+
     def energy(x: Tensor) -> Tensor:
         return energies(model, x, torch.full((len(x),), domain, device=x.device), w).energy
 
-    values: NDArray[np.float32] = (
-        over_batches(energy, images, next(model.parameters()).device).cpu().numpy()
-    )
-    return values
+    device = next(model.parameters()).device
+    found: NDArray[np.float32] = over_batches(energy, images, device).cpu().numpy()
+    return found

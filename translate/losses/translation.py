@@ -22,9 +22,13 @@ Terms = dict[str, Tensor]
 
 
 class Losses(NamedTuple):
-    """L_E = shared + encoder and L_D = shared + decoder, each a scalar.
+    """The losses of a step: L_E = shared + encoder and L_D = shared + decoder.
 
-    `terms` are the named parts, detached, (B,) each.
+    Attributes:
+        shared: What both minimise, a scalar.
+        encoder: The encoder's own part, a scalar; None without negatives, as in warm-up.
+        decoder: The decoder's own part, a scalar; None without fakes, as in warm-up.
+        terms: The named parts, detached, (B,) each.
     """
 
     shared: Tensor
@@ -41,12 +45,18 @@ class Objective:
         self.augment = augment
 
     def vae(self, model: Model, x: Tensor, y: Tensor) -> Losses:
-        """The warm-up step, a plain VAE with two latents: s (beta_rec L_r(x) + beta_kl_c KL_c(x) +
-        beta_kl_s KL_s(x)).
+        """Compute the loss of a warm-up step, that of a plain VAE with two latents.
+
+        It is s (beta_rec L_r(x) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)).
 
         Content is taken from an augmented image and the image itself is asked for: the decoder
         learns to supply what the domain alone determines (size, weight, slant), which is what
         translation needs.
+
+        Args:
+            model: Encoder and decoder.
+            x: (B, C, H, W) in [-1, 1].
+            y: (B,) domain indices.
         """
         loss, terms, *_ = self._autoencode(model, self.augment.warmup(x), x, y)
         return Losses(loss.mean(), None, None, _detached(terms))
@@ -54,6 +64,10 @@ class Objective:
     def _autoencode(
         self, model: Model, x_c: Tensor, x: Tensor, y: Tensor
     ) -> tuple[Tensor, Terms, Gaussian, Tensor]:
+        """Return the VAE's loss (B,), its terms, q(c | x_c, y) and a style drawn from q(s | x, y).
+
+        `x_c` is the image that content is taken from.
+        """
         w = self.config
         scale = 1 / x[0].numel()
         q_c = model.encoder.content(x_c, y)
@@ -72,20 +86,24 @@ class Objective:
     def introspective(
         self, model: Model, x: Tensor, y: Tensor, other: Tensor, beta_neg: float
     ) -> Losses:
-        """The two-player step.
+        """Compute the losses of a step of the introspective phase.
 
-        L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(T(t)), s, y)) + 1/2
-        mean_f exp(-2 s (...)) L_D = VAE + the same two
-        + s mean_f(beta_fake KL_s(f) + ...)
+        L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(T(t)), s, y))
+              + 1/2 mean_f exp(-2 s (...))
+        L_D = VAE + the same two + s mean_f(beta_fake KL_s(f) + ...)
 
-        `other` (B,): the domain that each sample is translated to, never its own.
+        Args:
+            model: Encoder and decoder.
+            x: (B, C, H, W) in [-1, 1].
+            y: (B,) domain indices.
+            other: (B,) the domain that each image is translated to, never its own.
+            beta_neg: Weight of KL_s of fakes in L_E.
         """
         w = self.config
         scale = 1 / x[0].numel()
-        loss, terms, q_c, s = self._autoencode(model, self.augment.game(x), x, y)
+        loss, terms, q_c, s = self._autoencode(model, self.augment.introspective(x), x, y)
 
-        # t = D(c, s ~ N(0, I), y'): what is wanted in the end. c is detached: t is the decoder's
-        # doing.
+        # t = D(c, s ~ N(0, I), y') is the translation. c is detached: t is the decoder's alone.
         needs_translation = w.translation or w.lambda_c > 0 or w.lambda_cyc > 0
         t = (
             model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y)
@@ -98,7 +116,7 @@ class Objective:
                 (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)
             )
             loss = loss + w.lambda_c * terms["consistency"]
-        # T changes t as T' changes x: the way back has to put right what the way there got wrong
+        # T changes t as the content's augmentation changes x: the decoder has to restore x from it.
         if w.lambda_cyc > 0:
             z_ct = model.encoder.content(self.augment.cycle(t_in), other).sample()
             terms["cyc"] = reconstruction_error(x, model.decoder(z_ct, s, y, other), w.rec)
@@ -112,30 +130,27 @@ class Objective:
         if w.prior:
             fakes["prior"] = model.decoder(torch.randn_like(q_c.mu), torch.randn_like(s), y, y), y
         negatives = dict(fakes)
-        # a real image presented as another domain: a negative that costs no decoding
+        # A real image presented as another domain: a negative that costs no decoding.
         if w.wrong_domain:
             negatives["wrong"] = x, other
         if not negatives:
             return Losses(loss.mean(), None, None, _detached(terms))
 
-        # Gradients are taken for one player at a time (`backward`), so that no graph needs to be
-        # cut or run twice here.
-        judged = self._encode_fakes(
-            model, *(torch.cat(parts) for parts in zip(*negatives.values(), strict=True))
-        )
-        encoder = 0.5 * self._energy(judged, beta_neg, scale).mean()
-        decoder = self._decoder_term(judged, scale)[: len(fakes) * len(x)].mean() if fakes else None
-        for name, value in judged.items():
-            terms |= {
-                f"{name}_{kind}": part
-                for kind, part in zip(negatives, value.split(len(x)), strict=True)
-            }
+        # Gradients are taken for encoder and decoder in turn (`backward`), so that no graph needs
+        # to be cut or run twice here.
+        images, domains = zip(*negatives.values(), strict=True)
+        encoded = self._encode_fakes(model, torch.cat(images), torch.cat(domains))
+        encoder = 0.5 * self._energy(encoded, beta_neg, scale).mean()
+        decoder = None
+        if fakes:
+            decoder = self._decoder_term(encoded, scale)[: len(fakes) * len(x)].mean()
+        for name, stacked in encoded.items():
+            for kind, part in zip(negatives, stacked.split(len(x)), strict=True):
+                terms[f"{name}_{kind}"] = part
         return Losses(loss.mean(), encoder, decoder, _detached(terms))
 
     def _encode_fakes(self, model: Model, f: Tensor, y: Tensor) -> Terms:
-        """What the encoder says of negatives f: KL_s(f), and KL_c(f) and L_r(f) where a weight
-        asks for them.
-        """
+        """Compute KL_s of negatives f, and KL_c and L_r where they have a weight."""
         w = self.config
         q_s = model.encoder.style(self.augment.energy(f), y)
         fake = {"kl_s": q_s.kl()}
@@ -149,14 +164,14 @@ class Objective:
         return fake
 
     def _energy(self, f: Terms, beta_neg: float, scale: float) -> Tensor:
-        """exp(-2 s (beta_rec_neg L_r(f) + beta_neg KL_s(f) + beta_neg_c KL_c(f)))."""
+        """Compute exp(-2 s (beta_rec_neg L_r(f) + beta_neg KL_s(f) + beta_neg_c KL_c(f)))."""
         w = self.config
         none = torch.zeros_like(f["kl_s"])
         kl = beta_neg * f["kl_s"] + w.beta_neg_c * f.get("kl_c", none)
         return soft_energy(f.get("rec", none), kl, w.beta_rec_neg, 1.0, scale)
 
     def _decoder_term(self, f: Terms, scale: float) -> Tensor:
-        """s (beta_fake KL_s(f) + beta_fake_c KL_c(f) + gamma_r beta_rec L_r(f))."""
+        """Compute s (beta_fake KL_s(f) + beta_fake_c KL_c(f) + gamma_r beta_rec L_r(f))."""
         w = self.config
         none = torch.zeros_like(f["kl_s"])
         decoder_term = w.beta_fake * f["kl_s"] + w.beta_fake_c * f.get("kl_c", none)
@@ -168,11 +183,12 @@ def _detached(terms: Terms) -> Terms:
 
 
 def backward(losses: Losses, model: Model) -> None:
-    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder: what is in both goes to
-    both, the rest to its player alone.
+    """Accumulate dL_E/dphi in the encoder and dL_D/dtheta in the decoder.
+
+    The shared part's gradients go to both, those of the other parts to encoder or decoder alone.
     """
-    players = [(losses.encoder, model.encoder), (losses.decoder, model.decoder)]
-    game = [(loss, list(player.parameters())) for loss, player in players if loss is not None]
-    losses.shared.backward(retain_graph=bool(game))
-    for i, (loss, parameters) in enumerate(game):
-        loss.backward(inputs=parameters, retain_graph=i + 1 < len(game))
+    parts = [(losses.encoder, model.encoder), (losses.decoder, model.decoder)]
+    own = [(loss, list(network.parameters())) for loss, network in parts if loss is not None]
+    losses.shared.backward(retain_graph=bool(own))
+    for i, (loss, parameters) in enumerate(own):
+        loss.backward(inputs=parameters, retain_graph=i + 1 < len(own))

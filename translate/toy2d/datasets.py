@@ -1,8 +1,7 @@
-"""The four sets of points in the plane of the paper's 2D experiments (Daniel & Tamar, CVPR 2021,
-section 5.1), and how well one set of points matches another.
+"""The four sets of points of the paper's 2D experiments, and divergences between sets of points.
 
-The sets, their sizes and the weights are those of the paper's published code. Legend: n points,
-(n, 2) x and y.
+Daniel & Tamar, CVPR 2021, section 5.1. The sets, their sizes and the weights are those of the
+paper's published code. Legend: n points, (n, 2) x and y.
 """
 
 from __future__ import annotations
@@ -22,8 +21,14 @@ EMPTY = 1e-14
 
 @dataclass(frozen=True)
 class Toy:
-    """`draw(n, generator)` gives n points (n, 2) in the square [-reach, reach]^2 (all but about
-    one in 10^4).
+    """A set of points, and the weights of the objective that the paper uses for it.
+
+    Attributes:
+        draw: (n, generator) -> n points (n, 2).
+        reach: All but about one in 10^4 points lie in the square [-reach, reach]^2.
+        beta_kl: Weight of the divergence of data, and of fakes in L_D.
+        beta_rec: Weight of the reconstruction error.
+        beta_neg: Weight of the divergence of fakes in L_E.
     """
 
     draw: Callable[[int, Generator], Tensor]
@@ -34,15 +39,16 @@ class Toy:
 
 
 def eight_gaussians(n: int, generator: Generator) -> Tensor:
-    """Eight modes on a circle of radius 2 / 1.414, each of standard deviation 0.02 / 1.414. Shape:
-    (n, 2).
+    """Draw (n, 2) from eight modes on a circle of radius 2 / 1.414.
+
+    Each has a standard deviation of 0.02 / 1.414.
     """
     angle = torch.randint(8, (n,), generator=generator) * (math.pi / 4)
     return (2 * _circle(angle) + 0.02 * torch.randn(n, 2, generator=generator)) / 1.414
 
 
 def two_spirals(n: int, generator: Generator) -> Tensor:
-    """Two arms of one and a half turns, of even density and radius up to pi. Shape: (n, 2)."""
+    """Draw (n, 2) from two arms of one and a half turns, of even density and radius up to pi."""
     angle = torch.rand(n, generator=generator).sqrt() * 3 * math.pi
     arm = angle[:, None] * _circle(math.pi - angle) + 0.5 * torch.rand(n, 2, generator=generator)
     side = 2 * torch.randint(2, (n, 1), generator=generator) - 1
@@ -50,19 +56,18 @@ def two_spirals(n: int, generator: Generator) -> Tensor:
 
 
 def checkerboard(n: int, generator: Generator) -> Tensor:
-    """Every second square, of side 2, of a 4 x 4 board. Shape: (n, 2), in [-4, 4]."""
+    """Draw (n, 2) in [-4, 4] from every second square, of side 2, of a 4 x 4 board."""
     x = 4 * torch.rand(n, generator=generator) - 2
-    y = (
-        torch.rand(n, generator=generator)
-        - 2 * torch.randint(2, (n,), generator=generator)
-        + x.floor() % 2
-    )
+    within = torch.rand(n, generator=generator)
+    row = 2 * torch.randint(2, (n,), generator=generator)
+    y = within - row + x.floor() % 2
     return 2 * torch.stack([x, y], 1)
 
 
 def rings(n: int, generator: Generator) -> Tensor:
-    """Four circles with radii 0.75, 1.5, 2.25, 3, as many points on each, with noise of 0.08.
-    Shape: (n, 2).
+    """Draw (n, 2) from four circles with radii 0.75, 1.5, 2.25, 3, as many points on each.
+
+    The noise has a standard deviation of 0.08.
     """
     radius = 0.75 * torch.randint(1, 5, (n, 1), generator=generator)
     angle = 2 * math.pi * torch.rand(n, generator=generator)
@@ -82,10 +87,14 @@ TOYS = {
 
 
 def histogram(points: Tensor, reach: float) -> Tensor:
-    """The share of all points (n, 2) in each of 100 x 100 bins of [-reach, reach)^2; points
-    outside are in none.
+    """Compute the share of all points in each of 100 x 100 bins of [-reach, reach)^2.
 
-    Shape: (100, 100), x by y, float64.
+    Args:
+        points: (n, 2); those outside are in no bin.
+        reach: Half the square's side.
+
+    Returns:
+        (100, 100), x by y, float64.
     """
     places = ((points + reach) * (BINS / (2 * reach))).floor().long()
     places = places[((places >= 0) & (places < BINS)).all(1)]
@@ -94,13 +103,14 @@ def histogram(points: Tensor, reach: float) -> Tensor:
 
 
 def kl_divergence(p: Tensor, q: Tensor) -> float:
-    """KL(p || q) = sum p ln(p / q) in nats, where an empty bin of q counts as 1e-14. Both of one
-    shape, sums <= 1.
+    """Compute KL(p || q) = sum p ln(p / q) in nats, where an empty bin of q counts as 1e-14.
+
+    p and q have one shape, and sums of at most 1.
     """
     return float(rel_entr(p.numpy(), q.clamp(min=EMPTY).numpy()).sum())
 
 
 def jsd(p: Tensor, q: Tensor) -> float:
-    """Jensen-Shannon divergence in nats, in [0, ln 2]; symmetric."""
+    """Compute the Jensen-Shannon divergence in nats, in [0, ln 2]; it is symmetric."""
     middle = (p + q) / 2
     return (kl_divergence(p, middle) + kl_divergence(q, middle)) / 2

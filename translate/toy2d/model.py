@@ -1,14 +1,14 @@
-"""The seed itself: a VAE and a Soft-IntroVAE with one latent on points in the plane.
+"""A VAE and a Soft-IntroVAE with one latent on points in the plane.
 
-Batch, rate and order of steps are those of the paper's published 2D code (the first 2000 of 30
-000 steps are a plain VAE). Ours differs in four things. For speed: two hidden layers of 256
-units instead of four, one forward pass for both players instead of one each in turn, and
-products with the hidden layers in bfloat16. For quality: the learning rate falls tenfold after
-five sixths of the steps, and not after a third and again after half, when so small a network has
-not yet found the outer rings (docs/mathematics.md).
+Batch, rate and order of steps are those of the paper's published 2D code (the first 2000 of
+30 000 steps are a plain VAE). This code differs in four things. For speed: two hidden layers of
+256 units instead of four, one forward pass for encoder and decoder instead of one each in turn,
+and products with the hidden layers in bfloat16. For quality: the learning rate falls tenfold
+after five sixths of the steps, and not after a third and again after half, when so small a
+network has not yet found the outer rings (docs/mathematics.md).
 
 Legend: B points of a batch, Z = 2 latent dimensions, x (B, 2) points, z (B, Z) latents, f (2 B,
-2) fakes: reconstructions, then samples of the prior.
+2) fakes: reconstructions, then points decoded from the prior.
 """
 
 from __future__ import annotations
@@ -40,16 +40,15 @@ Progress = Callable[[int, int], None]
 
 
 class _ToFloats(torch.autograd.Function):
-    """A thin linear layer in float32 of features of another kind, to whom its gradients are given
-    in theirs.
+    """A thin linear layer in float32 of features of a lower precision.
 
-    PyTorch would multiply thin float32 matrices for them, several times slower on CPUs, and
-    round the result.
+    The features get gradients of their own precision. PyTorch would multiply thin float32 matrices
+    for these, several times slower on CPUs, and round the product.
     """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """h (B, n), weight (m, n), bias (m,) -> (B, m)."""
+        """Return (B, m) of h (B, n), weight (m, n) and bias (m,)."""
         ctx.save_for_backward(h, weight)
         return nn.functional.linear(h.float(), weight, bias)
 
@@ -57,6 +56,7 @@ class _ToFloats(torch.autograd.Function):
     def backward(
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of h, weight and bias, where they are needed."""
         (gradient,) = gradients
         (h, weight) = ctx.saved_tensors
         low = gradient.to(h.dtype)
@@ -82,11 +82,14 @@ class Mlp(nn.Module):
         self.last = nn.Linear(WIDTH, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Where the points lie needs float32, what nearly all the time goes into does not, as long
-        # as it is learned.
-        kind = torch.bfloat16 if self.training else torch.float32
-        h = torch.addmm(self.bias, x, self.weight).to(kind).relu_()
-        h = nn.functional.linear(h, self.hidden.weight.to(kind), self.hidden.bias.to(kind)).relu_()
+        """Return (B, outputs) of x (B, inputs)."""
+        # The first and last layers, where the points' coordinates are, need float32; the hidden
+        # one, which takes nearly all the time, does not as long as it learns.
+        dtype = torch.bfloat16 if self.training else torch.float32
+        weight = self.hidden.weight.to(dtype)
+        bias = self.hidden.bias.to(dtype)
+        h = torch.addmm(self.bias, x, self.weight).to(dtype).relu_()
+        h = nn.functional.linear(h, weight, bias).relu_()
         return cast(Tensor, _ToFloats.apply(h, self.last.weight, self.last.bias))
 
 
@@ -99,19 +102,24 @@ class ToyVae(nn.Module):
         self.decoder = Mlp(Z, 2)
 
     def encode(self, x: Tensor) -> Gaussian:
-        """Shape: (B, 2) -> mean and log variance (B, Z)."""
+        """Return q(z | x), mean and log variance (B, Z), of points (B, 2)."""
         return Gaussian.from_parameters(self.encoder(x))
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """n points decoded from the prior, on the CPU. Shape: (n, 2)."""
+        """Decode n points from the prior: (n, 2), on the CPU."""
         z = torch.randn(n, Z, generator=generator).to(self.decoder.weight.device)
         return torch.cat([self.decoder(part) for part in torch.split(z, 4096)]).cpu()
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """KL(x) + L_r(x) at the posterior's mean: the negative ELBO with unit weights, on the CPU.
-        (n, 2) -> (n,).
+        """Compute KL(x) + L_r(x) at the posterior's mean, the negative ELBO with unit weights.
+
+        Args:
+            x: (n, 2).
+
+        Returns:
+            (n,), on the CPU.
         """
         energies = []
         for part in torch.split(x.to(self.decoder.weight.device), 4096):
@@ -121,32 +129,42 @@ class ToyVae(nn.Module):
 
 
 def vae_step(model: ToyVae, toy: Toy, x: Tensor, eps: Tensor) -> None:
-    """Accumulates the gradient of s (beta_rec L_r(x) + beta_kl KL(x)). Shape: x (B, 2), eps (B, Z)
-    from N(0, I).
+    """Accumulate the gradient of s (beta_rec L_r(x) + beta_kl KL(x)).
+
+    Args:
+        model: Encoder and decoder.
+        toy: The weights.
+        x: (B, 2) points.
+        eps: (B, Z) from N(0, I).
     """
     q = model.encode(x)
     rec = reconstruction_error(x, model.decoder(q.at(eps)))
-    (SCALE * (toy.beta_rec * rec + toy.beta_kl * q.kl())).mean().backward()  # type: ignore[no-untyped-call]
+    loss = SCALE * (toy.beta_rec * rec + toy.beta_kl * q.kl())
+    loss.mean().backward()  # type: ignore[no-untyped-call]
 
 
 def introspective_step(model: ToyVae, toy: Toy, x: Tensor, eps: Tensor) -> None:
-    """Accumulates dL_E/dphi in the encoder and dL_D/dtheta in the decoder (equations of
-    docs/mathematics.md).
+    """Accumulate dL_E/dphi in the encoder and dL_D/dtheta in the decoder.
 
-    Shape: x (B, 2); eps (4 B, Z) from N(0, I): of the posterior of x, of the prior, of the
-    posteriors of both fakes.
+    The equations are those of docs/mathematics.md.
+
+    Args:
+        model: Encoder and decoder.
+        toy: The weights.
+        x: (B, 2) points.
+        eps: (4 B, Z) from N(0, I): of the posterior of x, of the prior, of the posteriors of both
+            fakes.
     """
     b = len(x)
     q = model.encode(x)
     f = model.decoder(torch.cat([q.at(eps[:b]), eps[b : 2 * b]]))
     rec = reconstruction_error(x, f[:b])
 
-    # the encoder judges it as given; the decoder's gradient is carried on below
+    # The encoder's part does not go through f; the decoder's gradient is passed on to it below.
     fake = f.detach().requires_grad_()
     q_fake = model.encode(fake)
-    fake_rec = reconstruction_error(fake.detach(), model.decoder(q_fake.at(eps[2 * b :]))).view(
-        2, b
-    )
+    fake_again = model.decoder(q_fake.at(eps[2 * b :]))
+    fake_rec = reconstruction_error(fake.detach(), fake_again).view(2, b)
     fake_kl = q_fake.kl().view(2, b)
 
     encoder = one_latent_encoder_loss(
@@ -184,12 +202,22 @@ def train_toy(
     introspective: bool = True,
     progress: Progress = lambda done, total: None,
 ) -> ToyVae:
-    """A Soft-IntroVAE, or a plain VAE of as many steps, trained on `toy`; same seed and device
-    type, same weights.
+    """Train a Soft-IntroVAE, or a plain VAE of as many steps.
 
-    Raises FloatingPointError where training diverged.
+    Same seed and type of device, same weights.
+
+    Args:
+        toy: Points and weights.
+        steps: Of which the first fifteenth is a plain VAE's.
+        seed: Of weights, points and noise.
+        device: Where the model is trained.
+        introspective: Whether a Soft-IntroVAE is trained.
+        progress: Called with the steps done and their total.
+
+    Raises:
+        FloatingPointError: Where training diverged.
     """
-    # on the CPU, so that the numbers are the same for all devices
+    # On the CPU, so that the numbers are the same for all devices.
     draw = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs as well
@@ -200,10 +228,10 @@ def train_toy(
     for step in range(steps):
         if step % DRAWN == 0:
             count = min(DRAWN, steps - step) * BATCH
-            batches = iter(torch.split(toy.draw(count, draw).to(device), BATCH))
-            noise = iter(
-                torch.split(torch.randn(4 * count, Z, generator=draw).to(device), 4 * BATCH)
-            )
+            points = toy.draw(count, draw).to(device)
+            normal = torch.randn(4 * count, Z, generator=draw).to(device)
+            batches = iter(torch.split(points, BATCH))
+            noise = iter(torch.split(normal, 4 * BATCH))
             progress(step, steps)
         x = next(batches)
         eps = next(noise)

@@ -1,6 +1,4 @@
-"""How well points drawn from a toy model match its data: figures, the paper's three panels,
-metrics.json.
-"""
+"""How well points drawn from a toy model match its data: metrics.json and the paper's panels."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from translate.toy2d.datasets import Toy, histogram, jsd, kl_divergence
 from translate.toy2d.model import ToyVae
 
 SAMPLES = 100_000  # in a histogram: ten a bin
-# the same in the paper's code: most bins are empty, and what is not drawn costs much
+# The same in the paper's code: most bins are empty, and those without samples raise KL much.
 PUBLISHED = 5000
 GRID = 256  # points a side at which the density is taken
 SHOWN = 4000  # points in a panel
@@ -24,14 +22,20 @@ SHOWN = 4000  # points in a panel
 
 @dataclass(frozen=True)
 class Match:
-    """kl: KL(data || samples), jsd: both in nats between 100 x 100 histograms of 100 000 points,
-    lower is better; kl_5000, jsd_5000: of 5000 points, as the paper's code takes them.
+    """Divergences between 100 x 100 histograms of data and samples, in nats; lower is better.
 
-    elbo: the grid-normalised negative ELBO, the mean of KL + L_r over data divided by its mean
-    over the square: below 1 where data cost less than other places. None where there is no
-    model. (The paper's code divides by the sum over 1024 x 1024 points instead, and gives KL and
-    JSD of densities, so its figures have another scale.) It is no measure of sharpness: far from
-    data the energy of a VAE grows without bound.
+    The paper's code gives KL and JSD of densities, and divides the ELBO by its sum over 1024 x 1024
+    points, so its numbers have another scale.
+
+    Attributes:
+        kl: KL(data || samples), of 100 000 points each.
+        jsd: Jensen-Shannon divergence of the same.
+        kl_5000: As `kl`, of 5000 points each, as the paper's code takes them.
+        jsd_5000: As `jsd`, of 5000 points each.
+        elbo: The grid-normalised negative ELBO, the mean of KL + L_r over data divided by its mean
+            over the square: below 1 where data have a lower energy than other places. None where
+            there is no model. It is no measure of sharpness: far from data the energy of a VAE
+            grows without bound.
     """
 
     kl: float
@@ -42,20 +46,20 @@ class Match:
 
 
 def match(model: ToyVae, toy: Toy, seed: int) -> Match:
-    """What samples are worth against as many points of the data."""
+    """Compare samples of a model with as many points of the data."""
     data, samples = draws(model, toy, seed)
     elbo = float(model.energy(data).mean() / model.energy(square(toy.reach)).mean())
     return Match(**_divergences(data, samples, toy), elbo=elbo)
 
 
 def data_match(toy: Toy, seed: int) -> Match:
-    """The same for points of the data itself: what no model can beat but by chance."""
+    """Compare points of the data with others of it: no model can do better but by chance."""
     draw = torch.Generator().manual_seed(seed)
     return Match(**_divergences(toy.draw(SAMPLES, draw), toy.draw(SAMPLES, draw), toy))
 
 
 def _divergences(data: Tensor, samples: Tensor, toy: Toy) -> dict[str, float]:
-    """The fields of Match but the last, from points (100 000, 2) each."""
+    """Compute the fields of Match but the last, from points (100 000, 2) each."""
     many, few = (
         (histogram(data[:n], toy.reach), histogram(samples[:n], toy.reach))
         for n in (SAMPLES, PUBLISHED)
@@ -69,29 +73,35 @@ def _divergences(data: Tensor, samples: Tensor, toy: Toy) -> dict[str, float]:
 
 
 def draws(model: ToyVae, toy: Toy, seed: int) -> tuple[Tensor, Tensor]:
-    """Points of the data and of the model, drawn anew. Shape: twice (100 000, 2)."""
+    """Draw new points of the data and of the model, (100 000, 2) each."""
     draw = torch.Generator().manual_seed(seed)
     return toy.draw(SAMPLES, draw), model.sample(SAMPLES, draw)
 
 
 def square(reach: float) -> Tensor:
-    """The middles of 256 x 256 cells of [-reach, reach]^2, row by row from below. Shape: (65536,
-    2), x and y.
+    """Return the middles of 256 x 256 cells of [-reach, reach]^2, row by row from below.
+
+    Returns:
+        (65536, 2), x and y.
     """
     line = ((torch.arange(GRID) + 0.5) / GRID * 2 - 1) * reach
     return torch.cartesian_prod(line, line).flip(1)
 
 
 def write_figure(models: dict[str, ToyVae], toy: Toy, seed: int, path: Path) -> None:
-    """The paper's panels, a row for each model: data, samples, density exp(-KL - L_r). PNG, all or
-    nothing.
+    """Draw the paper's panels, a row for each model: data, samples, density exp(-KL - L_r).
+
+    Args:
+        models: Name -> model.
+        toy: The data.
+        seed: Of the points.
+        path: The PNG, which is written whole or not at all.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.1 * len(models)), layout="constrained")
-    for (name, model), row in zip(
-        models.items(), figure.subplots(len(models), 3, squeeze=False), strict=True
-    ):
+    rows = figure.subplots(len(models), 3, squeeze=False)
+    for (name, model), row in zip(models.items(), rows, strict=True):
         data, samples = draws(model, toy, seed)
         row[0].scatter(*data[:SHOWN].T.numpy(), s=1, color="#4a8fd4", linewidths=0)
         row[1].scatter(*samples[:SHOWN].T.numpy(), s=1, color="#2f9e5b", linewidths=0)
@@ -99,7 +109,8 @@ def write_figure(models: dict[str, ToyVae], toy: Toy, seed: int, path: Path) -> 
         row[2].imshow(
             density.numpy(), origin="lower", extent=2 * (-toy.reach, toy.reach), cmap="jet"
         )
-        for panel, title in zip(row, ("data", f"{name}: samples", f"{name}: density"), strict=True):
+        titles = ("data", f"{name}: samples", f"{name}: density")
+        for panel, title in zip(row, titles, strict=True):
             panel.set(
                 xlim=(-toy.reach, toy.reach),
                 ylim=(-toy.reach, toy.reach),
@@ -115,19 +126,27 @@ def write_figure(models: dict[str, ToyVae], toy: Toy, seed: int, path: Path) -> 
 def write_toy(
     out: Path, models: dict[str, ToyVae], toy: Toy, facts: dict[str, object]
 ) -> dict[str, Match]:
-    """Writes toy2d.png and metrics.json (with `facts`, which hold the seed) into `out`; returns
-    what was measured.
+    """Measure the models; write toy2d.png and metrics.json.
 
-    Raises ValueError where that cannot be written.
+    Args:
+        out: The folder that they are written into.
+        models: Name -> model.
+        toy: The data.
+        facts: What metrics.json tells about the training; its `seed` is needed here.
+
+    Returns:
+        Name -> match, and that of the data itself as "data".
+
+    Raises:
+        ValueError: Where the folder cannot be written.
     """
     seed = int(str(facts["seed"])) + 1  # other points than those of the training
-    matches = {name: match(model, toy, seed) for name, model in models.items()} | {
-        "data": data_match(toy, seed)
-    }
+    matches = {name: match(model, toy, seed) for name, model in models.items()}
+    matches["data"] = data_match(toy, seed)
     values = {
         **facts,
         "samples": SAMPLES,
-        "matches": {name: asdict(value) for name, value in matches.items()},
+        "matches": {name: asdict(found) for name, found in matches.items()},
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
