@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Annotated
@@ -23,14 +22,13 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw two typefaces, train, translate unseen characters, evaluate the translations."""
-    if not math.isfinite(minutes):
-        raise ValueError(f"--minutes {minutes}: not a finite number; give the training time")
+    from translate.config import from_dict, load_config
+
+    from_dict({"train": {"max_minutes": minutes}}, "--minutes")  # refused before anything is drawn
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: not an empty folder; give a new one")
 
     from dataclasses import asdict
-
-    from translate.config import load_config
 
     start = time.perf_counter()
     run = out / "run"

@@ -15,6 +15,7 @@ import typer
 
 from pipelines._console import result, table
 from pipelines._options import Device, Json, OptionalPrecision, Settings
+from pipelines.bench._timer import benchmark_timer
 
 if TYPE_CHECKING:
     import torch
@@ -205,14 +206,9 @@ def _matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
     a = torch.rand(MATRIX, MATRIX, device=device, dtype=dtype)
     b = torch.rand(MATRIX, MATRIX, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(MATRIX_ROUNDS):
-        _synchronize(device)
-        start = time.perf_counter()
-        a @ b
-        _synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return 2e-9 * MATRIX**3 / best
+    timer = benchmark_timer("a @ b", a=a, b=b)
+    seconds = min(timer.timeit(1).mean for _ in range(MATRIX_ROUNDS))
+    return 2e-9 * MATRIX**3 / seconds
 
 
 def _synchronize(device: torch.device) -> None:

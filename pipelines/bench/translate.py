@@ -13,6 +13,7 @@ import typer
 
 from pipelines._console import count_progress, result, table
 from pipelines._options import Device, Json, ModelFile, Precision
+from pipelines.bench._timer import benchmark_timer
 
 if TYPE_CHECKING:
     from translate.inference.predictor import Prediction
@@ -123,11 +124,10 @@ def _model_rate(translator: Translator, batch: int, size: tuple[int, int], round
 
     x = torch.zeros(batch, translator.config.data.channels, *size)
     z_s = torch.zeros(1, batch, translator.config.model.style_dim)
-    translator.predictor.forward(x, (0, 1), z_s).cpu()
-    start = time.perf_counter()
-    for _ in range(rounds):
-        translator.predictor.forward(x, (0, 1), z_s).cpu()
-    return rounds * batch / (time.perf_counter() - start)
+    timer = benchmark_timer(
+        "forward(x, (0, 1), z_s).cpu()", forward=translator.predictor.forward, x=x, z_s=z_s
+    )
+    return batch / timer.timeit(rounds).mean
 
 
 def _compare_with_the_parts(translator: Translator, folder: Path) -> dict[str, float]:
