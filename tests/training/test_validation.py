@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import astuple, replace
+from dataclasses import astuple
+from itertools import pairwise
 from typing import cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from translate.metrics.distribution import kernel_distance
+from translate.metrics.distribution import estimate_kernel_distance, kernel_distance
 from translate.models.distributions import Gaussian
 from translate.models.networks import Model
 from translate.training.validation import (
     ALIKE,
+    AS_GOOD,
+    CHANCE,
     COLLAPSED,
+    DISTINCT,
     MEMORIZED,
-    TOLERANCE,
     DirectionScore,
+    ModelScore,
     ModelSelector,
     RandomFeatures,
     SelectionCriterion,
     default_styles,
-    selection_criterion,
 )
 
 N = 40
@@ -71,16 +74,18 @@ def no_kl(x: Tensor, y: Tensor) -> Tensor:
     return torch.zeros(len(x))
 
 
-def scores(
+def model_score(
     translation: Translate, kl: Callable[[Tensor, Tensor], Tensor] = no_kl
-) -> list[DirectionScore]:
+) -> ModelScore:
     held_out = [textures(1), turn(textures(2))]
     trained = [textures(3, 80), turn(textures(4, 80))]
     return ModelSelector("AB", held_out, trained).score(cast(Model, Stub(translation, kl)))
 
 
-def value(direction_scores: list[DirectionScore]) -> float:
-    return selection_criterion(direction_scores).value
+def scores(
+    translation: Translate, kl: Callable[[Tensor, Tensor], Tensor] = no_kl
+) -> list[DirectionScore]:
+    return model_score(translation, kl).directions
 
 
 def direction_score(**numbers: float) -> DirectionScore:
@@ -95,8 +100,8 @@ def direction_score(**numbers: float) -> DirectionScore:
         "kl_generalization_gap": 0.0,
         "mean_style_energy_ratio": 1.0,
         "distance_error": 0.01,
-        "identity_error": 0.1,
-        "cycle_error": 0.01,
+        "domain_distance": 1.0,
+        "domain_distance_error": 0.1,
     }
     return DirectionScore("A", "B", **{**fine, **numbers})
 
@@ -152,20 +157,25 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
     held_out = turn(textures(2)).float() / 127.5 - 1
     unseen, seen = (kl(z, torch.ones(len(z))).mean().item() for z in (held_out, b))
     assert way.kl_generalization_gap == pytest.approx(unseen - seen, abs=1e-5)
-    assert way.cycle_error == pytest.approx(
-        ((turn(made) - x).abs().mean((1, 2, 3)) / 2).std().item() / N**0.5, rel=0.1
+    a = features(textures(3, 80).float() / 127.5 - 1)
+    assert way.domain_distance == pytest.approx(
+        kernel_distance((a - middle) / std, target), rel=1e-5
     )
-    assert value([way]) == pytest.approx(way.distance / way.identity + way.cycle / 10)
+    assert way.value == pytest.approx(way.distance / way.domain_distance + way.cycle / 10)
 
 
 def test_better_translators_score_lower() -> None:
-    half = value(scores(lambda x, z: 0.5 * (turn(x) + x)))
-    assert (
-        value(scores(styled))
-        < half
-        < value(scores(lambda x, z: x))
-        < value(scores(lambda x, z: torch.ones_like(x)))
-    )
+    translators: list[Translate] = [
+        styled,
+        lambda x, z: 0.5 * (turn(x) + x),
+        lambda x, z: x,
+        lambda x, z: torch.ones_like(x),
+    ]
+    criteria = [model_score(translation).criterion for translation in translators]
+    for better, worse in pairwise(criteria):
+        assert better.value < worse.value
+        assert better.is_as_good_as(worse)
+        assert not worse.is_as_good_as(better)
 
 
 def test_a_good_run_is_not_warned_of() -> None:
@@ -208,82 +218,113 @@ def test_before_the_introspective_phase_only_lost_content_is_warned_of() -> None
     assert len(way.warnings(True)) == 5
 
 
-def perfect(seed: int) -> Translate:
-    """A translator that cannot be told from B: other images of it for each seed."""
-    return lambda x, z: turn(textures(seed, len(x)).to(x)) / 127.5 - 1
-
-
 def test_a_lucky_draw_does_not_lock_the_choice() -> None:
-    """Of translators that are all perfect, later ones are kept, though a distance was below 0."""
-    ways = [replace(scores(perfect(seed))[0], cycle=0.0) for seed in range(100, 112)]
-    distances = [way.distance for way in ways]
-    assert min(distances) < 0 < max(distances)
-    criteria = [selection_criterion([way]) for way in ways]
-    best = min(criteria, key=lambda criterion: criterion.value)
-    assert all(criterion.is_as_good_as(best) for criterion in criteria)
+    """Of perfect translators, whose distances are 0 but for chance, nearly every one is kept."""
+    features = RandomFeatures(1)
+    real = features(textures(0, 80).float() / 127.5 - 1)
+    center = real.mean(0)
+    std = real.std(0).clamp_min(0.1)
+
+    def criterion(images: Tensor) -> SelectionCriterion:
+        found = (features(images.float() / 127.5 - 1) - center) / std
+        distance = estimate_kernel_distance(found, (real - center) / std)
+        influence = [distance.influence_x.tolist(), distance.influence_y.tolist()]
+        return SelectionCriterion(distance.value, influence)
+
+    perfect = [criterion(textures(seed)) for seed in range(1, 21)]
+    best = min(perfect, key=lambda one: one.value)
+    assert best.value < 0 < max(one.value for one in perfect)
+    assert sum(one.is_as_good_as(best) for one in perfect) >= 18
+    faded = textures(21) * 0.5
+    assert not criterion(faded).is_as_good_as(best)
 
 
-@pytest.mark.parametrize("distance", [-0.0003, 0.0])
-def test_a_distance_of_nothing_can_be_followed(distance: float) -> None:
-    lucky = direction_score(distance=distance, cycle=0.0).criterion
-    assert direction_score(distance=distance + 0.01, cycle=0.0).criterion.is_as_good_as(lucky)
-    assert not direction_score(distance=distance + 0.02, cycle=0.0).criterion.is_as_good_as(lucky)
+@pytest.mark.parametrize("value", [-0.0003, 0.0])
+def test_a_criterion_of_nothing_can_be_followed(value: float) -> None:
+    """The error of the difference decides where a share of the lowest criterion is nothing."""
+    noise = [0.01, -0.01, 0.02, -0.02]
+    lucky = SelectionCriterion(value, [noise])
+    later = SelectionCriterion(0.0, [noise[::-1]])
+    allowed = CHANCE * later.error_of_difference(lucky)
+    assert SelectionCriterion(value + 0.99 * allowed, later.influence).is_as_good_as(lucky)
+    assert not SelectionCriterion(value + 1.01 * allowed, later.influence).is_as_good_as(lucky)
 
 
-def test_a_model_is_as_good_within_the_error_of_the_best() -> None:
-    best = SelectionCriterion(0.1, 0.02)
-    limit = 0.1 + TOLERANCE * 0.02
-    assert SelectionCriterion(limit - 1e-6, 0.0).is_as_good_as(best)
-    assert not SelectionCriterion(limit + 1e-6, 0.0).is_as_good_as(best)
-    # a model whose own error is large, as that of one with some broken translations, is no better
-    assert not SelectionCriterion(limit + 0.1, 1.0).is_as_good_as(best)
+def test_models_that_the_criterion_does_not_tell_apart_are_as_good() -> None:
+    same = [[0.1, -0.1]]
+    best = SelectionCriterion(0.1, same)
+    assert SelectionCriterion(0.1 * (1 + AS_GOOD) - 1e-6, same).is_as_good_as(best)
+    assert not SelectionCriterion(0.1 * (1 + AS_GOOD) + 1e-6, same).is_as_good_as(best)
 
 
-def test_errors_are_those_of_the_mean_over_directions() -> None:
-    one = direction_score(distance_error=0.03, cycle_error=0.4, identity=2.0)
-    assert one.criterion.error == pytest.approx(math.hypot(0.03 / 2, 0.04))
-    both = selection_criterion([one, one])
-    assert both.value == pytest.approx(one.criterion.value)
-    assert both.error == pytest.approx(one.criterion.error / 2**0.5)
+def test_what_two_models_have_in_common_is_no_error_of_their_difference() -> None:
+    """The jackknife of a difference of means, with sets of two sizes."""
+    one = SelectionCriterion(0.3, [[1.0, 2.0, 6.0], [0.0, 4.0]])
+    other = SelectionCriterion(0.1, [[1.5, 2.0, 6.0], [1.0, 5.0]])
+    assert one.error == pytest.approx((7 / 3 + 8 / 2) ** 0.5)
+    assert one.error_of_difference(other) == pytest.approx((0.25 / 9) ** 0.5)
+    assert one.error_of_difference(one) == 0
+
+
+def test_the_error_is_that_of_other_images() -> None:
+    """The criterion of one translator on other held-out and training images, many times."""
+    found = []
+    for seed in range(0, 200, 4):
+        held_out = [textures(seed + 1000), turn(textures(seed + 1001))]
+        trained = [textures(seed + 1002, 80), turn(textures(seed + 1003, 80))]
+        selector = ModelSelector("AB", held_out, trained)
+        half = selector.score(cast(Model, Stub(lambda x, z: 0.6 * turn(x) + 0.4 * x, no_kl)))
+        found.append(half.criterion)
+    spread = torch.tensor([criterion.value for criterion in found]).std().item()
+    mean_error = sum(criterion.error for criterion in found) / len(found)
+    assert 0.5 < mean_error / spread < 2
 
 
 def test_the_better_one_is_remembered() -> None:
-    new = SelectionCriterion(0.2, 0.03)
+    new = SelectionCriterion(0.2, [[1.0, 2.0]])
     assert new.better_of(None, None) == new
-    assert new.better_of(0.3, 0.01) == new
-    assert new.better_of(0.1, 0.01) == SelectionCriterion(0.1, 0.01)
-    # states of earlier versions have no error
-    assert new.better_of(0.1, None) == SelectionCriterion(0.1, 0.03)
+    assert new.better_of(0.3, [[0.0, 1.0]]) == new
+    assert new.better_of(0.1, [[0.0, 1.0]]) == SelectionCriterion(0.1, [[0.0, 1.0]])
 
 
-def halves(translation: Translate, size: int = 80) -> list[DirectionScore]:
-    """Scores where both domains are of one kind."""
+@pytest.mark.parametrize("influence", [None, [[0.0, 1.0, 2.0]]], ids=["earlier", "other images"])
+def test_without_a_common_influence_errors_are_independent(
+    influence: list[list[float]] | None,
+) -> None:
+    new = SelectionCriterion(0.2, [[1.0, 2.0]])
+    best = new.better_of(0.1, influence)
+    assert best.value == 0.1
+    assert new.error_of_difference(best) == pytest.approx(2**0.5 * new.error)
+
+
+def halves(translation: Translate) -> ModelScore:
+    """The score where both domains are of one kind."""
     held_out = [textures(1), textures(2)]
-    trained = [textures(3, size), textures(4, size)]
+    trained = [textures(3, 80), textures(4, 80)]
     return ModelSelector("AB", held_out, trained).score(cast(Model, Stub(translation, no_kl)))
 
 
 def test_domains_that_cannot_be_told_apart_are_named_and_not_divided_by() -> None:
     unchanged = halves(lambda x, z: x + 0.02 * z[:, :1, None, None])
-    for way in unchanged:
-        assert abs(way.identity) < 2 * way.identity_error
-        assert not way.domains_differ
-        assert way.criterion.value == pytest.approx(way.distance + way.cycle / 10)
+    for way in unchanged.directions:
+        assert abs(way.domain_distance) < DISTINCT * way.domain_distance_error
+        assert way.value == pytest.approx(way.distance + way.cycle / 10)
         said = way.warnings(False)
         assert list(said) == [f"{way.source} to {way.to}, alike"]
-        assert f"{way.identity:.3f}" in said[f"{way.source} to {way.to}, alike"]
+        assert f"{way.domain_distance:.3f}" in said[f"{way.source} to {way.to}, alike"]
         # to be no nearer than nothing is no fault
         assert way.warnings(True).keys() == said.keys()
     # what is clearly broken is still found
-    broken = selection_criterion(halves(lambda x, z: torch.ones_like(x)))
-    assert not broken.is_as_good_as(selection_criterion(unchanged))
+    broken = halves(lambda x, z: torch.ones_like(x))
+    assert not broken.criterion.is_as_good_as(unchanged.criterion)
 
 
 def test_domains_that_differ_are_told_apart() -> None:
     assert all(way.domains_differ for way in scores(styled))
-    assert direction_score(identity=0.21, identity_error=0.1).domains_differ
-    assert not direction_score(identity=0.19, identity_error=0.1).domains_differ
-    assert not direction_score(identity=0.0, identity_error=0.0).domains_differ
+    limit = DISTINCT * 0.1
+    assert direction_score(domain_distance=limit + 0.01).unit == limit + 0.01
+    assert direction_score(domain_distance=limit - 0.01).unit == 1
+    assert direction_score(domain_distance=0.0, domain_distance_error=0.0).unit == 1
 
 
 def test_the_images_come_in_batches_without_changing_anything(
@@ -300,8 +341,10 @@ def test_the_images_come_in_batches_without_changing_anything(
 def test_domains_whose_images_are_all_alike_are_scored() -> None:
     blank = torch.full((4, 1, SIZE, SIZE), 255, dtype=torch.uint8)
     for kinds in ([textures(1), blank], [blank, blank]):
-        for way in ModelSelector("AB", kinds, kinds).score(cast(Model, Stub(styled, no_kl))):
-            assert all(map(math.isfinite, (*astuple(way.criterion), *astuple(way)[2:])))
+        found = ModelSelector("AB", kinds, kinds).score(cast(Model, Stub(styled, no_kl)))
+        assert math.isfinite(found.criterion.error)
+        for way in found.directions:
+            assert all(map(math.isfinite, (way.value, *astuple(way)[2:])))
 
 
 def test_where_the_mean_of_all_styles_is_none_random_ones_are_usual() -> None:

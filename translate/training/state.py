@@ -13,7 +13,7 @@ from translate.config import TrainConfig
 LEARNING_RATE_RAMP = 100
 
 # Fields that states of earlier versions do not have; they take their default then.
-ADDED_FIELDS = {"best_error"}
+ADDED_FIELDS = {"best_influence"}
 
 
 @dataclass
@@ -29,7 +29,8 @@ class TrainState:
     rollbacks: int = 0  # times the run has diverged; each halves the learning rate
     # the best selection criterion so far, lower is better (validation.py)
     best_value: float | None = None
-    best_error: float | None = None  # its standard error
+    # what images contribute to it, see validation.SelectionCriterion
+    best_influence: list[list[float]] | None = None
     best_step: int = 0  # when the last model was scored that was as good
 
     def values(self) -> dict[str, Any]:

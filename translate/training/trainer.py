@@ -36,7 +36,7 @@ from translate.training.preview import GRID_IMAGES, PreviewGrid
 from translate.training.run_logger import RunLogger
 from translate.training.state import TrainState
 from translate.training.step import TrainStep
-from translate.training.validation import ModelSelector, default_styles, selection_criterion
+from translate.training.validation import ModelSelector, default_styles
 
 # model files of a run: the best by its score, and the last
 BEST = "model.safetensors"
@@ -372,12 +372,11 @@ class Trainer:
         What goes wrong is logged once.
         """
         state = self.state
-        scores = self.selector.score(self.train_step.ema)
-        criterion = selection_criterion(scores)
-        best = criterion.better_of(state.best_value, state.best_error)
+        scores, criterion = self.selector.score(self.train_step.ema)
+        best = criterion.better_of(state.best_value, state.best_influence)
         kept = criterion.is_as_good_as(best)
         state.best_value = best.value
-        state.best_error = best.error
+        state.best_influence = best.influence
         if kept:
             state.best_step = state.step
         self.files.log(
@@ -386,6 +385,7 @@ class Trainer:
                 "step": state.step,
                 "value": criterion.value,
                 "error": criterion.error,
+                "difference_error": criterion.error_of_difference(best),
                 "best_step": state.best_step,
                 "direction_scores": [asdict(score) for score in scores],
             },
@@ -403,8 +403,10 @@ class Trainer:
 
     def summary(self) -> dict[str, Any]:
         """Return what the model file says of its training."""
+        state = self.state.values()
+        del state["best_influence"]  # of no use once training is done
         return {
-            **self.state.values(),
+            **state,
             "warnings": list(self.warned.values()),
             "styles": self.styles,
             "images": {domain.name: len(domain.images) for domain in self.domains},

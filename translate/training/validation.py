@@ -20,15 +20,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.data.dataset import over_batches
-from translate.metrics.distribution import kernel_distance_with_error
+from translate.metrics.distribution import (
+    KernelDistance,
+    estimate_kernel_distance,
+    jackknife_error,
+)
 from translate.models.networks import Model
 
 # Small: where the layout moves, the way back is longer, and the translation better.
 CYCLE_WEIGHT = 0.1
-# Two equally good models have equal standard errors, so that of their difference is root 2 of it.
-TOLERANCE = math.sqrt(2)
+# The criterion itself does not tell apart models within this share of the lowest one.
+AS_GOOD = 0.3
+# Standard errors of the difference of two models that chance does not exceed: in 95 % of cases.
+CHANCE = 2.0
 # Standard errors by which the distance of two domains must exceed 0. Halves of one domain do so in
-# 0 to 0.5 % of draws, and in up to 3 % with 12 held-out images (docs/mathematics.md).
+# 0 to 0.5 % of draws, and in up to 3 % with 12 images (docs/mathematics.md).
 DISTINCT = 2.0
 
 # Least deviation of a feature, as a share of the mean one: a feature that hardly varies must not
@@ -74,31 +80,55 @@ class RandomFeatures(nn.Module):
 
 @dataclass(frozen=True)
 class SelectionCriterion:
-    """The number that selects a model, lower is better, and its standard error."""
+    """The number that selects a model, lower is better, with what it takes to compare two models.
+
+    Attributes:
+        value: The number.
+        influence: What each image contributes to it, for each set of images, see `KernelDistance`;
+            None in training states of earlier versions, which did not have it.
+    """
 
     value: float
-    error: float
+    influence: list[list[float]] | None
+
+    @property
+    def error(self) -> float:
+        """Standard error of `value`; nan where it is not known."""
+        return math.nan if self.influence is None else _error(self.influence)
+
+    def error_of_difference(self, best: SelectionCriterion) -> float:
+        """Return the standard error of the difference to a model of the same run.
+
+        Both are scored on the same images, so that what is easy or hard about these cancels out.
+        Where that of `best` is not known, or was of other images, the errors are taken as
+        independent and equal.
+        """
+        assert self.influence is not None
+        if best.influence is None or _sizes(best.influence) != _sizes(self.influence):
+            return math.sqrt(2) * self.error
+        pairs = zip(self.influence, best.influence, strict=True)
+        return _error([[x - y for x, y in zip(*pair, strict=True)] for pair in pairs])
 
     def is_as_good_as(self, best: SelectionCriterion) -> bool:
-        """Return whether this model is not clearly worse than the best one.
+        """Return whether this model is not clearly worse than the run's best one.
 
-        The rule of one standard error (Breiman et al. 1984, section 3.4.3). The error is that of
-        `best`: a model some of whose translations are broken has a large one of its own, which
-        must not excuse it.
+        Clearly worse is what neither chance nor the criterion's own bluntness explains.
         """
-        return self.value - best.value <= TOLERANCE * best.error
+        allowed = max(AS_GOOD * best.value, CHANCE * self.error_of_difference(best))
+        return self.value - best.value <= allowed
 
-    def better_of(self, best_value: float | None, best_error: float | None) -> SelectionCriterion:
+    def better_of(
+        self, best_value: float | None, best_influence: list[list[float]] | None
+    ) -> SelectionCriterion:
         """Return the better one of this model and of the run's best so far.
 
         Args:
             best_value: The run's lowest value; None before the first score.
-            best_error: Its error; None in training states of earlier versions, which did not
-                measure it: then it is taken to be this model's.
+            best_influence: Its influence, see above.
         """
         if best_value is None or self.value < best_value:
             return self
-        return SelectionCriterion(best_value, self.error if best_error is None else best_error)
+        return SelectionCriterion(best_value, best_influence)
 
 
 @dataclass(frozen=True)
@@ -140,11 +170,13 @@ class DirectionScore:
     distance_error: float
     """Standard error of `distance`."""
 
-    identity_error: float
-    """Standard error of `identity`."""
+    domain_distance: float
+    """Kernel distance of training images of `source` to those of `to`; 0 with one domain alone.
 
-    cycle_error: float
-    """Standard error of `cycle`."""
+    As `identity`, but of more images: the same for all models of a run."""
+
+    domain_distance_error: float
+    """Standard error of `domain_distance`."""
 
     @property
     def single_domain(self) -> bool:
@@ -153,23 +185,18 @@ class DirectionScore:
 
     @property
     def domains_differ(self) -> bool:
-        """Whether `identity` is above 0 by more than chance."""
-        return self.identity > DISTINCT * self.identity_error
+        """Whether there are two domains, at a distance above 0 by more than chance."""
+        return self.domain_distance > DISTINCT * self.domain_distance_error
 
     @property
-    def criterion(self) -> SelectionCriterion:
-        """The distance, and what was lost of the content.
+    def unit(self) -> float:
+        """What the criterion measures `distance` in: that of the domains, where there is one."""
+        return self.domain_distance if self.domains_differ else 1.0
 
-        The distance is a share of the identity's. It stays as it is where there is none: with one
-        domain alone, and where the domains cannot be told apart. The identity is the same for all
-        models of a run, so its error is none of their differences'.
-        """
-        divide = self.domains_differ and not self.single_domain
-        unit = self.identity if divide else 1.0
-        return SelectionCriterion(
-            self.distance / unit + CYCLE_WEIGHT * self.cycle,
-            math.hypot(self.distance_error / unit, CYCLE_WEIGHT * self.cycle_error),
-        )
+    @property
+    def value(self) -> float:
+        """The selection criterion of this direction: distance, and what was lost of the content."""
+        return self.distance / self.unit + CYCLE_WEIGHT * self.cycle
 
     def warnings(self, settled: bool) -> dict[str, str]:
         """Return what went wrong, by kind, each with its number and a remedy.
@@ -198,8 +225,9 @@ class DirectionScore:
         if not (self.single_domain or self.domains_differ):
             found[f"{direction}, alike"] = (
                 f"{direction}: {self.source} and {self.to} cannot be told apart (kernel distance "
-                f"{self.identity:.3f}, standard error {self.identity_error:.3f}); the last model "
-                "that is not clearly worse is kept; check data.domains, or give more images"
+                f"{self.domain_distance:.3f}, standard error {self.domain_distance_error:.3f}); "
+                "the last model that is not clearly worse is kept; check data.domains, or give "
+                "more images"
             )
         if self.feature_std_ratio < COLLAPSED:
             cycle = "" if self.single_domain else "content is lost; raise objective.lambda_cyc or "
@@ -213,8 +241,7 @@ class DirectionScore:
         """Warn of what a run of some length should have learned."""
         direction = self._direction
         found: dict[str, str] = {}
-        comparable = self.domains_differ and not self.single_domain
-        if comparable and self.distance >= self.identity:
+        if self.domains_differ and self.distance >= self.identity:
             found[f"{direction}, identity"] = (
                 f"{direction}: translations of held-out images are no nearer to {self.to} (kernel "
                 f"distance {self.distance:.3f}) than the images themselves ({self.identity:.3f}); "
@@ -239,6 +266,13 @@ class DirectionScore:
                 "take more images or less time"
             )
         return found
+
+
+class ModelScore(NamedTuple):
+    """How good a model is: in each direction, and in one number."""
+
+    directions: list[DirectionScore]
+    criterion: SelectionCriterion
 
 
 class _Translations(NamedTuple):
@@ -280,9 +314,18 @@ class ModelSelector:
     def _trained_features(self) -> list[Tensor]:
         return [self._over(self.features, images) for images in self.trained]
 
+    @cached_property
+    def _domain_distances(self) -> dict[tuple[int, int], KernelDistance]:
+        """Distances of the training images, of each direction with two domains."""
+        return {
+            (a, b): self._distance(self._trained_features[a], b)
+            for a, b in self.directions
+            if a != b
+        }
+
     @torch.no_grad()
-    def score(self, model: Model) -> list[DirectionScore]:
-        """Return one `DirectionScore` for every ordered pair of domains.
+    def score(self, model: Model) -> ModelScore:
+        """Score every ordered pair of domains, and the model by the mean over them.
 
         Args:
             model: Computes in float32, on its own device.
@@ -290,48 +333,64 @@ class ModelSelector:
         self.features.to(next(model.parameters()).device)
         trained_kl = [self._kl(model, x, d) for d, x in enumerate(self.trained)]
         held_out_kl = [self._kl(model, x, d) for d, x in enumerate(self.held_out)]
-        return [
-            self._direction_score(model, a, b, held_out_kl[b], trained_kl[b])
-            for a, b in self.directions
-        ]
+        count = len(self.directions)
+        on_held_out = [torch.zeros(len(images), dtype=torch.float64) for images in self.held_out]
+        on_trained = [torch.zeros(len(images), dtype=torch.float64) for images in self.trained]
+        scores = []
+        for a, b in self.directions:
+            made = self._translations(model, a, b)
+            distance = self._distance(made.features, b)
+            score = self._direction_score((a, b), made, distance, held_out_kl[b], trained_kl[b])
+            scores.append(score)
+
+            content_lost = CYCLE_WEIGHT * made.numbers[:, 0].double()
+            on_held_out[a] += (distance.influence_x / score.unit + content_lost).cpu() / count
+            on_trained[b] += (distance.influence_y / score.unit).cpu() / count
+        value = sum(score.value for score in scores) / count
+        influence = [x.tolist() for x in (*on_held_out, *on_trained)]
+        return ModelScore(scores, SelectionCriterion(value, influence))
 
     def _direction_score(
-        self, model: Model, a: int, b: int, held_out_kl: float, trained_kl: float
+        self,
+        direction: tuple[int, int],
+        made: _Translations,
+        distance: KernelDistance,
+        held_out_kl: float,
+        trained_kl: float,
     ) -> DirectionScore:
-        """Score translation from domain `a` to `b`, given the mean KL_s of images of `b`."""
-        made = self._translations(model, a, b)
+        """Put the numbers of a direction together, given the mean KL_s of images of the target."""
+        a, b = direction
         cycle, diversity, energy, mean_style_energy = made.numbers.mean(0).tolist()
-        cycle_error = made.numbers[:, 0].std().item() / len(made.numbers) ** 0.5
-
-        real = self._trained_features[b]
-        center = real.mean(0)
-        std = real.std(0)
-        std = std.clamp_min(max(MIN_FEATURE_STD * std.mean().item(), ALIKE))
-        target = (real - center) / std
-        distance, distance_error = kernel_distance_with_error(
-            (made.features - center) / std, target
-        )
-        identity, identity_error = kernel_distance_with_error(
-            (self._held_out_features[a] - center) / std, target
-        )
-        # Samples of one domain alone in the mean style would have no style at all.
+        # Samples of one domain alone would be all alike in the mean style.
         varied = made.features if a == b else made.mean_style_features
-
+        domains = self._domain_distances.get(direction)
         return DirectionScore(
             source=self.names[a],
             to=self.names[b],
-            distance=distance,
-            identity=identity,
+            distance=distance.value,
+            identity=self._distance(self._held_out_features[a], b).value,
             cycle=cycle,
-            feature_std_ratio=(varied.std(0) / std).mean().item(),
+            feature_std_ratio=(varied.std(0) / self._center_and_std(b)[1]).mean().item(),
             diversity=diversity,
             energy_gap=energy - held_out_kl,
             kl_generalization_gap=held_out_kl - trained_kl,
             mean_style_energy_ratio=(mean_style_energy + ALIKE) / (energy + ALIKE),
-            distance_error=distance_error,
-            identity_error=identity_error,
-            cycle_error=cycle_error,
+            distance_error=distance.error,
+            domain_distance=domains.value if domains else 0.0,
+            domain_distance_error=domains.error if domains else 0.0,
         )
+
+    def _center_and_std(self, domain: int) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (D,) of the features of a domain's training images."""
+        real = self._trained_features[domain]
+        std = real.std(0)
+        return real.mean(0), std.clamp_min(max(MIN_FEATURE_STD * std.mean().item(), ALIKE))
+
+    def _distance(self, features: Tensor, domain: int) -> KernelDistance:
+        """Kernel distance of features (n, D) to the training images of a domain, in its units."""
+        center, std = self._center_and_std(domain)
+        target = (self._trained_features[domain] - center) / std
+        return estimate_kernel_distance((features - center) / std, target)
 
     def _translations(self, model: Model, a: int, b: int) -> _Translations:
         """Translate the held-out images of domain `a` to `b`."""
@@ -373,18 +432,6 @@ class ModelSelector:
         return over_batches(measure, images, device)
 
 
-def selection_criterion(direction_scores: Sequence[DirectionScore]) -> SelectionCriterion:
-    """Return the criterion of a model: the mean over all directions.
-
-    Errors of directions are taken as independent. Those of two domains are: no image is in both.
-    """
-    criteria = [score.criterion for score in direction_scores]
-    count = len(criteria)
-    value = sum(criterion.value for criterion in criteria) / count
-    error = math.hypot(*(criterion.error for criterion in criteria)) / count
-    return SelectionCriterion(value, error)
-
-
 def default_styles(direction_scores: Sequence[DirectionScore]) -> dict[str, str]:
     """Return the style of translations to each domain where none is asked for.
 
@@ -398,3 +445,12 @@ def default_styles(direction_scores: Sequence[DirectionScore]) -> dict[str, str]
 def _pixel_error(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute difference (n,) of images (n, C, S, S) in [-1, 1], range [0, 1]."""
     return (x - y).abs().flatten(1).mean(1) / 2
+
+
+def _error(influence: list[list[float]]) -> float:
+    """Compute the standard error of a criterion from its influence."""
+    return jackknife_error([torch.tensor(x, dtype=torch.float64) for x in influence])
+
+
+def _sizes(influence: list[list[float]]) -> list[int]:
+    return [len(x) for x in influence]
