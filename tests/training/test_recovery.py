@@ -92,6 +92,12 @@ def test_logs_that_were_cut_off_are_repaired(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
 
 
+def test_a_log_s_last_line_gets_its_end_back(tmp_path: Path) -> None:
+    (tmp_path / "stats.jsonl").write_text('{"step": 2}\n{"step": 4}')
+    RunLogger(tmp_path).truncate_after(4)
+    assert (tmp_path / "stats.jsonl").read_text() == '{"step": 2}\n{"step": 4}\n'
+
+
 def test_a_full_disk_ends_with_the_remedy_and_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
