@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -101,7 +102,7 @@ def jackknife_error(influences: Sequence[Tensor]) -> float:
         influences: for each of the independent sets, (n,) with n at least 2: what its images
             contribute, up to a constant.
     """
-    return float(sum(x.var() / len(x) for x in influences)) ** 0.5
+    return math.sqrt(sum(x.var() / len(x) for x in influences))
 
 
 def estimate_kernel_distance(fx: Tensor, fy: Tensor) -> KernelDistance:
