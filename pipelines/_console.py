@@ -90,9 +90,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int 
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for i, name in enumerate(head):
-        justify = "left" if i < text_columns else "right"
-        grid.add_column(name, justify=justify, no_wrap=True)
+    for name in head[:text_columns]:
+        grid.add_column(name, no_wrap=True)
+    for name in head[text_columns:]:
+        grid.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         grid.add_row(*row)
 

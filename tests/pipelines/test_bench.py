@@ -1,0 +1,59 @@
+"""`introshift bench`: what is measured adds up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests._helpers.commands import call
+
+SMALL = [f"--set={key}" for key in ("model.width=8", "data.size=16", "train.batch_size=2")]
+
+
+def test_translation_is_compared_with_the_model_and_with_its_parts(model: Path) -> None:
+    few = ("--images", 4, "--size", 16, "--photos", 1, "--json")
+    code, out, err = call("bench", "translate", model, *few)
+    assert code == 0, err
+    measured = json.loads(out)
+    png = measured["png"]
+    rates = png["images_per_second"] / png["model_images_per_second"]
+    assert png["share"] == pytest.approx(rates)
+    jpeg = measured["jpeg"]
+    parts = sum(jpeg[part] for part in ("decode", "resize", "model", "encode"))
+    assert jpeg["times_its_parts"] == pytest.approx(jpeg["seconds"] * measured["cores"] / parts)
+
+
+def test_translation_as_a_table(model: Path) -> None:
+    few = ("--images", 4, "--size", 16, "--photos", 1)
+    code, out, err = call("bench", "translate", model, *few)
+    assert code == 0, err
+    for name in ("4 PNGs", "1 JPEGs", "images/s", "share", "decode", "encode"):
+        assert name in out
+
+
+def test_a_training_step_s_passes_and_time_are_counted() -> None:
+    code, out, err = call("bench", "train", "--steps", 2, "--json", *SMALL)
+    assert code == 0, err
+    measured = json.loads(out)
+    assert measured["warm-up"]["passes"] == {"content": 1, "style": 1, "decoder": 1}
+    # Introspective: content of x and t; style of x, of t and of x taken for the other domain;
+    # decoded are x again, t, and x by way of t.
+    assert measured["game"]["passes"] == {"content": 2, "style": 3, "decoder": 3}
+    for phase in ("warm-up", "game"):
+        assert sum(measured[phase]["share"].values()) == pytest.approx(1)
+        assert 0 < measured[phase]["gflops"] < 3 * measured["matrix_gflops"]
+
+
+def test_a_training_step_as_tables() -> None:
+    code, out, err = call("bench", "train", "--steps", 1, *SMALL)
+    assert code == 0, err
+    for title in ("warm-up", "introspective"):
+        assert sum(line.startswith(title) for line in out.splitlines()) == 3
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    code, _, err = call("bench", "train", "--precision", "': x")
+    assert code == 2
+    assert "train.precision" in err
