@@ -13,6 +13,7 @@ import torch
 
 from tests._helpers.trainings import bars
 from translate.config import load_config
+from translate.inference.folder import FolderOptions
 from translate.inference.sampling import sample
 from translate.inference.translator import Translator
 from translate.io.images import read_image
@@ -33,7 +34,9 @@ def assert_same(found: np.ndarray, golden: Path) -> None:
 @pytest.mark.parametrize("style", ["mean", "random"])
 def test_two_domains_translate_as_before(style: str, tmp_path: Path) -> None:
     translator = Translator.load(GOLDEN / "two_domains.safetensors", "cpu")
-    translator.translate_folder(GOLDEN / "inputs", tmp_path, "B", style=style, seed=5)
+    translator.translate_folder(
+        GOLDEN / "inputs", tmp_path, "B", FolderOptions(style=style, seed=5)
+    )
     for i in range(3):
         assert_same(
             read_image(tmp_path / f"{i}.png").pixels, GOLDEN / "two_domains" / style / f"{i}.png"
@@ -42,8 +45,8 @@ def test_two_domains_translate_as_before(style: str, tmp_path: Path) -> None:
 
 def test_one_domain_samples_and_reconstructs_as_before(tmp_path: Path) -> None:
     translator = Translator.load(GOLDEN / "one_domain.safetensors", "cpu")
-    translator.translate_folder(GOLDEN / "inputs", tmp_path, "A", style="own")
-    for i, pixels in enumerate(sample(translator, "A", 3, seed=5)):
+    translator.translate_folder(GOLDEN / "inputs", tmp_path, "A", FolderOptions(style="own"))
+    for i, pixels in enumerate(sample(translator.predictor, "A", 3, seed=5)):
         assert_same(pixels, GOLDEN / "one_domain" / "samples" / f"{i}.png")
         assert_same(
             read_image(tmp_path / f"{i}.png").pixels,
@@ -54,7 +57,7 @@ def test_one_domain_samples_and_reconstructs_as_before(tmp_path: Path) -> None:
 def test_a_training_state_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     shutil.copytree(GOLDEN / "run", tmp_path / "run")
     config = load_config(tmp_path / "run" / "config.yaml")
-    Trainer(config, bars(config), tmp_path / "run", "cpu", say=lambda text: None).run(resume=True)
+    Trainer(config, bars(config), tmp_path / "run", "cpu").run(resume=True)
     found = load_tensors(tmp_path / "run" / "last.safetensors")[0]
     wanted = rename_old_tensors(load_tensors(GOLDEN / "last.safetensors")[0])
     assert found.keys() == wanted.keys()

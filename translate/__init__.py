@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from translate.config import Config, load_config
     from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import compare, evaluate
+    from translate.inference.folder import FolderOptions
     from translate.inference.translator import Translator
     from translate.models.checkpoint import load_model
     from translate.training.trainer import Trainer
@@ -22,6 +23,7 @@ __version__ = "0.1.0"  # a literal: the build reads it without importing the pac
 __all__ = [
     "Config",
     "EvaluationOptions",
+    "FolderOptions",
     "Trainer",
     "Translator",
     "__version__",
@@ -34,6 +36,7 @@ __all__ = [
 _MODULES = {
     "Config": "translate.config",
     "EvaluationOptions": "translate.evaluation.options",
+    "FolderOptions": "translate.inference.folder",
     "Trainer": "translate.training.trainer",
     "Translator": "translate.inference.translator",
     "compare": "translate.evaluation.protocols",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from tests._helpers.small_model import SIDE, noise, save
+from translate.inference.predictor import Predictor
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
 from translate.models.layers import BatchInvariantLinear
@@ -33,7 +35,7 @@ def test_the_batch_invariant_layer_is_linear_and_knows_no_rows(translator: Trans
     torch.testing.assert_close(rows(x), linear(x), rtol=0, atol=1e-5)
     for order in (torch.randperm(32) for _ in range(8)):
         assert torch.equal(rows(x[order]), rows(x)[order])
-    assert not any(type(module) is nn.Linear for module in translator.model.modules())
+    assert not any(type(module) is nn.Linear for module in translator.predictor.model.modules())
 
 
 def test_bf16_is_near(tmp_path: Path) -> None:
@@ -57,7 +59,7 @@ def test_a_streamed_image_does_not_feel_its_company(
 
     def stream(items: list[tuple[int, UInt8]]) -> dict[tuple[int, int], bytes]:
         results = {}
-        for i, y, warnings in translator.predict_stream(items, (0, 1), z_s, batch_size):
+        for i, (y, warnings) in translator.predictor.predict_stream(items, (0, 1), z_s, batch_size):
             assert not isinstance(y, Exception)
             assert not warnings
             assert y.shape[::3] == (2, 3)
@@ -86,27 +88,30 @@ def test_a_stream_holds_few_images_however_many_sizes(translator: Translator) ->
             yield taken, np.broadcast_to(np.uint8(0), shape)
 
     given_out: list[int] = []
-    for batch in translator._batches(items(), 16):
+    for batch in translator.predictor.batching(16).group(items()):
         given_out += [i for i, _ in batch]
         assert taken + 1 - len(given_out) <= 8 * 16
         assert len({pixels.shape for _, pixels in batch}) == 1
-        assert len(batch) <= translator.rows(batch[0][1].shape, 16)
+        assert len(batch) <= translator.predictor.batching(16).rows(batch[0][1].shape)
     assert sorted(given_out) == list(range(len(shapes)))
 
 
 def test_a_failing_batch_is_told_and_does_not_end_the_stream(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Translator.run
+    forward = Predictor.forward
 
-    def fails(self: Translator, x: torch.Tensor, *rest: int | torch.Tensor) -> torch.Tensor:
+    def fails(self: Predictor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         if x.shape[3] > SIDE:
             raise RuntimeError("out of memory")
-        return run(self, x, *rest)  # type: ignore[arg-type]
+        return forward(self, x, *rest)
 
-    monkeypatch.setattr(Translator, "run", fails)
+    monkeypatch.setattr(Predictor, "forward", fails)
     items = [(i, noise(SIDE, SIDE * (1 + i % 2), 3)) for i in range(6)]
     results = {
-        i: y for i, y, _ in translator.predict_stream(items, (0, 1), lambda i: torch.zeros(1, 4), 2)
+        i: y
+        for i, (y, _) in translator.predictor.predict_stream(
+            items, (0, 1), lambda i: torch.zeros(1, 4), 2
+        )
     }
     assert [isinstance(results[i], RuntimeError) for i in range(6)] == [False, True] * 3

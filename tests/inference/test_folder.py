@@ -14,8 +14,8 @@ import pytest
 
 from tests._helpers.folders import build, draw, files, manifest, opened, pixels
 from translate.inference import folder as module
-from translate.inference.folder import Result
-from translate.inference.manifest import plan_outputs
+from translate.inference.folder import FolderOptions, FolderSummary
+from translate.inference.planning import plan_outputs
 from translate.inference.translator import Translator
 from translate.io import images
 
@@ -145,7 +145,9 @@ def test_odd_names(translator: Translator, tmp_path: Path) -> None:
         draw(tmp_path / "in" / name)
     with open(os.fsencode(tmp_path / "in") + b"/b\xff.png", "wb") as file:
         file.write((tmp_path / "in" / names[0]).read_bytes())
-    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", style="random")
+    result = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(style="random")
+    )
     assert (result.ok, result.failed) == (len(names) + 1, 0)
     assert {*names[:-1], "b\udcff.png", ".introshift-x.png"} == files(tmp_path / "out").keys()
 
@@ -175,7 +177,9 @@ def test_warnings_are_kept(translator: Translator, tmp_path: Path) -> None:
 def test_too_many_pixels(translator: Translator, tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png", 20, 20)
     draw(tmp_path / "in" / "b.png", 20, 21)
-    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", max_pixels=400)
+    result = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(max_pixels=400)
+    )
     assert result.ok == 1
     assert result.failures[0][0] == "b.png"
     assert "max-pixels" in result.failures[0][1]
@@ -216,7 +220,7 @@ def test_clashing_inputs_are_told_apart_even_if_one_fails(
 ) -> None:
     draw(tmp_path / "in" / "a.jpg")
     (tmp_path / "in" / "a.png").write_text("broken")
-    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", format="png")
+    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", FolderOptions(format="png"))
     assert files(tmp_path / "out").keys() == {"a.jpg.png"}
 
 
@@ -224,7 +228,9 @@ def test_clashing_inputs_are_told_apart_even_if_one_fails(
 def test_formats_and_suffix(
     translator: Translator, inputs: Path, tmp_path: Path, format: str, kind: str
 ) -> None:
-    translator.translate_folder(inputs, tmp_path / "out", "B", format=format, suffix="_B")
+    translator.translate_folder(
+        inputs, tmp_path / "out", "B", FolderOptions(format=format, suffix="_B")
+    )
     written = [line["output"] for line in manifest(tmp_path / "out").values() if line["output"]]
     assert len(written) == 14
     assert all(name.endswith(f"_B.{format}") for name in written)
@@ -242,7 +248,7 @@ def test_keep_writes_what_the_name_says(
 
 def test_samples(translator: Translator, inputs: Path, tmp_path: Path) -> None:
     result = translator.translate_folder(
-        inputs, tmp_path / "out", "B", style="random", samples=3, suffix="-"
+        inputs, tmp_path / "out", "B", FolderOptions(style="random", samples=3, suffix="-")
     )
     line = manifest(tmp_path / "out")["1.png"]
     assert result.ok == 14
@@ -261,10 +267,12 @@ def test_skip_existing_does_only_what_is_missing(
 ) -> None:
     out = tmp_path / "out"
 
-    def run(model: Translator = translator, **options: Any) -> Result:
-        return model.translate_folder(inputs, out, "B", skip_existing=True, **options)
+    def run(model: Translator = translator, **options: Any) -> FolderSummary:
+        return model.translate_folder(
+            inputs, out, "B", FolderOptions(skip_existing=True, **options)
+        )
 
-    def redone(result: Result) -> set[str]:
+    def redone(result: FolderSummary) -> set[str]:
         assert result.failed == 3
         assert result.ok + result.skipped == 14
         return {name for name, line in manifest(out).items() if line["status"] == "ok"}
@@ -300,10 +308,10 @@ def test_another_version_of_the_translation_does_everything_again(
 ) -> None:
     out = tmp_path / "out"
     assert translator.translate_folder(inputs, out, "B").ok == 14
-    assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 0
+    assert translator.translate_folder(inputs, out, "B", FolderOptions(skip_existing=True)).ok == 0
     monkeypatch.setattr(module, "TRANSLATION_VERSION", module.TRANSLATION_VERSION + 1)
-    assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 14
-    assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 0
+    assert translator.translate_folder(inputs, out, "B", FolderOptions(skip_existing=True)).ok == 14
+    assert translator.translate_folder(inputs, out, "B", FolderOptions(skip_existing=True)).ok == 0
 
 
 def test_existing_files_alone_prove_nothing(
@@ -316,7 +324,10 @@ def test_existing_files_alone_prove_nothing(
             (out / "manifest.jsonl").unlink()
         else:
             (out / "manifest.jsonl").write_bytes(text.encode("latin-1"))
-        assert translator.translate_folder(inputs, out, "B", skip_existing=True).ok == 14
+        assert (
+            translator.translate_folder(inputs, out, "B", FolderOptions(skip_existing=True)).ok
+            == 14
+        )
 
 
 def test_without_skip_existing_all_is_done_again(

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import SIDE
-from translate.inference import folder as module
+from translate.inference.folder import FolderJob, FolderOptions
+from translate.inference.predictor import Predictor
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
@@ -76,7 +77,8 @@ def test_what_cannot_be_done_is_refused_before_any_work(
     options = {"inputs": "{tmp}/in", "out": "{tmp}/out", "to": "B"} | options
     options = {k: v.format(tmp=tmp_path) if isinstance(v, str) else v for k, v in options.items()}
     with pytest.raises(ValueError, match=named) as caught:
-        translator.translate_folder(**options)
+        folders = [options.pop(key) for key in ("inputs", "out", "to")]
+        translator.translate_folder(*folders, FolderOptions(**options))
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -153,14 +155,14 @@ def test_values_that_are_not_finite_fail_alone(
 ) -> None:
     draw(inputs / "black.png").write_bytes(draw(tmp_path / "x.png").read_bytes())
     Image.new("RGB", (16, 16)).save(inputs / "black.png")
-    run = Translator.run
+    forward = Predictor.forward
 
-    def burst(self: Translator, x: torch.Tensor, *rest: Any) -> torch.Tensor:
-        return run(self, x, *rest).masked_fill(
+    def burst(self: Predictor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        return forward(self, x, *rest).masked_fill(
             (x.mean((1, 2, 3)) == -1)[None, :, None, None, None], float("nan")
         )
 
-    monkeypatch.setattr(Translator, "run", burst)
+    monkeypatch.setattr(Predictor, "forward", burst)
     result = translator.translate_folder(inputs, tmp_path / "out", "B")
     assert result.ok == 14
     assert "finite" in dict(result.failures)["black.png"]
@@ -170,14 +172,14 @@ def test_values_that_are_not_finite_fail_alone(
 def test_a_model_out_of_memory_fails_that_size_alone(
     translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Translator.run
+    forward = Predictor.forward
 
-    def small(self: Translator, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def small(self: Predictor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         if max(x.shape[2:]) > 60:
             raise torch.OutOfMemoryError("out of memory, tried to allocate much")
-        return run(self, x, *rest)
+        return forward(self, x, *rest)
 
-    monkeypatch.setattr(Translator, "run", small)
+    monkeypatch.setattr(Predictor, "forward", small)
     result = translator.translate_folder(inputs, tmp_path / "out", "B")
     assert {"1.png", "2.png"} < dict(result.failures).keys()
     assert result.ok == 12
@@ -191,22 +193,22 @@ def test_memory_that_runs_out_is_not_the_pictures_fault(
     draw(tmp_path / "in" / "a.png")
     draw(tmp_path / "in" / "large.png", 64, 16)
     load = ImageFile.ImageFile.load
-    run = Translator.run
+    forward = Predictor.forward
 
     def exhausted_load(self: ImageFile.ImageFile) -> Any:
         if self.width > 60:
             raise MemoryError
         return load(self)
 
-    def exhausted_run(self: Translator, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def exhausted_forward(self: Predictor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         if x.shape[3] > SIDE:
             raise MemoryError
-        return run(self, x, *rest)
+        return forward(self, x, *rest)
 
     if stage == "decode":
         monkeypatch.setattr(ImageFile.ImageFile, "load", exhausted_load)
     else:
-        monkeypatch.setattr(Translator, "run", exhausted_run)
+        monkeypatch.setattr(Predictor, "forward", exhausted_forward)
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     assert result.ok == 1
     reason = "out of memory; use fewer --workers or a smaller --batch-size or --max-pixels"
@@ -232,7 +234,7 @@ def test_on_error_stop_finishes_what_came_before(translator: Translator, tmp_pat
     for workers in (1, 4):
         out = tmp_path / f"out{workers}"
         result = translator.translate_folder(
-            tmp_path / "in", out, "B", on_error="stop", batch_size=4, workers=workers
+            tmp_path / "in", out, "B", FolderOptions(on_error="stop", batch_size=4, workers=workers)
         )
         assert (result.ok, result.failed, result.skipped) == (7, 1, 32)
         assert files(out).keys() == {f"{i:02}.png" for i in range(7)}
@@ -250,7 +252,11 @@ def test_an_interrupt_leaves_a_valid_out(translator: Translator, tmp_path: Path)
     threads = threading.active_count(), torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
         translator.translate_folder(
-            tmp_path / "in", tmp_path / "out", "B", batch_size=2, workers=2, progress=interrupt
+            tmp_path / "in",
+            tmp_path / "out",
+            "B",
+            FolderOptions(batch_size=2, workers=2),
+            progress=interrupt,
         )
     assert (threading.active_count(), torch.get_num_threads()) == threads
     lines = manifest(tmp_path / "out")
@@ -260,7 +266,7 @@ def test_an_interrupt_leaves_a_valid_out(translator: Translator, tmp_path: Path)
     assert files(tmp_path / "out").keys() == ok
     assert {line["reason"] for name, line in lines.items() if name not in ok} == {"interrupted"}
     again = translator.translate_folder(
-        tmp_path / "in", tmp_path / "out", "B", batch_size=2, skip_existing=True
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(batch_size=2, skip_existing=True)
     )
     assert (again.ok, again.skipped) == (60 - len(ok), len(ok))
 
@@ -275,8 +281,10 @@ def test_a_killed_run_leaves_no_word_of_what_it_may_have_replaced(
     def killed(*_: Any, **__: Any) -> None:
         written.append(manifest(tmp_path / "out")["a.png"])
 
-    monkeypatch.setattr(module, "_work", killed)
-    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", style="random")
+    monkeypatch.setattr(FolderJob, "run", killed)
+    translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(style="random")
+    )
     assert written[0]["status"] == "skipped"
     assert written[0]["key"] is None
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests._helpers.folders import build, draw, files, opened, pixels
+from translate.inference.folder import FolderOptions
 from translate.inference.manifest import Entry
 from translate.inference.translator import Translator
 from translate.io import images
@@ -31,7 +32,10 @@ def test_alpha_is_kept_where_it_can_be(tmp_path: Path, channels: int) -> None:
     for suffix in ("png", "webp", "tif", "jpg"):
         path = draw(tmp_path / "in" / f"{suffix}.png", 19, 33, "RGBA")
         translator.translate_folder(
-            path, tmp_path / suffix, "B", format="keep" if suffix == "tif" else suffix
+            path,
+            tmp_path / suffix,
+            "B",
+            FolderOptions(format="keep" if suffix == "tif" else suffix),
         )
         (name,) = files(tmp_path / suffix)
         image = opened(tmp_path / suffix / name)
@@ -58,7 +62,9 @@ def test_a_gray_model_writes_gray(tmp_path: Path) -> None:
 def test_batch_sizes_agree(translator: Translator, inputs: Path, tmp_path: Path) -> None:
     for batch_size in (1, 3, 7):
         options: Any = {"batch_size": batch_size, "format": "png", "style": "random"}
-        translator.translate_folder(inputs, tmp_path / f"{batch_size}", "B", **options)
+        translator.translate_folder(
+            inputs, tmp_path / f"{batch_size}", "B", FolderOptions(**options)
+        )
     for name in files(tmp_path / "1"):
         one, three, seven = (pixels(tmp_path / number / name).astype(int) for number in "137")
         assert max(np.abs(one - three).max(), np.abs(one - seven).max()) <= 1
@@ -69,14 +75,16 @@ def test_the_same_bytes_in_whatever_company(
     translator: Translator, inputs: Path, tmp_path: Path, style: str
 ) -> None:
     options: Any = {"style": style, "seed": 5, "samples": 2}
-    translator.translate_folder(inputs, tmp_path / "all", "B", **options, workers=1)
-    translator.translate_folder(inputs, tmp_path / "four", "B", **options, workers=4)
+    translator.translate_folder(inputs, tmp_path / "all", "B", FolderOptions(**options, workers=1))
+    translator.translate_folder(inputs, tmp_path / "four", "B", FolderOptions(**options, workers=4))
     assert files(tmp_path / "all") == files(tmp_path / "four")
     for name in ("3.png", "5.png", "sub/photo.JPG"):
         alone = tmp_path / f"alone {Path(name).stem}"
         (alone / name).parent.mkdir(parents=True)
         (alone / name).write_bytes((inputs / name).read_bytes())
-        translator.translate_folder(alone, tmp_path / f"out {Path(name).stem}", "B", **options)
+        translator.translate_folder(
+            alone, tmp_path / f"out {Path(name).stem}", "B", FolderOptions(**options)
+        )
         for output, data in files(tmp_path / f"out {Path(name).stem}").items():
             assert files(tmp_path / "all")[output] == data
 
@@ -93,7 +101,9 @@ def test_random_styles_differ_by_path_seed_and_sample(
     seen: set[bytes] = set()
     for seed in (0, 1):
         out = tmp_path / f"{seed}"
-        translator.translate_folder(tmp_path / "in", out, "B", style="random", seed=seed, samples=2)
+        translator.translate_folder(
+            tmp_path / "in", out, "B", FolderOptions(style="random", seed=seed, samples=2)
+        )
         seen |= set(files(out).values())
     assert len(seen) == 12
     translator.translate_folder(tmp_path / "in", tmp_path / "mean", "B")
@@ -109,13 +119,18 @@ def test_exemplars(translator: Translator, tmp_path: Path) -> None:
     ]
     singly = []
     for i, exemplar in enumerate(exemplars):
-        translator.translate_folder(tmp_path / "in", tmp_path / f"s{i}", "B", style=exemplar)
+        translator.translate_folder(
+            tmp_path / "in", tmp_path / f"s{i}", "B", FolderOptions(style=exemplar)
+        )
         singly.append(set(files(tmp_path / f"s{i}").values()))
         assert len(singly[-1]) == 1
     kinds = [next(iter(kind)) for kind in singly]
     assert len(set(kinds)) == 3
     translator.translate_folder(
-        tmp_path / "in", tmp_path / "all", "B", style=str(tmp_path / "style"), samples=3
+        tmp_path / "in",
+        tmp_path / "all",
+        "B",
+        FolderOptions(style=str(tmp_path / "style"), samples=3),
     )
     written = files(tmp_path / "all")
     first = []
@@ -126,7 +141,7 @@ def test_exemplars(translator: Translator, tmp_path: Path) -> None:
     assert len(set(first)) == 3
     (tmp_path / "in" / "0.png").unlink()
     translator.translate_folder(
-        tmp_path / "in", tmp_path / "fewer", "B", style=tmp_path / "style", samples=3
+        tmp_path / "in", tmp_path / "fewer", "B", FolderOptions(style=tmp_path / "style", samples=3)
     )
     assert files(tmp_path / "fewer").items() < written.items()
 
@@ -157,7 +172,7 @@ def test_few_images_wait_at_any_time(
     monkeypatch.setattr(images, "read_image", counting(images.read_image, 1))
     monkeypatch.setattr(images, "write_image", counting(images.write_image, -1))
     result = translator.translate_folder(
-        tmp_path / "in", tmp_path / "out", "B", batch_size=2, workers=2
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(batch_size=2, workers=2)
     )
     assert result.ok == 150
     assert alive == 0

@@ -15,7 +15,7 @@ import pytest
 
 from tests._helpers.folders import draw, files, manifest
 from translate.inference.anomaly import measure_folder
-from translate.inference.folder import Result
+from translate.inference.folder import FolderOptions, FolderSummary
 from translate.inference.manifest import LOCK, Entry, belongs, write_manifest
 from translate.inference.translator import Translator
 from translate.io import files as writing
@@ -44,9 +44,11 @@ def test_the_union_of_shards_is_the_whole_byte_for_byte(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:
     options: Any = {"style": "random", "format": "png", "samples": 2}
-    whole = translator.translate_folder(inputs, tmp_path / "whole", "B", **options)
+    whole = translator.translate_folder(inputs, tmp_path / "whole", "B", FolderOptions(**options))
     parts = [
-        translator.translate_folder(inputs, tmp_path / "out", "B", shard=shard, **options)
+        translator.translate_folder(
+            inputs, tmp_path / "out", "B", FolderOptions(shard=shard, **options)
+        )
         for shard in SHARDS
     ]
     for count in ("ok", "skipped", "failed"):
@@ -61,7 +63,7 @@ def test_the_union_of_shards_is_the_whole_byte_for_byte(
 def test_a_shard_alone_leaves_a_line_for_every_input(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:
-    done = translator.translate_folder(inputs, tmp_path / "out", "B", shard=(2, 3))
+    done = translator.translate_folder(inputs, tmp_path / "out", "B", FolderOptions(shard=(2, 3)))
     lines = manifest(tmp_path / "out")
     assert len(lines) == 16
     assert lines["link.png"]["reason"] == "symbolic link"
@@ -73,11 +75,13 @@ def test_a_shard_alone_leaves_a_line_for_every_input(
 def test_shards_and_wholes_skip_what_each_other_did(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:
-    def run(n: int) -> list[Result]:
+    def run(n: int) -> list[FolderSummary]:
         runs = [(i + 1, n) for i in range(n)]
         out = tmp_path / "out"
         return [
-            translator.translate_folder(inputs, out, "B", shard=shard, skip_existing=True)
+            translator.translate_folder(
+                inputs, out, "B", FolderOptions(shard=shard, skip_existing=True)
+            )
             for shard in runs
         ]
 
@@ -116,12 +120,12 @@ def test_unfinished_files_are_removed_by_the_shard_whose_they_are(
         parts[name] = out / f"{i % 3}" / f"{writing.PART}{writing.part_tag(name)}-0123.part"
         parts[name].parent.mkdir(parents=True, exist_ok=True)
         parts[name].touch()
-    translator.translate_folder(inputs, out, "B", shard=(1, 2))
+    translator.translate_folder(inputs, out, "B", FolderOptions(shard=(1, 2)))
     assert {name for name, part in parts.items() if part.exists()} == {
         n for n in parts if not belongs(n, (1, 2))
     }
     (out / LOCK).touch()  # of a shard that was killed
-    translator.translate_folder(inputs, out, "B", shard=(2, 2))
+    translator.translate_folder(inputs, out, "B", FolderOptions(shard=(2, 2)))
     assert not list(out.rglob("*.part"))
     (out / LOCK).touch()
     translator.translate_folder(inputs, out, "B")
@@ -133,7 +137,7 @@ def test_there_is_no_such_shard(
     translator: Translator, inputs: Path, tmp_path: Path, shard: tuple[int, int]
 ) -> None:
     with pytest.raises(ValueError, match="shard"):
-        translator.translate_folder(inputs, tmp_path / "out", "B", shard=shard)
+        translator.translate_folder(inputs, tmp_path / "out", "B", FolderOptions(shard=shard))
 
 
 # -- hostile lines
@@ -170,7 +174,7 @@ def test_a_bad_line_of_the_manifest_costs_no_other(
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([bad, *lines[:3], bad, *lines[3:-1], bad]))
     again = translator.translate_folder(
-        inputs, tmp_path / "out", "B", skip_existing=True, shard=shard
+        inputs, tmp_path / "out", "B", FolderOptions(skip_existing=True, shard=shard)
     )
     assert again.ok == 0
     assert again.skipped > 0
@@ -208,7 +212,7 @@ def test_folders_nested_deeper_than_python_recurses(
         nest(root, depth)
         os.rename(root / "d.png", root / name)
         for skipped in (0, 2):
-            done = translator.translate_folder(root, out, "B", skip_existing=True)
+            done = translator.translate_folder(root, out, "B", FolderOptions(skip_existing=True))
             assert (done.ok, done.skipped) == (2 - skipped, skipped)
             assert {"a.png", name} <= manifest(out).keys()
             assert (out / name).is_file()
@@ -217,7 +221,7 @@ def test_folders_nested_deeper_than_python_recurses(
             else:  # longer than the system's limit for a path
                 ((_, reason),) = done.failures
                 assert reason == "cannot be listed: file name too long"
-        measured, failures = measure_folder(translator, root, "A")
+        measured, failures = measure_folder(translator.predictor, root, "A")
         assert measured.keys() == {"a.png", name}
         assert len(failures) == len(done.failures)
     finally:
@@ -285,7 +289,9 @@ def test_listed_files_keep_their_place_and_never_leave_out(
     assert lines["pipe.png"]["status"] == "skipped"
     assert len(files(tmp_path / "out")) == done.ok == 7
     assert {path.name for path in tmp_path.iterdir()} == {"here", "far", "out"}
-    again = translator.translate_folder(listed, tmp_path / "out", "B", skip_existing=True)
+    again = translator.translate_folder(
+        listed, tmp_path / "out", "B", FolderOptions(skip_existing=True)
+    )
     assert (again.ok, again.skipped) == (0, 8)
 
 
@@ -328,7 +334,9 @@ def test_a_full_disk_ends_with_one_line_and_a_valid_out(
         pytest.raises(DiskFullError, match="out: no space left on device; make room") as end,
     ):
         patch.setattr(images, "write_image", full)
-        translator.translate_folder(tmp_path / "in", out, "B", workers=1, batch_size=4)
+        translator.translate_folder(
+            tmp_path / "in", out, "B", FolderOptions(workers=1, batch_size=4)
+        )
     assert "\n" not in str(end.value)
     lines = manifest(out)
     assert len(lines) == 60
@@ -339,7 +347,10 @@ def test_a_full_disk_ends_with_one_line_and_a_valid_out(
         "cannot be written: no space left on device",
         "not reached: no space left on device",
     }
-    assert translator.translate_folder(tmp_path / "in", out, "B", skip_existing=True).ok == 40
+    assert (
+        translator.translate_folder(tmp_path / "in", out, "B", FolderOptions(skip_existing=True)).ok
+        == 40
+    )
 
 
 def test_on_a_full_disk_the_manifest_makes_itself_room(

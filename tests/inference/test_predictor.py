@@ -13,6 +13,8 @@ from torch import nn
 
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import save
+from translate.inference.folder import FolderOptions
+from translate.inference.predictor import Direction, Predictor
 from translate.inference.translator import Translator
 from translate.models.checkpoint import load_model, save_model
 
@@ -37,7 +39,9 @@ def test_what_overflows_in_bf16_is_made_in_float32_with_a_warning(
     for precision in ("32", "bf16"):
         translator = Translator.load(path, "cpu", precision, scale=scale, tile=16)
         assert (
-            translator.translate_folder(tmp_path / "in", tmp_path / precision, "B", samples=2).ok
+            translator.translate_folder(
+                tmp_path / "in", tmp_path / precision, "B", FolderOptions(samples=2)
+            ).ok
             == 1
         )
         warnings = manifest(tmp_path / precision)["a.png"]["warnings"]
@@ -50,29 +54,35 @@ def test_only_the_image_that_overflows_is_made_again(
 ) -> None:
     build(tmp_path)
     translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
-    run = Translator.run
+    forward = Predictor.forward
     dtypes = []
 
     def burst(
-        self: Translator,
+        self: Predictor,
         x: torch.Tensor,
-        source: int,
-        to: int,
+        direction: Direction,
         z_s: torch.Tensor,
         dtype: Any,
         *more: Any,
     ) -> torch.Tensor:
         dtypes.append((dtype, len(x)))
-        y = run(self, x, source, to, z_s, dtype, *more)
+        y = forward(self, x, direction, z_s, dtype, *more)
         black = (x.mean((1, 2, 3)) == -1) & (dtype == torch.bfloat16)
         return y.masked_fill(black[None, :, None, None, None], float("inf"))
 
     for i in range(3):
         draw(tmp_path / "in" / f"{i}.png", seed=i)
     Image.new("RGB", (16, 16)).save(tmp_path / "in" / "black.png")
-    translator.translate_folder(tmp_path / "in", tmp_path / "before", "B", batch_size=8)
-    monkeypatch.setattr(Translator, "run", burst)
-    assert translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", batch_size=8).ok == 4
+    translator.translate_folder(
+        tmp_path / "in", tmp_path / "before", "B", FolderOptions(batch_size=8)
+    )
+    monkeypatch.setattr(Predictor, "forward", burst)
+    assert (
+        translator.translate_folder(
+            tmp_path / "in", tmp_path / "out", "B", FolderOptions(batch_size=8)
+        ).ok
+        == 4
+    )
     assert dtypes == [(torch.bfloat16, 8), (torch.float32, 1)]
     warned = {name for name, line in manifest(tmp_path / "out").items() if line["warnings"]}
     assert warned == {"black.png"}
@@ -86,8 +96,8 @@ def test_what_is_never_finite_fails_with_a_reason(
 ) -> None:
     build(tmp_path)
     translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
-    run = Translator.run
-    monkeypatch.setattr(Translator, "run", lambda *arguments: run(*arguments) * float("nan"))
+    forward = Predictor.forward
+    monkeypatch.setattr(Predictor, "forward", lambda *arguments: forward(*arguments) * float("nan"))
     draw(tmp_path / "in" / "a.png")
     done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     assert done.failures == [("a.png", "the model's output is not finite")]
@@ -101,8 +111,8 @@ def test_the_callers_model_file_is_left_as_it_was(tmp_path: Path) -> None:
     before = {
         name: (tensor.clone(), tensor.stride()) for name, tensor in file.model.state_dict().items()
     }
-    translator = Translator(file, "cpu")
-    assert not any(type(module) is nn.Linear for module in translator.model.modules())
+    translator = Translator(Predictor(file, "cpu"))
+    assert not any(type(module) is nn.Linear for module in translator.predictor.model.modules())
     linear = [module for module in file.model.modules() if isinstance(module, nn.Linear)]
     assert linear
     assert all(type(module) is nn.Linear for module in linear)
@@ -111,7 +121,9 @@ def test_the_callers_model_file_is_left_as_it_was(tmp_path: Path) -> None:
         assert tensor.stride() == before[name][1]
     of_file = {tensor.data_ptr() for tensor in file.model.state_dict().values() if tensor.ndim < 4}
     of_copy = {
-        tensor.data_ptr() for tensor in translator.model.state_dict().values() if tensor.ndim < 4
+        tensor.data_ptr()
+        for tensor in translator.predictor.model.state_dict().values()
+        if tensor.ndim < 4
     }
     assert of_file == of_copy, "the weights of linear layers are held once"
 
@@ -125,7 +137,7 @@ def test_the_background_lies_behind_transparency(tmp_path: Path) -> None:
     (expected,) = plain.translate([red], "B")
     assert (chosen.translate([clear], "B")[0][..., :3] == expected).all()
     assert (translator.translate([clear], "B")[0][..., :3] != expected).any()
-    assert chosen.identity != translator.identity
+    assert chosen.predictor.cache_key != translator.predictor.cache_key
 
 
 @pytest.mark.parametrize(("option", "value"), [("scale", "big"), ("tile", 0)])

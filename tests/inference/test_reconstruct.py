@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import SIDE
+from translate.inference.folder import FolderOptions
 from translate.inference.translator import Translator
 from translate.io.images import SUFFIXES, to_float, to_uint8
 
@@ -24,7 +25,9 @@ def test_own_style_is_a_reconstruction(translator: Translator) -> None:
     images = list(np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
     with torch.inference_mode():
         expected = to_uint8(
-            translator.model.reconstruct(torch.from_numpy(to_float(np.stack(images))), 1).numpy()
+            translator.predictor.model.reconstruct(
+                torch.from_numpy(to_float(np.stack(images))), 1
+            ).numpy()
         )
     made = np.stack(translator.translate(images, to="B", style="own"))
     assert np.abs(made.astype(int) - expected).max() <= 1
@@ -35,7 +38,9 @@ def test_own_style_is_a_reconstruction(translator: Translator) -> None:
     assert np.array_equal(np.stack(twice[1::2]), made)
     x = torch.rand(2, 3, SIDE, SIDE) * 2 - 1
     assert torch.allclose(
-        translator.translate(x, "A", style="own"), translator.model.reconstruct(x, 0), atol=1e-5
+        translator.translate(x, "A", style="own"),
+        translator.predictor.model.reconstruct(x, 0),
+        atol=1e-5,
     )
 
 
@@ -66,15 +71,28 @@ def test_a_large_image_in_strips_has_the_style_of_the_whole(tmp_path: Path) -> N
 
 def test_folders_keep_their_promises(translator: Translator, inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = translator.translate_folder(inputs, out, "A", style="own")
+    done = translator.translate_folder(inputs, out, "A", FolderOptions(style="own"))
     assert (done.ok, done.failed) == (14, 3)
     before = files(out)
     assert (
-        translator.translate_folder(inputs, out, "A", style="own", skip_existing=True).skipped == 14
+        translator.translate_folder(
+            inputs, out, "A", FolderOptions(style="own", skip_existing=True)
+        ).skipped
+        == 14
     )
     assert files(out) == before
-    assert translator.translate_folder(inputs, out, "B", style="own", skip_existing=True).ok == 14
-    assert translator.translate_folder(inputs, out, "A", source="B", skip_existing=True).ok == 14
+    assert (
+        translator.translate_folder(
+            inputs, out, "B", FolderOptions(style="own", skip_existing=True)
+        ).ok
+        == 14
+    )
+    assert (
+        translator.translate_folder(
+            inputs, out, "A", FolderOptions(source="B", skip_existing=True)
+        ).ok
+        == 14
+    )
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from pipelines.cli import app
 from tests._helpers.folders import build, draw
 from tests._helpers.small_model import SIDE
 from translate.inference.sampling import BATCH, interpolate, read_square, sample
-from translate.inference.translator import Translator, generator
+from translate.inference.styles import generator
+from translate.inference.translator import Translator
 from translate.io import images as writing
 from translate.io.images import UInt8, read_image, to_float, write_gif
 
@@ -33,17 +34,17 @@ def test_an_image_does_not_know_how_many_there_are(translator: Translator, tmp_p
     for i in range(3):
         draw(tmp_path / "in" / f"{i}.png", 20, 30, seed=i)
     for content in ("prior", tmp_path / "in"):
-        many = list(sample(translator, "B", BATCH + 3, seed=1, content=content))
+        many = list(sample(translator.predictor, "B", BATCH + 3, seed=1, content=content))
         assert len(many) == BATCH + 3
         assert many[0].shape == (SIDE, SIDE, 3)
         for count in (1, 2, BATCH, BATCH + 1):
-            few = list(sample(translator, "B", count, seed=1, content=content))
+            few = list(sample(translator.predictor, "B", count, seed=1, content=content))
             assert all(np.array_equal(a, b) for a, b in zip(few, many[:count], strict=True)), count
         assert len({image.tobytes() for image in many}) == BATCH + 3, "every image is another"
-        others = list(sample(translator, "B", 1, seed=2, content=content))
+        others = list(sample(translator.predictor, "B", 1, seed=2, content=content))
         assert not np.array_equal(others[0], many[0]), "and every seed"
         assert not np.array_equal(
-            next(sample(translator, "A", 1, seed=1, content=content)), many[0]
+            next(sample(translator.predictor, "A", 1, seed=1, content=content)), many[0]
         ), "and domain"
 
 
@@ -57,37 +58,37 @@ def test_samples_are_decoded_draws(translator: Translator, tmp_path: Path) -> No
     with torch.inference_mode():
         noise = normal("content", 8, SIDE // 2, SIDE // 2)
         z_s = normal("style", 4)
-        q = translator.model.encoder.content(x, y)
+        q = translator.predictor.model.encoder.content(x, y)
         for z_c, content in (
             (noise, "prior"),
             (q.mu + q.logvar.exp().sqrt() * noise, str(tmp_path / "in")),
         ):
-            expected = translator.model.decoder(z_c, z_s, y, y)[0].permute(1, 2, 0)
-            (made,) = sample(translator, "B", 1, seed=5, content=content)
+            expected = translator.predictor.model.decoder(z_c, z_s, y, y)[0].permute(1, 2, 0)
+            (made,) = sample(translator.predictor, "B", 1, seed=5, content=content)
             assert np.abs(to_float(made).transpose(1, 2, 0) - expected.numpy()).max() < 1.1 / 127.5
 
 
 def test_what_cannot_be_sampled(translator: Translator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--count 0: must be at least 1"):
-        sample(translator, "B", 0)
+        sample(translator.predictor, "B", 0)
     with pytest.raises(ValueError, match="C: no domain of this model, which knows A, B"):
-        sample(translator, "C", 1)
+        sample(translator.predictor, "C", 1)
     with pytest.raises(ValueError, match="no pictures; use prior or name another folder"):
-        sample(translator, "B", 1, content=tmp_path)
+        sample(translator.predictor, "B", 1, content=tmp_path)
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="a.png: empty file; mend it or take another"):
-        list(sample(translator, "B", 1, content=tmp_path))
+    with pytest.raises(ValueError, match="a.png: empty file; fix the file or name another"):
+        list(sample(translator.predictor, "B", 1, content=tmp_path))
 
 
 def test_interpolations_end_at_the_reconstructions(translator: Translator) -> None:
     first, second = images(2)
-    made = interpolate(translator, first, second, "B", steps=5)
+    made = interpolate(translator.predictor, first, second, "B", steps=5)
     assert made.shape == (3, 5, SIDE, SIDE, 3)
     again = translator.translate([first, second], "B", style="own")
     for row in made:
         assert furthest(row[0], again[0]) <= 1
     assert furthest(made[2, -1], again[1]) <= 1
-    crossed = translator.model
+    crossed = translator.predictor.model
     with torch.inference_mode():
         x = torch.from_numpy(to_float(np.stack([first, second])))
         y = torch.tensor([1, 1])
@@ -104,24 +105,26 @@ def test_interpolations_end_at_the_reconstructions(translator: Translator) -> No
 
 def test_in_another_domain_styles_are_draws(translator: Translator) -> None:
     first, second = images(2)
-    made = interpolate(translator, first, second, "A", "B", steps=3, seed=7)
-    assert np.array_equal(made, interpolate(translator, first, second, "A", "B", steps=3, seed=7))
+    made = interpolate(translator.predictor, first, second, "A", "B", steps=3, seed=7)
+    assert np.array_equal(
+        made, interpolate(translator.predictor, first, second, "A", "B", steps=3, seed=7)
+    )
     assert not np.array_equal(
-        made, interpolate(translator, first, second, "A", "B", steps=3, seed=8)
+        made, interpolate(translator.predictor, first, second, "A", "B", steps=3, seed=8)
     )
     z_s = torch.randn(4, generator=generator(7, "style", 1))
     with torch.inference_mode():
         x = torch.from_numpy(to_float(second))[None]
-        end = translator.model.translate(x, 0, 1, z_s[None])[0]
+        end = translator.predictor.model.translate(x, 0, 1, z_s[None])[0]
     assert np.abs(to_float(made[2, -1]) - end.numpy()).max() < 1.1 / 127.5
     assert np.array_equal(
-        interpolate(translator, first, second, "A", "A", 3),
-        interpolate(translator, first, second, "A", steps=3),
+        interpolate(translator.predictor, first, second, "A", "A", 3),
+        interpolate(translator.predictor, first, second, "A", steps=3),
     )
     with pytest.raises(ValueError, match="--steps 1: must be at least 2"):
-        interpolate(translator, first, second, "A", steps=1)
+        interpolate(translator.predictor, first, second, "A", steps=1)
     with pytest.raises(ValueError, match="C: no domain"):
-        interpolate(translator, first, second, "A", "C")
+        interpolate(translator.predictor, first, second, "A", "C")
 
 
 def test_the_sample_command(tmp_path: Path) -> None:
@@ -192,7 +195,7 @@ def test_an_interrupted_sample_command_can_be_run_again(
 
 
 def test_the_interpolate_command(tmp_path: Path) -> None:
-    predictor = build(tmp_path)
+    predictor = build(tmp_path).predictor
     first, second = (str(draw(tmp_path / f"{i}.png", 30, 20, seed=i)) for i in range(2))
     words = [
         "interpolate",
@@ -223,7 +226,7 @@ def test_the_interpolate_command(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"")
     done = CliRunner().invoke(app, [*words, "--domain", "A"])
     assert done.exit_code == 2
-    assert "1.png: empty file; mend it" in done.stderr
+    assert "1.png: empty file" in done.stderr
 
 
 def test_an_animation_is_whole_or_not_there(tmp_path: Path) -> None:

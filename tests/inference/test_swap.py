@@ -25,7 +25,7 @@ def test_cells_are_single_translations(tmp_path: Path) -> None:
     translator = build(tmp_path)
     contents = noise(3, 0)
     styles = noise(2, 1)
-    made = swap(translator.model, contents, styles, 0, 1)
+    made = swap(translator.predictor.model, contents, styles, 0, 1)
     assert made.shape == (2, 3, SIDE, SIDE, 3)
     for i, style in enumerate(styles):
         alone = translator.translate(list(contents), to="B", style=style)
@@ -34,7 +34,7 @@ def test_cells_are_single_translations(tmp_path: Path) -> None:
 
 
 def test_the_figure_has_contents_above_and_styles_to_the_left(tmp_path: Path) -> None:
-    model = build(tmp_path).model
+    model = build(tmp_path).predictor.model
     contents = noise(3, 0)
     styles = noise(2, 1)
     figure = swap_figure(model, contents, styles, 0, 1)
@@ -61,7 +61,7 @@ def test_pictures_are_taken_evenly(tmp_path: Path) -> None:
     assert spread_of(tmp_path, 3, config)[:, 0, 0, 0].tolist() == [0, 3, 6]
     assert len(spread_of(tmp_path, 99, config)) == 7
     (tmp_path / "3.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"3.png: empty file; mend it"):
+    with pytest.raises(ValueError, match=r"3.png: empty file; fix the file"):
         spread_of(tmp_path, 3, config)
     with pytest.raises(ValueError, match="no pictures; name another folder"):
         spread_of(tmp_path / "none", 3, config)

@@ -17,7 +17,9 @@ from PIL import Image
 
 from tests._helpers.small_model import SIDE, noise, save
 from translate.config import Config
-from translate.inference import translator as module
+from translate.inference import styles as module
+from translate.inference.predictor import Direction, Predictor
+from translate.inference.styles import style_source
 from translate.inference.translator import Translator
 from translate.io.files import sha256
 from translate.io.images import Picture, UInt8, read_image, to_float
@@ -50,8 +52,8 @@ def near(a: UInt8, b: UInt8) -> bool:
 def test_a_loaded_model_knows_where_it_comes_from(path: Path, translator: Translator) -> None:
     assert isinstance(translator.config, Config)
     assert translator.config.data.size == SIDE
-    assert translator.sha256 == sha256(path)
-    assert translator.summary == {"step": 7}
+    assert translator.predictor.sha256 == sha256(path)
+    assert translator.predictor.summary == {"step": 7}
 
 
 @pytest.mark.parametrize(
@@ -183,18 +185,17 @@ def test_a_tensor_is_made_in_float32_where_bf16_overflows(
     path: Path, monkeypatch: pytest.MonkeyPatch, scale: str
 ) -> None:
     exact, rough = (Translator.load(path, "cpu", kind, scale=scale) for kind in ("32", "bf16"))
-    run = Translator.run
+    forward = Predictor.forward
 
     def overflow(
-        self: Translator,
+        self: Predictor,
         x: torch.Tensor,
-        source: int,
-        to: int,
+        direction: Direction,
         z_s: torch.Tensor,
         dtype: torch.dtype,
         *rest: Any,
     ) -> torch.Tensor:
-        y = run(self, x, source, to, z_s, dtype, *rest)
+        y = forward(self, x, direction, z_s, dtype, *rest)
         white = (x == 1).flatten(1).all(1)
         return (
             y.masked_fill(white[None, :, None, None, None], float("inf"))
@@ -202,7 +203,7 @@ def test_a_tensor_is_made_in_float32_where_bf16_overflows(
             else y
         )
 
-    monkeypatch.setattr(Translator, "run", overflow)
+    monkeypatch.setattr(Predictor, "forward", overflow)
     x = torch.zeros(3, 3, 16, 16)
     x[1] = 1
     wanted, found = (translator.translate(x, "B") for translator in (exact, rough))
@@ -217,7 +218,7 @@ def test_a_tensor_the_model_cannot_translate_is_an_error(
 ) -> None:
     translator = Translator.load(path, "cpu", **options)
     with torch.no_grad():
-        for parameter in translator.model.decoder.parameters():
+        for parameter in translator.predictor.model.decoder.parameters():
             parameter.fill_(float("nan"))
     with pytest.raises(ValueError, match="image 0 of the tensor: the model's output is not finite"):
         translator.translate(torch.zeros(2, 3, 16, 24), "B")
@@ -233,7 +234,7 @@ def test_a_large_tensor_at_native_size_is_made_in_strips(
     def refuse(*_: object) -> None:
         raise AssertionError("the whole image is given to the model at once")
 
-    monkeypatch.setattr(Translator, "run", refuse)
+    monkeypatch.setattr(Predictor, "forward", refuse)
     made = strips.translate(x, "B", samples=2, style=noise(16, 16, 3))
     assert made.shape == (4, 3, 90, 41)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-4)
@@ -264,7 +265,7 @@ def test_what_is_no_image_is_refused_by_name(
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000))
 def test_the_model_sees_its_own_size(translator: Translator, width: int, height: int) -> None:
-    size = translator.model_size(width, height)
+    size = translator.predictor.model_size(width, height)
     stride = translator.config.model.stride
     assert min(size) == SIDE
     assert not any(side % stride for side in size)
@@ -335,7 +336,7 @@ def test_the_usual_style_is_what_the_training_found_best(
 ) -> None:
     translator = Translator.load(path, "cpu")
     image = noise(20, 16, 3)
-    translator.summary["styles"] = styles
+    translator.predictor.summary["styles"] = styles
     usual, wanted = (
         translator.translate([image] * 2, "B", style=style, seed=3) for style in ("auto", taken)
     )
@@ -376,10 +377,11 @@ def test_a_folder_of_exemplars_is_decoded_in_threads_and_gives_what_each_gives(
     monkeypatch.setattr(module, "usable_cores", lambda: 3)
     monkeypatch.setattr(module, "read_image", read)
     found, wanted = (
-        translator.styles(style, "B", samples=12)(0) for style in (tmp_path, exemplars)
+        style_source(translator.predictor, style, "B", variants=12)(0)
+        for style in (tmp_path, exemplars)
     )
     assert torch.equal(found, wanted)
-    alone = [translator.styles(exemplar, "B")(0) for exemplar in exemplars]
+    alone = [style_source(translator.predictor, exemplar, "B")(0) for exemplar in exemplars]
     assert torch.equal(found, torch.cat(alone)), "in the order of their names"
 
 

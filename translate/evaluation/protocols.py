@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from translate.config import DataConfig
-from translate.data.dataset import load_square, to_batch
+from translate.data.dataset import load_square
 from translate.data.pairing import Groups, match_by_name, some
 from translate.evaluation.evaluator import Evaluator, Extend, Pictures, Progress
 from translate.evaluation.options import EvaluationOptions
@@ -20,6 +20,7 @@ from translate.evaluation.results import Evaluation
 from translate.inference.swap import swap_figure
 from translate.io import images
 from translate.io.files import evenly_spaced
+from translate.io.tensors import images_from_pixels, pixels_from_images, to_float, to_uint8
 from translate.models.checkpoint import default_style, load_model
 from translate.models.networks import Model
 
@@ -278,21 +279,32 @@ def _resized(stack: Tensor, height: int, width: int) -> Tensor:
 
 
 @torch.inference_mode()
-def _translate(model: Model, source: Tensor, a: int, b: int, z_t: Tensor, z_s: Tensor) -> Pictures:
-    """What a model makes of images (n, H, W, C) in styles z_t (n, Ds), and in each of z_s (n, K,
-    Ds) too; content is encoded once.
+def _translate(
+    model: Model, source: Tensor, a: int, b: int, style: Tensor, variants: Tensor
+) -> Pictures:
+    """Make all the pictures that are measured; content is encoded once.
+
+    Args:
+        model: on the device of the styles.
+        source: pictures (n, H, W, C) of domain a.
+        a: index of the source domain.
+        b: index of the target domain.
+        style: of the translations, (n, Ds).
+        variants: styles (n, K, Ds) of further translations, made where K is above 1.
     """
-    x = to_batch(source.numpy(), z_s.device)
-    y_a, y_b = (torch.full((len(x),), y, device=x.device) for y in (a, b))
-    content = model.encoder.content(x, y_a).mu
-    own = model.encoder.style(x, y_a).mu
-    made = {"translation": model.decoder(content, z_t, y_b, y_a)}
-    made["reconstruction"] = model.decoder(content, own, y_a, y_a)
+    x = images_from_pixels(source.numpy(), style.device)
+    content = model.encode_content(x, a).mu
+    own = model.encode_style(x, a).mu
+    translation = model.decode(content, style, a, b)
     # as in a file: less can be hidden in it
-    rounded = (made["translation"] * 127.5 + 127.5).round() / 127.5 - 1
-    made["cycle"] = model.translate(rounded, b, a, own)
-    if z_s.shape[1] > 1:
+    rounded = to_float(to_uint8(translation))
+    made = {
+        "translation": translation,
+        "reconstruction": model.decode(content, own, a, a),
+        "cycle": model.translate(rounded, b, a, own),
+    }
+    if variants.shape[1] > 1:
         made["styles"] = torch.stack(
-            [model.decoder(content, z, y_b, y_a) for z in z_s.unbind(1)], 1
+            [model.decode(content, z_s, a, b) for z_s in variants.unbind(1)], dim=1
         )
-    return {what: torch.from_numpy(images.to_uint8(y.cpu().numpy())) for what, y in made.items()}
+    return {what: torch.from_numpy(pixels_from_images(y)) for what, y in made.items()}

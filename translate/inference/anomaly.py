@@ -1,4 +1,4 @@
-"""The energy of every picture of a folder, against what is usual in a domain.
+"""The energy of every picture of a folder, against the reference distribution of a domain.
 
 Legend: C channels, H W pixels; pixels are uint8 (H, W, C).
 """
@@ -9,15 +9,17 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from itertools import count
 
-from translate.inference.folder import MOST_WORKERS
-from translate.inference.manifest import NOT_REACHED, Entry, Inputs, scan
+from translate.inference.folder import Progress, no_progress
+from translate.inference.manifest import NOT_REACHED, Entry
+from translate.inference.planning import Inputs, scan
 from translate.inference.predictor import Predictor
+from translate.inference.styles import MOST_WORKERS
 from translate.io import images
 from translate.io.images import UInt8
 from translate.losses.energy import EnergyQuantiles, Measured
@@ -29,8 +31,16 @@ PARTS = Measured._fields
 
 @dataclass(frozen=True)
 class Score:
-    """A picture's energy and its parts (energy.py), its percentile, 0 to 100, and whether it lies
-    beyond the limit.
+    """A picture's energy and its parts (energy.py), and where these lie.
+
+    Args:
+        source: the picture's path.
+        energy: weighted, per value of the picture.
+        rec: reconstruction error, summed.
+        kl_c: of the content, in nats.
+        kl_s: of the style, in nats.
+        percentile: share of the reference that is lower, 0 to 100.
+        rejected: whether it lies beyond the limit.
     """
 
     source: str
@@ -48,69 +58,88 @@ def measure_folder(
     domain: str,
     *,
     max_pixels: int = 178_000_000,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> tuple[dict[str, Measured], list[tuple[str, str]]]:
-    """Energies of a picture, all pictures below a folder, or a list, as images of `domain`, by
-    name; and failures.
+    """Measure a picture, all pictures below a folder, or a list, as images of a domain.
 
     Names are as in the manifest of a translation; links to files are followed. What a file is
-    given does not depend on the others. Raises ValueError in one line for an unknown domain and
-    for inputs that are not there.
+    given does not depend on the others.
+
+    Args:
+        predictor: the model.
+        inputs: what to measure.
+        domain: what they are taken for.
+        max_pixels: of a picture; larger ones fail.
+        progress: told (done, total) from the calling thread.
+
+    Returns:
+        Energies by name, and (name, reason) of failures.
+
+    Raises:
+        ValueError: in one line, for an unknown domain and for inputs that are not there.
     """
     index = predictor.domain(domain)
     folder, entries = scan(inputs)
     # Not Path.is_file, which raises for a path that is too long.
-    jobs = [e for e in entries if e.reason == NOT_REACHED or os.path.isfile(folder / e.source)]
+    jobs = [e for e in entries if e.reason == NOT_REACHED or os.path.isfile(folder / e.path)]
     numbers = count()
     workers = min(usable_cores(), MOST_WORKERS)
-    progress(next(numbers), len(jobs))
 
     def decode(job: Entry) -> UInt8 | None:
         try:
-            return predictor.preprocess(images.read_image(folder / job.source, max_pixels))
+            return predictor.preprocess(images.read_image(folder / job.path, max_pixels))
         except Exception as error:  # no file may end the others
             job.fail(error)
             return None
 
-    found: dict[str, Measured] = {}
-    with ThreadPoolExecutor(workers) as pool:
-
-        def decoded() -> Iterator[tuple[Entry, UInt8]]:
-            for job, future in ahead(pool, decode, jobs, predictor.batch_size + 2 * workers):
-                if (pixels := future.result()) is not None:
-                    yield job, pixels
-                else:
-                    progress(next(numbers), len(jobs))
-
-        with closing(predictor.measure(decoded(), index, predictor.batch_size)) as measured:
-            for job, value in measured:
-                if isinstance(value, Exception):
-                    job.fail(value)
-                elif not math.isfinite(value.energy):
-                    job.fail(ValueError("its energy is not finite"))
-                else:
-                    found[job.source] = value
+    def decoded(pool: ThreadPoolExecutor) -> Iterator[tuple[Entry, UInt8]]:
+        for job, future in ahead(pool, decode, jobs, predictor.batch_size + 2 * workers):
+            pixels = future.result()
+            if pixels is None:
                 progress(next(numbers), len(jobs))
-    failures = [(entry.source, str(entry.reason)) for entry in entries if entry.status == "failed"]
+            else:
+                yield job, pixels
+
+    progress(next(numbers), len(jobs))
+    found: dict[str, Measured] = {}
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        closing(predictor.measure_energies(decoded(pool), index)) as measured,
+    ):
+        for job, energies in measured:
+            if isinstance(energies, Exception):
+                job.fail(energies)
+            elif not math.isfinite(energies.energy):
+                job.fail(ValueError("its energy is not finite"))
+            else:
+                found[job.path] = energies
+            progress(next(numbers), len(jobs))
+    failures = [(entry.path, str(entry.reason)) for entry in entries if entry.status == "failed"]
     return dict(sorted(found.items())), failures
 
 
 def scores(
     measured: dict[str, Measured], reference: EnergyQuantiles, reject: float = 0.999
 ) -> list[Score]:
-    """What is measured against what is usual; beyond the quantile `reject` it is rejected.
+    """Compare what is measured with a reference distribution.
 
-    Raises ValueError for a quantile that is not above 0 and at most 1.
+    Args:
+        measured: energies by name.
+        reference: of the domain.
+        reject: the quantile, in (0, 1], beyond which an image is rejected.
+
+    Raises:
+        ValueError: for a quantile out of range.
     """
     limit = reference.limit(reject)
     return [
-        Score(name, *value, reference.percentile(value.energy), value.energy > limit)
-        for name, value in measured.items()
+        Score(name, *energies, reference.percentile(energies.energy), energies.energy > limit)
+        for name, energies in measured.items()
     ]
 
 
 def to_csv(rows: Sequence[Score]) -> str:
-    """A line for each picture, the first names the columns."""
+    """Return a line for each picture; the first names the columns."""
     file = io.StringIO()
     writer = csv.DictWriter(file, [field.name for field in fields(Score)], lineterminator="\n")
     writer.writeheader()
@@ -123,5 +152,5 @@ def to_csv(rows: Sequence[Score]) -> str:
 
 
 def readable(name: str) -> str:
-    """A file's name as text: bytes that are none are told by their code."""
+    """Return a file's name as text; bytes that are none are written as their code."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,7 +1,7 @@
-"""Folder in, folder out: the work between the plan and the manifest (manifest.py).
+"""Folder in, folder out: scan, plan, skip, run, finish.
 
-Decoding, the model and encoding overlap, each with bounded look-ahead.
-Legend: K samples, C channels, H W pixels; pixels are uint8 (H, W, C); Ds style dimensions.
+Decoding, the model and encoding overlap, each with bounded look-ahead. Legend: K variants of an
+input, C channels, H W pixels; pixels are uint8 (H, W, C); Ds style dimensions.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import json
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from translate.inference.manifest import (
     ALL,
@@ -29,24 +27,29 @@ from translate.inference.manifest import (
     NOT_REACHED,
     STOPPED,
     Entry,
-    Inputs,
     Shard,
     belongs,
-    check,
-    check_out,
     mark_up_to_date,
-    plan_outputs,
     remove_unfinished,
-    scan,
     write_last_manifest,
     write_manifest,
 )
+from translate.inference.planning import Inputs, check, check_out, plan_outputs, scan
+from translate.inference.predictor import Prediction, Predictor
+from translate.inference.styles import MOST_WORKERS, resolve_direction, style_source
 from translate.io import images
 from translate.io.files import DiskFullError, PathLike, is_full, make_folders
 from translate.io.images import UInt8
-from translate.losses.energy import RejectedImageError, RejectionThreshold
+from translate.losses.energy import RejectedImageError
 from translate.runtime.device import usable_cores
 from translate.runtime.prefetch import ahead
+
+Progress: TypeAlias = Callable[[int, int], None]  # inputs done, of so many
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell no one."""
+
 
 SUFFIXES = {"keep": "", "png": ".png", "jpg": ".jpg", "webp": ".webp"}
 # Raise it when the pixels written for the same model, picture and options change: --skip-existing
@@ -54,44 +57,88 @@ SUFFIXES = {"keep": "", "png": ".png", "jpg": ".jpg", "webp": ".webp"}
 # pixels do: an upgrade would throw away good outputs, and a change during development would go
 # unnoticed.
 TRANSLATION_VERSION = 1
-MOST_WORKERS = 8  # unless more are asked for: each holds an image of full size
-
-T = TypeVar("T")
-R = TypeVar("R")
-# (K, H, W, C) or why not, and warnings
-Translated: TypeAlias = tuple[T, UInt8 | Exception, tuple[str, ...]]
-
-
-class Engine(Protocol):
-    """What a folder needs of a Translator, whose module imports this one."""
-
-    batch_size: int
-    scale: str
-
-    @property
-    def identity(self) -> str: ...
-    def domains(self, to: str, source: str | None, style: PathLike) -> tuple[int, int]: ...
-    def styles(
-        self, style: PathLike, to: str, seed: int, samples: int
-    ) -> Callable[[str], Tensor]: ...
-    def squeezes(self, size: tuple[int, int]) -> bool: ...
-    def limit(self, domain: int, level: float, skip: bool) -> RejectionThreshold: ...
-    def preprocess(self, picture: images.Picture) -> UInt8: ...
-    def postprocess(self, pixels: UInt8, size: tuple[int, int]) -> UInt8: ...
-    def predict_stream(
-        self,
-        items: Iterable[tuple[T, UInt8]],
-        domains: tuple[int, int],
-        z_s: Callable[[T], Tensor],
-        batch_size: int,
-        limit: RejectionThreshold | None = None,
-    ) -> Generator[Translated[T]]: ...
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of a folder, or of a shard's share; `failures` are (source, reason), sorted;
-    `warned` inputs have warnings in the manifest.
+class FolderOptions:
+    """What may be asked of the translation of a folder.
+
+    Args:
+        source: the domain translated from; may be left out where the model has two.
+        style: "mean", "random" (drawn from seed, relative path and variant), "auto" (of these two
+            what training found better for the target), "own" (a reconstruction: source and target
+            are the same), or a file or folder of exemplars of the target domain: of a folder, an
+            input takes one by seed and relative path, and its variant k the k-th after that.
+        seed: of random and chosen styles.
+        samples: variants of each input; above 1 they are numbered: name_1, with `suffix`
+            name<suffix>_1.
+        batch_size: images of the training size in a forward pass, default the device's.
+        format: of the outputs: keep, png, jpg or webp.
+        suffix: text appended to the outputs' names.
+        on_error: "continue", or "stop": finish what comes before the first failure, and no more.
+        skip_existing: leave out what the previous manifest says was made from the same file (size
+            and time), model and options by the same TRANSLATION_VERSION of this code, if the
+            outputs are still there.
+        workers: threads that read and write pictures, default one a core, at most 8.
+        max_pixels: of a picture; larger ones are refused.
+        shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one folder,
+            each in its process.
+        reject: warn of inputs whose energy lies beyond this quantile of the source domain's
+            training images.
+        reject_skip: do not translate these but skip them; a later run measures them anew.
+
+    Raises:
+        ValueError: for an option that cannot be, naming it and the remedy.
+    """
+
+    source: str | None = None
+    style: PathLike = "auto"
+    seed: int = 0
+    samples: int = 1
+    batch_size: int | None = None
+    format: str = "keep"
+    suffix: str = ""
+    on_error: str = "continue"
+    skip_existing: bool = False
+    workers: int | None = None
+    max_pixels: int = 178_000_000
+    shard: Shard = ALL
+    reject: float | None = None
+    reject_skip: bool = False
+
+    def __post_init__(self) -> None:
+        check(self.format in SUFFIXES, f"format {self.format}: use {', '.join(SUFFIXES)}")
+        known = self.on_error in ("continue", "stop")
+        check(known, f"on_error {self.on_error}: use continue or stop")
+        check(
+            not set(self.suffix) & set("/\\\0"),
+            f"suffix {self.suffix!r}: is part of a name, a path separator cannot be in it",
+        )
+        i, n = self.shard
+        check(1 <= i <= n, f"shard {i}/{n}: use 1/N to N/N for N shards")
+        for name in ("samples", "batch_size", "workers"):
+            number = getattr(self, name)
+            check(number is None or number > 0, f"{name} {number}: must be at least 1")
+        check(
+            self.reject is not None or not self.reject_skip,
+            "--reject-skip: needs --reject, the quantile beyond which to skip",
+        )
+
+
+DEFAULTS = FolderOptions()
+
+
+@dataclass(frozen=True)
+class FolderSummary:
+    """What became of a folder, or of a shard's share.
+
+    Args:
+        ok: inputs translated.
+        skipped: inputs left out.
+        failed: inputs that failed.
+        failures: (path, reason) of these, sorted.
+        seconds: all of it took.
+        warned: inputs that have warnings in the manifest.
     """
 
     ok: int
@@ -102,212 +149,207 @@ class Result:
     warned: int = 0
 
 
-def translate_folder(
-    translator: Engine,
-    inputs: Inputs,
-    out: PathLike,
-    to: str,
-    source: str | None = None,
-    style: PathLike = "auto",
-    seed: int = 0,
-    samples: int = 1,
-    *,
-    batch_size: int | None = None,
-    format: str = "keep",
-    suffix: str = "",
-    on_error: str = "continue",
-    skip_existing: bool = False,
-    workers: int | None = None,
-    max_pixels: int = 178_000_000,
-    shard: Shard = ALL,
-    reject: float | None = None,
-    reject_skip: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Result:
-    """Translates a file, all files below a folder, or a list of files, into the folder `out`, each
-    in its own size.
+class FolderJob:
+    """The translation of a file, all files below a folder, or a list of files, each in its size.
 
     Args:
+        predictor: the model.
         inputs: of a list, files below the current folder keep their place, others are put below
-            `out` by their absolute
-            path.
-        style: "mean", "random" (drawn from seed, relative path and sample), "auto" (of these two
-            what training found
-            better for `to`), "own" (a reconstruction: `source` is `to`), or a file or folder of
-            exemplars of domain `to`: of a folder, an input takes one by seed and relative path,
-            and its sample k the k-th after that.
-        samples: outputs for each file; above 1 they are numbered: name_1, with `suffix`
-            name<suffix>_1.
-        on_error: "continue", or "stop": finish what comes before the first failure, and no more.
-        skip_existing: leave out what the previous manifest says was made from the same file
-            (size and time), model and
-            options by the same TRANSLATION_VERSION of this code, if the outputs are still there.
-        shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one `out`,
-            each in its process.
-        reject: warn of inputs whose energy (energy.py) lies beyond this quantile of the source
-            domain's training
-            images; with `reject_skip` they are not translated but skipped, and judged anew in a
-            later run.
-        workers: threads that read and write pictures, default one a core, at most 8.
+            `out` by their absolute path.
+        out: the folder to write into.
+        to: the target domain.
+        options: everything else.
         progress: told (done, total) from the calling thread.
 
     Raises:
-        ValueError: before any work, in one line, when what was asked for cannot be done.
-        DiskFullError: after the manifest is written.
-        KeyboardInterrupt: after the manifest is written; what was not reached is in it as
-            skipped, "interrupted".
+        ValueError: for domains and a quantile that cannot be meant.
     """
-    start = time.perf_counter()
-    size = translator.batch_size if batch_size is None else batch_size
-    workers = min(usable_cores(), MOST_WORKERS) if workers is None else workers
-    check(format in SUFFIXES, f"format {format}: use {', '.join(SUFFIXES)}")
-    check(on_error in ("continue", "stop"), f"on_error {on_error}: use continue or stop")
-    check(
-        not set(suffix) & set("/\\\0"),
-        f"suffix {suffix!r}: is part of a name, a path separator cannot be in it",
-    )
-    check(1 <= shard[0] <= shard[1], f"shard {shard[0]}/{shard[1]}: use 1/N to N/N for N shards")
-    for name, number in {"samples": samples, "batch_size": size, "workers": workers}.items():
-        check(number > 0, f"{name} {number}: must be at least 1")
-    domains = translator.domains(to, source, style)
-    check(
-        reject is not None or not reject_skip,
-        "--reject-skip: needs --reject, the quantile beyond which to skip",
-    )
-    limit = None if reject is None else translator.limit(domains[0], reject, reject_skip)
-    folder, entries = scan(inputs)
-    target = check_out(inputs, Path(out))
-    styles = translator.styles(style, to, seed, samples)
-    plan = plan_outputs(
-        [e.source for e in entries if e.reason == NOT_REACHED], SUFFIXES[format], suffix, samples
-    )
-    for entry in entries:
-        if entry.source in plan and not belongs(entry.source, shard):
-            entry.reason = ELSEWHERE
-    own = [entry for entry in entries if belongs(entry.source, shard)]
-    jobs = [entry for entry in own if entry.reason == NOT_REACHED]
-    for job in jobs:
-        job.outputs = plan[job.source]
-        with suppress(OSError):  # it will fail
-            file = (folder / job.source).stat()
-            facts = [
-                TRANSLATION_VERSION,
-                translator.identity,
-                domains,
-                file.st_size,
-                file.st_mtime_ns,
-                job.outputs,
-                *filter(None, [limit]),
-            ]
-            job.key = hashlib.sha256(
-                json.dumps(facts).encode() + styles(job.source).numpy().tobytes()
-            ).hexdigest()
-    if skip_existing:
-        mark_up_to_date(target, jobs)
-    # At once: a run that gets killed must leave no word of outputs it has replaced.
-    write_manifest(target, entries, shard)
-    remove_unfinished(target, jobs, shard)
-    jobs = [job for job in jobs if job.reason == NOT_REACHED]
-    numbers = count(len(own) - len(jobs))
-    progress(next(numbers), len(own))
 
-    def ended(job: Entry) -> bool:  # whether to stop
-        progress(next(numbers), len(own))
-        return on_error == "stop" and job.status == "failed"
+    def __init__(
+        self,
+        predictor: Predictor,
+        inputs: Inputs,
+        out: PathLike,
+        to: str,
+        options: FolderOptions = DEFAULTS,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.predictor = predictor
+        self.inputs = inputs
+        self.out = Path(out)
+        self.to = to
+        self.options = options
+        self.progress = progress
+        self.batch_size = options.batch_size or predictor.batch_size
+        self.workers = options.workers or min(usable_cores(), MOST_WORKERS)
+        names = predictor.config.data.names
+        self.direction = resolve_direction(names, to, options.source, options.style)
+        self.threshold = None
+        if options.reject is not None:
+            self.threshold = predictor.rejection_threshold(
+                self.direction[0], options.reject, options.reject_skip
+            )
+        self.done = 0
+        self.stopped = False  # at a failure, with on_error "stop"
+        self.full = False  # the disk
 
-    try:
-        _work(
-            translator,
-            folder,
-            target,
-            jobs,
-            max_pixels,
-            workers,
-            size,
-            domains,
-            styles,
-            limit,
-            ended,
-        )
-    finally:
-        write_last_manifest(target, entries, shard)
-    counts = Counter(entry.status for entry in own)
-    failures = [(entry.source, str(entry.reason)) for entry in own if entry.status == "failed"]
-    seconds = time.perf_counter() - start
-    warned = sum(bool(entry.warnings) for entry in own)
-    return Result(counts["ok"], counts["skipped"], counts["failed"], failures, seconds, warned)
+    def translate(self) -> FolderSummary:
+        """Do it all.
 
-
-def _work(
-    translator: Engine,
-    folder: Path,
-    out: Path,
-    jobs: list[Entry],
-    max_pixels: int,
-    workers: int,
-    batch_size: int,
-    domains: tuple[int, int],
-    styles: Callable[[str], Tensor],
-    limit: RejectionThreshold | None,
-    ended: Callable[[Entry], bool],
-) -> None:
-    """Takes the jobs through all stages until `ended` says to stop; an exception leaves in them
-    what was done.
-    """
-    stop = False
-    full = False
-    pool = ThreadPoolExecutor(workers)
-    # native: images of full size wait
-    look = batch_size + 2 * workers if translator.scale == "model" else workers
-
-    def decode(job: Entry) -> UInt8 | None:
+        Raises:
+            ValueError: before any work, in one line, when what was asked for cannot be done.
+            DiskFullError: after the manifest is written.
+            KeyboardInterrupt: after the manifest is written; what was not reached is in it as
+                skipped, "interrupted".
+        """
+        start = time.perf_counter()
+        self.scan()
+        self.plan()
+        self.skip()
         try:
-            parent = (out / job.outputs[0]).parent
+            self.run()
+        finally:
+            self.finish()
+        return self.summary(time.perf_counter() - start)
+
+    def scan(self) -> None:
+        """Find the inputs, and those that are this shard's own."""
+        self.folder, self.entries = scan(self.inputs)
+        self.target = check_out(self.inputs, self.out)
+        self.style_of = style_source(
+            self.predictor,
+            self.options.style,
+            self.to,
+            self.options.seed,
+            self.options.samples,
+        )
+        shard = self.options.shard
+        self.own = [entry for entry in self.entries if belongs(entry.path, shard)]
+
+    def plan(self) -> None:
+        """Name the outputs, and the key that stands for all that they follow from."""
+        options = self.options
+        # Names depend on all inputs, whoever translates them.
+        found = [entry.path for entry in self.entries if entry.reason == NOT_REACHED]
+        outputs = plan_outputs(found, SUFFIXES[options.format], options.suffix, options.samples)
+        for entry in self.entries:
+            if entry.path in outputs and not belongs(entry.path, options.shard):
+                entry.reason = ELSEWHERE
+
+        self.jobs = [entry for entry in self.own if entry.reason == NOT_REACHED]
+        for job in self.jobs:
+            job.outputs = outputs[job.path]
+            with suppress(OSError):  # it will fail
+                job.key = self._key(job)
+
+    def _key(self, job: Entry) -> str:
+        """Return the hash of all that a job's outputs follow from."""
+        file = (self.folder / job.path).stat()
+        facts: list[object] = [
+            TRANSLATION_VERSION,
+            self.predictor.cache_key,
+            self.direction,
+            file.st_size,
+            file.st_mtime_ns,
+            job.outputs,
+        ]
+        if self.threshold is not None:
+            facts.append(self.threshold)
+        styles = self.style_of(job.path).numpy().tobytes()
+        return hashlib.sha256(json.dumps(facts).encode() + styles).hexdigest()
+
+    def skip(self) -> None:
+        """Leave out what is up to date, and write the first manifest."""
+        if self.options.skip_existing:
+            mark_up_to_date(self.target, self.jobs)
+        # At once: a run that gets killed must leave no line about outputs it has replaced.
+        write_manifest(self.target, self.entries, self.options.shard)
+        remove_unfinished(self.target, self.jobs, self.options.shard)
+        self.jobs = [job for job in self.jobs if job.reason == NOT_REACHED]
+        self.done = len(self.own) - len(self.jobs)
+        self.progress(self.done, len(self.own))
+
+    def run(self) -> None:
+        """Take the jobs through all stages; an exception leaves in them what was done."""
+        pool = ThreadPoolExecutor(self.workers)
+        # native: images of full size wait
+        scaled = self.predictor.scale == "model"
+        look = self.batch_size + 2 * self.workers if scaled else self.workers
+        try:
+            stream = self.predictor.predict_stream(
+                self._decoded(pool, look),
+                self.direction,
+                lambda job: self.style_of(job.path),
+                self.batch_size,
+                self.threshold,
+            )
+            with closing(stream):
+                for (job, _), writing in ahead(pool, self._write, stream, look):
+                    writing.result()
+                    self._end(job)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self._name_unreached(NO_SPACE if self.full else NOT_REACHED)
+        if self.full:
+            raise DiskFullError(
+                f"{self.target}: no space left on device; make room, then run again with "
+                "--skip-existing"
+            )
+        self._name_unreached(STOPPED)
+
+    def finish(self) -> None:
+        """Write the last manifest."""
+        write_last_manifest(self.target, self.entries, self.options.shard)
+
+    def summary(self, seconds: float) -> FolderSummary:
+        """Count what became of the inputs."""
+        counts = Counter(entry.status for entry in self.own)
+        failed = [entry for entry in self.own if entry.status == "failed"]
+        failures = [(entry.path, str(entry.reason)) for entry in failed]
+        warned = sum(bool(entry.warnings) for entry in self.own)
+        return FolderSummary(
+            counts["ok"], counts["skipped"], counts["failed"], failures, seconds, warned
+        )
+
+    def _decoded(self, pool: ThreadPoolExecutor, look: int) -> Iterator[tuple[Entry, UInt8]]:
+        """Yield jobs with their preprocessed pixels, decoded ahead by threads."""
+        for job, future in ahead(pool, self._read, self.jobs, look):
+            pixels = future.result()
+            if pixels is None:
+                self._end(job)
+            else:
+                yield job, pixels
+            if self.stopped or self.full:
+                return
+
+    def _read(self, job: Entry) -> UInt8 | None:
+        """Decode a job's picture, in a thread; None if that fails."""
+        try:
+            parent = (self.target / job.outputs[0]).parent
             check(parent.resolve() == parent, f"not written through a symbolic link: {parent}")
-            picture = images.read_image(folder / job.source, max_pixels)
+            picture = images.read_image(self.folder / job.path, self.options.max_pixels)
             job.size = picture.size
             job.warnings = (*job.warnings, *picture.warnings)
-            if translator.squeezes(picture.size):
-                job.warnings = (
-                    *job.warnings,
-                    "too long for the model: squeezed on its way through",
-                )
-            if (
-                picture.alpha is not None
-                and images.format_from_suffix(job.outputs[0]) in images.ALPHA_FORMATS
-            ):
+            if self.predictor.squeezes(picture.size):
+                squeezed = "too long for the model: squeezed on its way through"
+                job.warnings = (*job.warnings, squeezed)
+            format = images.format_from_suffix(job.outputs[0])
+            if picture.alpha is not None and format in images.ALPHA_FORMATS:
                 job.alpha = zlib.compress(picture.alpha.tobytes(), 1)
-            return translator.preprocess(picture)
+            return self.predictor.preprocess(picture)
         except Exception as error:  # no file may end the others
             job.fail(error)
             return None
 
-    def decoded() -> Iterator[tuple[Entry, UInt8]]:
-        nonlocal stop
-        for job, future in ahead(pool, decode, jobs, look):
-            if (pixels := future.result()) is not None:
-                yield job, pixels
-            else:
-                stop |= ended(job)
-            if stop:
-                return
-
-    def encode(translated: Translated[Entry]) -> None:
-        nonlocal full
-        job, pixels, warnings = translated
-        if full:
+    def _write(self, predicted: tuple[Entry, Prediction]) -> None:
+        """Encode a job's outputs, in a thread."""
+        job, (pixels, warnings) = predicted
+        if self.full:
             return
         try:
             if isinstance(pixels, Exception):
                 raise pixels
-            size = job.size or (0, 0)
-            alpha = (
-                None if job.alpha is None else np.frombuffer(zlib.decompress(job.alpha), np.uint8)
-            )
-            make_folders((out / job.outputs[0]).parent)
-            for output, sample in zip(job.outputs, pixels, strict=True):
-                alphas = None if alpha is None else alpha.reshape(size[::-1])
-                images.write_image(out / output, translator.postprocess(sample, size), alphas)
+            self._write_outputs(job, pixels)
             job.status = "ok"
             job.reason = None
             job.alpha = None
@@ -316,24 +358,28 @@ def _work(
             job.reason = str(error)
             job.alpha = None
         except Exception as error:  # encoders raise many things
-            full |= is_full(error) and error is not pixels
+            self.full |= is_full(error) and error is not pixels
             job.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
 
-    try:
-        stream = translator.predict_stream(
-            decoded(), domains, lambda job: styles(job.source), batch_size, limit
-        )
-        with closing(stream) as translated:
-            for (job, *_), encoding in ahead(pool, encode, translated, look):
-                encoding.result()
-                stop |= ended(job) or full
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for job in jobs if full else []:
-            job.reason = NO_SPACE if job.reason == NOT_REACHED else job.reason
-    if full:
-        raise DiskFullError(
-            f"{out}: no space left on device; make room, then run again with --skip-existing"
-        )
-    for job in jobs:
-        job.reason = STOPPED if job.reason == NOT_REACHED else job.reason
+    def _write_outputs(self, job: Entry, pixels: UInt8) -> None:
+        """Write what the model made of a job's picture, (K, H, W, C), in the picture's size."""
+        width, height = job.size or (0, 0)
+        alpha = None
+        if job.alpha is not None:
+            alpha = np.frombuffer(zlib.decompress(job.alpha), np.uint8).reshape(height, width)
+        make_folders((self.target / job.outputs[0]).parent)
+        for output, variant in zip(job.outputs, pixels, strict=True):
+            full = self.predictor.postprocess(variant, (width, height))
+            images.write_image(self.target / output, full, alpha)
+
+    def _end(self, job: Entry) -> None:
+        """Count a job that is over; with on_error "stop" a failed one ends the run."""
+        self.done += 1
+        self.progress(self.done, len(self.own))
+        self.stopped |= self.options.on_error == "stop" and job.status == "failed"
+
+    def _name_unreached(self, reason: str) -> None:
+        """Say why jobs were not reached, where nothing else is known."""
+        for job in self.jobs:
+            if job.reason == NOT_REACHED:
+                job.reason = reason

@@ -1,28 +1,28 @@
-"""A model on a device: pixels and styles in, pixels out, the same for an image in whatever company.
+"""A model on a device: pixels and styles in, pixels out; it knows no folder.
 
-Legend: K samples of each image, B rows of a batch, C channels, H W pixels, Ds style dimensions;
-`size` is (width, height); pixels are uint8 (H, W, C).
+An image's translation is batch-invariant: it is the same to the bit whatever other images come
+with it. Legend: K styles of each image, B rows of a batch, C channels, H W pixels, Ds style
+dimensions; `size` is (width, height); pixels are uint8 (H, W, C).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from translate.data.dataset import shorter_side, to_batch
-from translate.inference.folder import Translated
+from translate.data.dataset import shorter_side
+from translate.inference.batching import Batching
 from translate.inference.tiling import Map
 from translate.io.files import PathLike
 from translate.io.images import Picture, UInt8, composite, resize, to_channels
+from translate.io.tensors import images_from_pixels, pixels_on_host, to_uint8
 from translate.losses.energy import (
     Energies,
     EnergyQuantiles,
@@ -35,42 +35,48 @@ from translate.models.checkpoint import ModelFile, load_model
 from translate.models.distributions import Gaussian
 from translate.models.layers import BatchInvariantLinear, with_linear_layers
 from translate.runtime.device import choose_device, choose_precision
-from translate.runtime.prefetch import ahead
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
-R = TypeVar("R")
-# (K, H, W, C) or why not, and warnings
-Prediction: TypeAlias = tuple[UInt8 | Exception, tuple[str, ...]]
+Direction: TypeAlias = tuple[int, int]  # indices of the source and the target domain
 
-OWN = "own"  # the style of which an image is itself the exemplar
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
-MODEL_THREADS = 16  # at most so many batches at once on a CPU
 ASPECT_BOUND = 16
-WAITING = 8  # batches' worth of images that may wait for others of their size
+
+
+class Prediction(NamedTuple):
+    """What the model makes of one image."""
+
+    pixels: UInt8 | Exception  # (K, H, W, C), or why there are none
+    warnings: tuple[str, ...] = ()
 
 
 class Predictor:
     """A model file ready for work; `config`, `sha256` and `summary` are the file's.
 
     Args:
+        file: the model.
+        device: auto, cpu, cuda or mps.
+        precision: auto, fp32 or bf16.
         background: sRGB colour behind transparency, default the config's.
         scale: "model", in which an image passes through the model at the training size and back,
-            or "native", at its
-            own resolution. With "model", one more than `aspect_bound` times as long as wide is
-            squeezed on the way: 16 times, and every one that is no square where the model has
-            one latent.
-        tile: with "native", side of the square whose features fit in memory; a larger image is
-            worked on in strips.
+            or "native", at its own resolution. With "model", one more than `aspect_bound` times
+            as long as wide is squeezed on the way: 16 times, and every one that is no square
+            where the model has one latent.
+        tile: with "native", side in pixels of the square whose features fit in memory; a larger
+            image is worked on in strips.
+
+    Raises:
+        ValueError: for a missing device or a wrong option.
     """
 
     def __init__(
         self,
         file: ModelFile,
         device: str = "auto",
-        precision: str = "32",
+        precision: str = "fp32",
         background: tuple[int, int, int] | None = None,
         scale: str = "model",
         tile: int = 512,
@@ -82,10 +88,12 @@ class Predictor:
         self.config = file.config
         self.sha256 = file.sha256
         self.summary = file.summary
+
         one_latent = self.config.model.one_latent
         if one_latent and scale == "native":
             raise ValueError(
-                "--scale native: a model of one domain has one latent and one size; use --scale model"
+                "--scale native: a model of one domain has one latent and one size; "
+                "use --scale model"
             )
         self.aspect_bound = 1 if one_latent else ASPECT_BOUND
         self.device = choose_device(device)
@@ -93,11 +101,11 @@ class Predictor:
         self.scale = scale
         self.tile = tile
         self.batch_size = BATCH_SIZE.get(self.device.type, 8)
-        self.background = background or cast(
-            tuple[int, int, int], tuple(self.config.data.background)
-        )
-        # A copy that shares the weights: the caller's ModelFile keeps its layers, device and memory
-        # format.
+        trained = cast(tuple[int, int, int], tuple(self.config.data.background))
+        self.background = background or trained
+
+        # A copy that shares the weights: the caller's ModelFile keeps its layers, device and
+        # memory format.
         model = with_linear_layers(file.model, BatchInvariantLinear)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -106,45 +114,63 @@ class Predictor:
         cls,
         path: PathLike,
         device: str = "auto",
-        precision: str = "32",
+        precision: str = "fp32",
         background: tuple[int, int, int] | None = None,
         scale: str = "model",
         tile: int = 512,
     ) -> Self:
-        """Loads a model file. Raises ValueError in one line for another file, a missing device or
-        a wrong option.
+        """Load a model file; the arguments are those of the class.
+
+        Raises:
+            ValueError: in one line, for a file that is no model, a missing device or a wrong
+                option.
         """
         return cls(load_model(Path(path)), device, precision, background, scale, tile)
 
     @property
-    def identity(self) -> str:
-        """What an image's translation follows from, besides the image, its domains and style."""
+    def cache_key(self) -> str:
+        """What a translation follows from, besides the image, its direction and style."""
         return f"{self.sha256} {self.dtype} {self.background} {self.scale}"
 
     def domain(self, name: str) -> int:
-        """A domain's index. Raises ValueError that names the valid ones."""
+        """Return a domain's index.
+
+        Raises:
+            ValueError: for an unknown name; it names those that the model knows.
+        """
         names = self.config.data.names
         if name not in names:
             raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
         return names.index(name)
 
-    def usual(self, domain: str) -> EnergyQuantiles:
-        """What energies are usual in a domain. Raises ValueError for an unknown one and where the
-        file says nothing.
+    def reference(self, domain: str) -> EnergyQuantiles:
+        """Return the energies of a domain's training images.
+
+        Raises:
+            ValueError: for an unknown domain, and where the model file has none.
         """
         self.domain(domain)
         return EnergyQuantiles.of_training(self.summary, domain)
 
-    def limit(self, domain: int, level: float, skip: bool) -> RejectionThreshold:
-        """What is too much for a domain. Raises ValueError as `usual` does, and for a level not in
-        (0, 1].
+    def rejection_threshold(self, domain: int, level: float, skip: bool) -> RejectionThreshold:
+        """Return the energy at a quantile of a domain's training images.
+
+        Args:
+            domain: its index.
+            level: the quantile, in (0, 1].
+            skip: whether images beyond it are left out; else they are warned of.
+
+        Raises:
+            ValueError: as `reference` does, and for a level out of range.
         """
         name = self.config.data.names[domain]
-        return RejectionThreshold(self.usual(name).limit(level), level, name, skip)
+        return RejectionThreshold(self.reference(name).limit(level), level, name, skip)
 
     def model_size(self, width: int, height: int) -> tuple[int, int]:
-        """The size that the model sees: shorter side `data.size`, both multiples of the stride,
-        bounded in aspect.
+        """Return the size (width, height) in which the model sees an image.
+
+        Its shorter side is `data.size`, both are multiples of the stride, and the aspect is
+        bounded.
         """
         side = self.config.data.size
         stride = self.config.model.stride
@@ -155,11 +181,11 @@ class Predictor:
         return wide, high
 
     def squeezes(self, size: tuple[int, int]) -> bool:
-        """Whether an image changes its aspect on its way through."""
+        """Tell whether an image of a size changes its aspect on its way through."""
         return self.scale == "model" and max(size) > self.aspect_bound * min(size)
 
     def preprocess(self, picture: Picture) -> UInt8:
-        """Any picture as the model takes it. Shape: (H, W, C)."""
+        """Return any picture as the model takes it, (H, W, C)."""
         pixels = to_channels(composite(picture, self.background), self.config.data.channels)
         if self.scale == "model":
             return resize(pixels, self.model_size(*picture.size))
@@ -167,230 +193,230 @@ class Predictor:
         return pixels[rows][:, columns]
 
     def postprocess(self, pixels: UInt8, size: tuple[int, int]) -> UInt8:
-        """What the model made of a prepared picture, in the picture's own size."""
+        """Return what the model made of a preprocessed picture in the picture's own size."""
         return resize(pixels, size) if self.scale == "model" else pixels[: size[1], : size[0]]
 
-    def rows(self, shape: tuple[int, ...], batch_size: int) -> int:
-        """Images (H, W, C) in one batch: `batch_size` squares, or fewer images that have as many
-        pixels together.
-        """
-        return max(1, batch_size * self.config.data.size**2 // (shape[0] * shape[1]))
-
-    def run(
-        self,
-        x: Tensor,
-        source: int,
-        to: int,
-        z_s: Tensor,
-        dtype: torch.dtype | None = None,
-        content: Tensor | None = None,
-    ) -> Tensor:
-        """x (B, C, H, W) in [-1, 1], z_s (K, B, Ds) -> (K, B, C, H, W), float32 on the device.
-
-        z_s (K, B, 0), which has nothing to say, stands for each image's own style, mu_s(x);
-        `content` (B, Cc, h, w) is mu_c(x) where that is known.
-        """
-        with self._computing(dtype):
-            x = x.to(self.device).contiguous(memory_format=torch.channels_last)
-            return torch.stack(list(self._samples(x, source, to, z_s, content)))
+    def batching(self, size: int | None = None) -> Batching:
+        """Return how images are put into batches; `size` is by default the device's."""
+        return Batching(size or self.batch_size, self.config.data.size**2)
 
     @contextmanager
-    def _computing(self, dtype: torch.dtype | None) -> Iterator[None]:
+    def inference(self, dtype: torch.dtype | None = None) -> Iterator[None]:
+        """Run what is inside in inference mode and in a precision, default the predictor's."""
         bf16 = (dtype or self.dtype) == torch.bfloat16
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             yield
 
-    def _samples(
-        self, x: Tensor, source: int, to: int, z_s: Tensor, content: Tensor | None
+    def forward(
+        self,
+        x: Tensor,
+        direction: Direction,
+        z_s: Tensor,
+        dtype: torch.dtype | None = None,
+        content: Tensor | None = None,
+    ) -> Tensor:
+        """Translate one batch.
+
+        Args:
+            x: images (B, C, H, W) in [-1, 1].
+            direction: from which domain to which.
+            z_s: styles (K, B, Ds); (K, B, 0), which says nothing, stands for each image's own
+                style, mu_s(x).
+            dtype: of the computation, default the predictor's.
+            content: mu_c(x), (B, Cc, h, w), where it is known.
+
+        Returns:
+            (K, B, C, H, W), float32 on the device.
+        """
+        with self.inference(dtype):
+            x = x.to(self.device).contiguous(memory_format=torch.channels_last)
+            return torch.stack(list(self.translations(x, direction, z_s, content)))
+
+    def translations(
+        self, x: Tensor, direction: Direction, z_s: Tensor, content: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """A translation (B, C, H, W) for each of z_s (K, B, Ds): content is encoded once."""
-        y = torch.full((z_s.shape[1],), source, device=self.device)
-        content = self.model.encoder.content(x, y).mu if content is None else content
+        """Yield a translation (B, C, H, W) for each of the styles z_s (K, B, Ds).
+
+        Content is encoded once. `x` may be a `Map`, and then they are maps, too. It is called
+        within `inference`.
+        """
+        source, target = direction
+        if content is None:
+            content = self.model.encode_content(x, source).mu
         if z_s.shape[2] == 0:
-            z_s = self.model.encoder.style(x, y).mu.expand(len(z_s), -1, -1)
-        return (
-            self.model.decoder(content, z, torch.full_like(y, to), y) for z in z_s.to(self.device)
-        )
+            z_s = self.model.encode_style(x, source).mu.expand(len(z_s), -1, -1)
+        return (self.model.decode(content, z, source, target) for z in z_s.to(self.device))
 
     def predict_batch(
         self,
         pixels: Sequence[UInt8],
-        domains: tuple[int, int],
+        direction: Direction,
         z_s: Tensor,
-        limit: RejectionThreshold | None = None,
+        threshold: RejectionThreshold | None = None,
     ) -> Iterator[Prediction]:
-        """Prepared pixels (H, W, C) of one size, z_s (K, B, Ds) -> for each (K, H, W, C) or why
-        not, and warnings.
+        """Translate preprocessed pictures of one size.
 
-        What bf16 makes not finite is tried in float32. Beyond the limit of the source domain
-        there is a warning or, where it says so, RejectedImageError.
+        What bf16 makes not finite is tried in float32. Beyond the threshold of the source domain
+        there is a warning or, where it says so, RejectedImageError in place of pixels.
+
+        Args:
+            pixels: (H, W, C) each.
+            direction: from which domain to which.
+            z_s: styles (K, B, Ds), see `forward`.
+            threshold: of energies of the source domain.
         """
-        made, finite, energy = self._paint(np.stack(pixels), domains, z_s, self.dtype, limit)
+        made, finite, energy = self._predict(
+            np.stack(pixels), direction, z_s, self.dtype, threshold
+        )
         for i, image in enumerate(pixels):
-            warnings: tuple[str, ...] = ()
-            kinds = made[:, i]
-            good = bool(finite[i])
+            outputs = made[:, i]
+            is_finite = bool(finite[i])
             value = energy[i]
-            if not good and self.dtype != torch.float32:
-                again, fine, values = self._paint(
-                    image[None], domains, z_s[:, i : i + 1], torch.float32, limit
+            warnings: tuple[str, ...] = ()
+            if not is_finite and self.dtype != torch.float32:
+                again, fine, values = self._predict(
+                    image[None], direction, z_s[:, i : i + 1], torch.float32, threshold
                 )
-                kinds = again[:, 0]
-                good = bool(fine[0])
+                outputs = again[:, 0]
+                is_finite = bool(fine[0])
                 value = values[0]
                 warnings = ("not finite in bf16: made in float32",)
-            complaint = limit.complaint(value) if limit else ""
-            if not good:
-                yield ValueError("the model's output is not finite"), ()
-            elif limit and limit.skip and complaint:
-                yield RejectedImageError(complaint), ()
-            else:
-                yield kinds, tuple(filter(None, (*warnings, complaint)))
 
-    def _paint(
+            complaint = threshold.complaint(value) if threshold else ""
+            if not is_finite:
+                yield Prediction(ValueError("the model's output is not finite"))
+            elif threshold and threshold.skip and complaint:
+                yield Prediction(RejectedImageError(complaint))
+            else:
+                yield Prediction(outputs, tuple(filter(None, (*warnings, complaint))))
+
+    def _predict(
         self,
         pixels: UInt8,
-        domains: tuple[int, int],
+        direction: Direction,
         z_s: Tensor,
         dtype: torch.dtype,
-        limit: RejectionThreshold | None,
+        threshold: RejectionThreshold | None,
     ) -> tuple[UInt8, NDArray[np.bool_], list[float]]:
-        """Pixels (B, H, W, C), z_s (K, B, Ds) -> (K, B, H, W, C), which of B are finite and, with
-        a limit, energies.
+        """Translate pixels (B, H, W, C) in one precision.
+
+        Returns:
+            Pixels (K, B, H, W, C), which of B are finite, and energies (B,), 0 without a
+            threshold.
         """
         energy = [0.0] * len(pixels)
         content = None
-        if limit is not None:
-            found, q_c = self._judge(pixels, domains[0], dtype)
+        if threshold is not None:
+            found, q_c = self._energies(pixels, direction[0], dtype)
             energy = found.energy.tolist()
             content = q_c.mu if self.scale == "model" else None
-        if self.scale == "native" and pixels[0].size > self.tile**2 * pixels.shape[3]:
-            return (*self._paint_in_strips(pixels, domains, z_s, dtype), energy)
-        x = to_batch(pixels, self.device)
-        y = self.run(x, *domains, z_s, dtype, content)
-        return _to_pixels(y), y.isfinite().flatten(2).all(2).all(0).cpu().numpy(), energy
+        if self.in_strips(pixels.shape[1:3]):
+            return (*self._predict_in_strips(pixels, direction, z_s, dtype), energy)
 
-    def _paint_in_strips(
-        self, pixels: UInt8, domains: tuple[int, int], z_s: Tensor, dtype: torch.dtype
+        x = images_from_pixels(pixels, self.device)
+        y = self.forward(x, direction, z_s, dtype, content)
+        finite = y.isfinite().flatten(2).all(2).all(0).cpu().numpy()
+        return pixels_on_host(to_uint8(y)), finite, energy
+
+    def in_strips(self, shape: Sequence[int]) -> bool:
+        """Tell whether an image (H, W) is too large to be worked on as a whole."""
+        return self.scale == "native" and shape[0] * shape[1] > self.tile**2
+
+    def _predict_in_strips(
+        self, pixels: UInt8, direction: Direction, z_s: Tensor, dtype: torch.dtype
     ) -> tuple[UInt8, NDArray[np.bool_]]:
+        """Translate pixels (B, H, W, C), one image after another; see `_predict`."""
         made = np.empty((len(z_s), *pixels.shape), np.uint8)
         finite = np.ones(len(pixels), np.bool_)
         for i, image in enumerate(pixels):
-            with self._computing(dtype):
+            with self.inference(dtype):
                 x = cast(Tensor, Map.of_image(image, self.tile, self.device))
-                for k, y in enumerate(
-                    cast(Iterator[Map], self._samples(x, *domains, z_s[:, i : i + 1], None))
-                ):
+                outputs = self.translations(x, direction, z_s[:, i : i + 1])
+                for k, y in enumerate(cast(Iterator[Map], outputs)):
                     for a, b in y.bands():
                         strip = y.read(a, b)
-                        made[k, i, a:b] = _to_pixels(strip)[0]
+                        made[k, i, a:b] = pixels_on_host(to_uint8(strip))[0]
                         finite[i] = finite[i] and bool(strip.isfinite().all())
         return made, finite
-
-    def _batches(
-        self, items: Iterable[tuple[T, UInt8]], batch_size: int
-    ) -> Iterator[list[tuple[T, UInt8]]]:
-        """Images of one size: a batch when full, the longest one when too many images wait, all in
-        the end.
-        """
-        waiting: dict[tuple[int, ...], list[tuple[T, UInt8]]] = {}
-        for item in items:
-            shape = item[1].shape
-            waiting.setdefault(shape, []).append(item)
-            if len(waiting[shape]) == self.rows(shape, batch_size):
-                yield waiting.pop(shape)
-            elif sum(map(len, waiting.values())) >= WAITING * batch_size:
-                yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
-        yield from waiting.values()
 
     def predict_stream(
         self,
         items: Iterable[tuple[T, UInt8]],
-        domains: tuple[int, int],
-        z_s: Callable[[T], Tensor],
-        batch_size: int,
-        limit: RejectionThreshold | None = None,
-    ) -> Generator[Translated[T]]:
-        """Prepared pixels (H, W, C) and styles (K, Ds) -> pixels (K, H, W, C), or why not, in no
-        certain order.
+        direction: Direction,
+        style_of: Callable[[T], Tensor],
+        batch_size: int | None = None,
+        threshold: RejectionThreshold | None = None,
+    ) -> Generator[tuple[T, Prediction]]:
+        """Translate preprocessed pictures as they come, in batches; see `Batching.stream`.
 
-        No image feels what comes with it: batches of a size have one shape, filled up with their
-        last image, and on a CPU each keeps to one core, and several run at once, as kernels that
-        split a batch among cores round differently where they cut. Meanwhile torch's number of
-        threads is changed for the process.
+        Args:
+            items: anything, each with its pixels (H, W, C).
+            direction: from which domain to which.
+            style_of: the styles (K, Ds) of an item.
+            batch_size: images of the training size in a batch, default the device's.
+            threshold: of energies of the source domain.
+
+        Yields:
+            Items, in no certain order, and what became of them.
         """
 
-        def predict_batch(items: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Prediction]:
-            return self.predict_batch(
-                pixels, domains, torch.stack([z_s(item) for item in items], dim=1), limit
-            )
+        def work(batch: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Prediction]:
+            z_s = torch.stack([style_of(item) for item in batch], dim=1)
+            return self.predict_batch(pixels, direction, z_s, threshold)
 
-        for item, painted in self._each(items, predict_batch, batch_size):
-            yield item, *((painted, ()) if isinstance(painted, Exception) else painted)
+        batching = self.batching(batch_size)
+        for item, found in batching.stream(items, work, self.device):
+            yield item, Prediction(found) if isinstance(found, Exception) else found
 
-    def measure(
-        self, items: Iterable[tuple[T, UInt8]], domain: int, batch_size: int
+    def encode_styles(
+        self, items: Iterable[tuple[T, UInt8]], domain: int
+    ) -> Generator[tuple[T, Tensor | Exception]]:
+        """Encode preprocessed pictures of a domain as they come; see `predict_stream`.
+
+        Yields:
+            Items, in no certain order, and mu_s (Ds,) on the CPU, or why there is none.
+        """
+
+        def work(_: Sequence[T], pixels: Sequence[UInt8]) -> Iterable[Tensor]:
+            x = images_from_pixels(np.stack(pixels), self.device)
+            with torch.inference_mode():
+                means = self.model.encode_style(x, domain).mu.cpu()
+            return list(means)
+
+        yield from self.batching().stream(items, work, self.device)
+
+    def measure_energies(
+        self, items: Iterable[tuple[T, UInt8]], domain: int
     ) -> Generator[tuple[T, Measured | Exception]]:
-        """Prepared pixels (H, W, C) -> what they cost as images of a domain, or why not, as
-        `stream` does it.
+        """Measure preprocessed pictures as images of a domain; see `predict_stream`.
+
+        Yields:
+            Items, in no certain order, and their energies, or why there are none.
         """
 
-        def judge(_: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Measured]:
-            found = self._judge(np.stack(pixels), domain, self.dtype)[0]
-            return (Measured(*row) for row in zip(*(part.tolist() for part in found), strict=True))
+        def work(_: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Measured]:
+            found = self._energies(np.stack(pixels), domain, self.dtype)[0]
+            rows = zip(*(part.tolist() for part in found), strict=True)
+            return (Measured(*row) for row in rows)
 
-        yield from self._each(items, judge, batch_size)
+        yield from self.batching().stream(items, work, self.device)
 
-    def _judge(self, pixels: UInt8, domain: int, dtype: torch.dtype) -> tuple[Energies, Gaussian]:
-        """What pixels (B, H, W, C) cost, always at the training size, and q(c | x, domain) there."""
-        size = self.model_size(pixels.shape[2], pixels.shape[1])
-        fitting = (
-            pixels if self.scale == "model" else np.stack([resize(image, size) for image in pixels])
-        )
-        with self._computing(dtype):
-            x = to_batch(fitting, self.device)
+    def _energies(
+        self, pixels: UInt8, domain: int, dtype: torch.dtype
+    ) -> tuple[Energies, Gaussian]:
+        """Return energies of pixels (B, H, W, C) at the training size, and q(c | x, y) there."""
+        fitting = pixels
+        if self.scale != "model":
+            size = self.model_size(pixels.shape[2], pixels.shape[1])
+            fitting = np.stack([resize(image, size) for image in pixels])
+        with self.inference(dtype):
+            x = images_from_pixels(fitting, self.device)
             x = x.contiguous(memory_format=torch.channels_last)
             y = torch.full((len(x),), domain, device=self.device)
-            q_c = self.model.encoder.content(x, y)
+            q_c = self.model.encode_content(x, y)
             return energies(self.model, x, y, self.config.objective, q_c), q_c
-
-    def _each(
-        self,
-        items: Iterable[tuple[T, UInt8]],
-        work: Callable[[Sequence[T], Sequence[UInt8]], Iterator[R]],
-        batch_size: int,
-    ) -> Generator[tuple[T, R | Exception]]:
-        """Items with what `work` makes of their batch, which see `stream`."""
-
-        def forward(batch: list[tuple[T, UInt8]]) -> list[R]:
-            full = batch + batch[-1:] * (self.rows(batch[0][1].shape, batch_size) - len(batch))
-            return list(
-                islice(work([item for item, _ in full], [pixels for _, pixels in full]), len(batch))
-            )
-
-        threads = torch.get_num_threads()
-        parallel = min(threads, MODEL_THREADS) if self.device.type == "cpu" else 1
-        pool = ThreadPoolExecutor(parallel, initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            for batch, future in ahead(pool, forward, self._batches(items, batch_size), parallel):
-                error = future.exception()
-                results: Sequence[R | Exception]
-                results = [error] * len(batch) if isinstance(error, Exception) else future.result()
-                for (item, _), made in zip(batch, results, strict=True):
-                    yield item, made
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
-
-
-def _to_pixels(y: Tensor) -> UInt8:
-    """(..., C, H, W) -> (..., H, W, C) as images.to_uint8 does, on the device: a quarter of the
-    bytes to bring home.
-    """
-    pixels = ((y.nan_to_num().clamp(-1, 1) + 1) * 127.5 + 0.5).to(torch.uint8)
-    return cast(UInt8, pixels.movedim(-3, -1).contiguous().cpu().numpy())
 
 
 def padded(side: int, stride: int) -> NDArray[np.int64]:
-    """Places 0 to side - 1 and, mirrored, as many more as make a multiple of the stride."""
+    """Return places 0 to side - 1 and, mirrored, as many more as make a multiple of the stride."""
     return np.pad(np.arange(side), (0, -side % stride), mode="symmetric")

@@ -14,48 +14,58 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate.data.dataset import load_square, to_batch
+from translate.data.dataset import load_square
 from translate.inference.predictor import Predictor
-from translate.inference.translator import generator
+from translate.inference.styles import generator
 from translate.io.files import PathLike
-from translate.io.images import ImageError, UInt8, list_images, to_uint8
+from translate.io.images import ImageError, UInt8, list_images
+from translate.io.tensors import images_from_pixels, pixels_from_images
 
 PRIOR = "prior"
-BATCH = 16  # always as many at once, so that no image feels how many there are
+BATCH = 16  # always as many at once, so that no image depends on how many there are
 KEPT = 1024  # pictures that are not read again
 
 
 def sample(
     predictor: Predictor, domain: str, count: int, seed: int = 0, content: PathLike = PRIOR
 ) -> Iterator[UInt8]:
-    """`count` images of a domain; image i follows from seed and i alone. They are made as they are
-    asked for.
+    """Draw images of a domain; image i follows from seed and i alone.
 
     Style is drawn from its prior N(0, I). Content is as well, or, where a folder of pictures of
     the domain is named, drawn from what they are encoded as: one of them at random, then from
     its posterior q(c | x). (A content map of hundreds of nats is far from its prior: images made
     of that are texture.)
 
-    Raises ValueError for a count below 1, an unknown domain, a folder without pictures and, once
-    it is drawn, a picture that cannot be read.
+    Args:
+        predictor: the model.
+        domain: whose images to draw.
+        count: how many.
+        seed: of all that is random.
+        content: "prior", or a folder of pictures.
+
+    Returns:
+        An iterator that makes images (S, S, C) as they are asked for; it raises ValueError for a
+        picture that cannot be read.
+
+    Raises:
+        ValueError: for a count below 1, an unknown domain and a folder without pictures.
     """
     if count < 1:
         raise ValueError(f"--count {count}: must be at least 1")
-    d = predictor.domain(domain)
+    index = predictor.domain(domain)
     if content != PRIOR and predictor.config.model.one_latent:
         raise ValueError(
             "--content: a model of one domain has no content but its one latent; leave it out"
         )
-    read = None if content == PRIOR else _Pictures(Path(content), predictor)
-    return _samples(predictor, d, count, seed, read)
+    pictures = None if content == PRIOR else _Pictures(Path(content), predictor)
+    return _samples(predictor, index, count, seed, pictures)
 
 
 def _samples(
-    predictor: Predictor, d: int, count: int, seed: int, read: _Pictures | None
+    predictor: Predictor, domain: int, count: int, seed: int, pictures: _Pictures | None
 ) -> Iterator[UInt8]:
     model = predictor.model
     config = predictor.config
-    y = torch.full((BATCH,), d, device=predictor.device)
     side = config.data.size // config.model.fold
     for first in range(0, count, BATCH):
         numbers = [min(i, count - 1) for i in range(first, first + BATCH)]
@@ -66,14 +76,13 @@ def _samples(
 
         with torch.inference_mode():
             z_c = draw("content", config.model.content_channels, side, side)
-            if read is not None:
-                pictures = [read(generator(seed, "picture", i).initial_seed()) for i in numbers]
-                q_c = model.encoder.content(to_batch(np.stack(pictures), predictor.device), y)
-                z_c = q_c.at(z_c)
-            made = to_uint8(
-                model.decoder(z_c, draw("style", config.model.style_dim), y, y).cpu().numpy()
-            )
-        yield from made[: count - first]
+            z_s = draw("style", config.model.style_dim)
+            if pictures is not None:
+                chosen = [generator(seed, "picture", i).initial_seed() for i in numbers]
+                x = images_from_pixels(np.stack([pictures[i] for i in chosen]), predictor.device)
+                z_c = model.encode_content(x, domain).at(z_c)
+            images = pixels_from_images(model.decode(z_c, z_s, domain, domain))
+        yield from images[: count - first]
 
 
 class _Pictures:
@@ -85,19 +94,21 @@ class _Pictures:
             raise ValueError(f"{folder}: no pictures; use prior or name another folder")
         self._load = lru_cache(maxsize=KEPT)(lambda path: read_square(path, predictor))
 
-    def __call__(self, number: int) -> UInt8:
+    def __getitem__(self, number: int) -> UInt8:
         return self._load(self.paths[number % len(self.paths)])
 
 
 def read_square(path: Path, predictor: Predictor) -> UInt8:
-    """The middle of a picture as the model takes it. Raises ValueError with the remedy for one
-    that cannot be read.
+    """Return the middle of a picture as the model takes it, (S, S, C).
+
+    Raises:
+        ValueError: with the remedy, for one that cannot be read.
     """
     config = predictor.config.data.model_copy(update={"load_size": None})
     try:
         return load_square(path, config)
     except ImageError as error:
-        raise ValueError(f"{path}: {error}; mend it or take another") from None
+        raise ValueError(f"{path}: {error}; fix the file or name another") from None
 
 
 @torch.inference_mode()
@@ -110,42 +121,51 @@ def interpolate(
     steps: int = 8,
     seed: int = 0,
 ) -> UInt8:
-    """What lies between two images of a domain: content moved and style held as the first's, style
-    moved and content held, both moved. Shape: (3, steps, S, S, C); (1, steps, S, S, C), style
-    moved, where the model has no content.
+    """Draw what lies between two images of a domain.
 
-    Between posterior means, on straight lines: they lie near one another and the prior's mean,
-    not on a sphere about it, as draws do. Drawn in another domain, `to`, where they have no
-    style, it is two draws of the prior by `seed`.
+    There are three rows: content moves and style is the first's, style moves and content is the
+    first's, both move. Where the model has no content, style alone moves.
 
-    Raises ValueError for unknown domains and fewer than two steps.
+    It goes along straight lines between posterior means: they lie near one another and the
+    prior's mean, not on a sphere about it, as draws do. In another domain, where the two have no
+    style, it goes between two draws of the prior.
+
+    Args:
+        predictor: the model.
+        first: (S, S, C).
+        second: (S, S, C).
+        domain: of the two.
+        to: the domain to draw in, default their own.
+        steps: images in a row.
+        seed: of the draws.
+
+    Returns:
+        (3 or 1, steps, S, S, C).
+
+    Raises:
+        ValueError: for unknown domains and fewer than two steps.
     """
     if steps < 2:
         raise ValueError(f"--steps {steps}: must be at least 2, the ends")
-    a = predictor.domain(domain)
-    b = predictor.domain(to or domain)
-    encoder = predictor.model.encoder
-    x = to_batch(np.stack([first, second]), predictor.device)
-    y = torch.full((2,), a, device=predictor.device)
-    c = encoder.content(x, y).mu
-    if a == b:
-        s = encoder.style(x, y).mu
+    source = predictor.domain(domain)
+    target = predictor.domain(to or domain)
+    model = predictor.model
+    x = images_from_pixels(np.stack([first, second]), predictor.device)
+    content = model.encode_content(x, source).mu
+    if source == target:
+        style = model.encode_style(x, source).mu
     else:
         draws = [
-            torch.randn(predictor.model.style_dim, generator=generator(seed, "style", i))
-            for i in range(2)
+            torch.randn(model.style_dim, generator=generator(seed, "style", i)) for i in (0, 1)
         ]
-        s = torch.stack(draws).to(predictor.device)
+        style = torch.stack(draws).to(predictor.device)
+
     t = torch.linspace(0, 1, steps, device=predictor.device)
-    held = torch.zeros_like(t)
+    still = torch.zeros_like(t)
+    moves = [(t, still), (still, t), (t, t)] if content.shape[1] > 0 else [(still, t)]
     rows = []
-    for t_c, t_s in ((t, held), (held, t), (t, t)) if c.shape[1] > 0 else ((held, t),):
-        z_c = c[0].lerp(c[1], t_c[:, None, None, None])
-        z_s = s[0].lerp(s[1], t_s[:, None])
-        places = torch.full((steps,), b, device=predictor.device)
-        rows.append(
-            to_uint8(
-                predictor.model.decoder(z_c, z_s, places, torch.full_like(places, a)).cpu().numpy()
-            )
-        )
+    for t_c, t_s in moves:
+        z_c = content[0].lerp(content[1], t_c[:, None, None, None])
+        z_s = style[0].lerp(style[1], t_s[:, None])
+        rows.append(pixels_from_images(model.decode(z_c, z_s, source, target)))
     return np.stack(rows)

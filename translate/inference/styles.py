@@ -1,0 +1,172 @@
+"""Where the styles of a translation come from: the prior, or exemplars.
+
+Legend: K variants of each input, Ds style dimensions; pixels are uint8 (H, W, C).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from translate.inference.manifest import OUT_OF_MEMORY
+from translate.inference.predictor import Direction, Predictor
+from translate.io.files import PathLike
+from translate.io.images import ImageError, UInt8, list_images, read_image
+from translate.io.memory import InMemory, picture_from
+from translate.models.checkpoint import default_style
+from translate.runtime.device import usable_cores
+from translate.runtime.prefetch import ahead
+
+# auto, mean, random, own, a file or folder, or in memory
+Style: TypeAlias = PathLike | InMemory | Iterable[InMemory]
+# an input's relative path, or its place in a list -> z_s (K, Ds)
+StyleSource: TypeAlias = Callable[[str | int], Tensor]
+
+OWN = "own"  # the style of which an image is itself the exemplar
+MOST_WORKERS = 8  # unless more are asked for: each holds an image of full size
+
+
+def resolve_direction(
+    names: Sequence[str], to: str, source: str | None = None, style: Style = "auto"
+) -> Direction:
+    """Find out from which domain to which a translation goes.
+
+    Args:
+        names: of the domains that the model knows.
+        to: the target domain.
+        source: may be left out where there are two domains.
+        style: with "own", source and target are the same.
+
+    Raises:
+        ValueError: for names that cannot be meant; it names those that can.
+    """
+    for name in (to, source):
+        if name is not None and name not in names:
+            raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
+    target = names.index(to)
+    if _is(style, OWN):
+        if source not in (None, to):
+            raise ValueError(
+                f"style own is an image's style in its own domain: the source must be {to} as well"
+            )
+        return target, target
+
+    others = [name for name in names if name != to]
+    if not others:
+        raise ValueError(
+            f"the model knows {to} alone: there is nothing to translate; "
+            "reconstruct or sample with it"
+        )
+    if source is None and len(others) != 1:
+        raise ValueError(f"the source domain must be given: one of {', '.join(others)}")
+    if source == to:
+        raise ValueError(
+            f"source and target domain are both {to}; the source may be {', '.join(others)}"
+        )
+    return names.index(source or others[0]), target
+
+
+def style_source(
+    predictor: Predictor, style: Style, to: str, seed: int = 0, variants: int = 1
+) -> StyleSource:
+    """Make the function that gives an input its styles.
+
+    Args:
+        predictor: encodes exemplars.
+        style: "mean", the prior's; "random", a draw of its own for each (seed, input, variant);
+            "auto", what the training found better of these two; "own", (K, 0), which stands for
+            the input's own; or exemplars of domain `to`: a file, a folder, images in memory.
+            Variant k of the i-th input in a list takes the one at i + k, round and round; of an
+            input known by name, the first is chosen by seed and name.
+        to: the target domain.
+        seed: of what is drawn or chosen.
+        variants: K.
+
+    Raises:
+        ValueError: for an exemplar that cannot be used, and for none.
+    """
+    size = predictor.config.model.style_dim
+    if _is(style, OWN):
+        return lambda name: torch.zeros(variants, 0)
+    if _is(style, "auto"):
+        style = default_style(predictor.summary, to)
+    if _is(style, "mean"):
+        return lambda name: torch.zeros(variants, size)
+    if _is(style, "random"):
+        return lambda name: torch.stack(
+            [torch.randn(size, generator=generator(seed, name, k)) for k in range(variants)]
+        )
+
+    means = _encode(predictor, _exemplars(predictor, style), predictor.domain(to))
+    if not means:
+        raise ValueError("style: no exemplars were given")
+
+    def pick(name: str | int) -> Tensor:
+        first = name if isinstance(name, int) else generator(seed, name).initial_seed()
+        return torch.stack([means[(first + k) % len(means)] for k in range(variants)])
+
+    return pick
+
+
+def _is(style: Style, kind: str) -> bool:
+    return isinstance(style, str) and style == kind
+
+
+def _encode(predictor: Predictor, exemplars: Iterable[UInt8], domain: int) -> list[Tensor]:
+    """Return mu_s (Ds,) of each preprocessed exemplar."""
+    means: dict[int, Tensor] = {}
+    for i, mean in predictor.encode_styles(enumerate(exemplars), domain):
+        if isinstance(mean, Exception):
+            raise mean
+        means[i] = mean
+    return [means[i] for i in range(len(means))]
+
+
+def _exemplars(predictor: Predictor, style: Style) -> Iterator[UInt8]:
+    """Yield exemplars as the model takes them."""
+    if isinstance(style, str | os.PathLike):
+        yield from _read(predictor, Path(style))
+        return
+    images = [style] if isinstance(style, Image.Image | np.ndarray) else style
+    for image in images:
+        yield predictor.preprocess(picture_from(image))
+
+
+def _read(predictor: Predictor, path: Path) -> Iterator[UInt8]:
+    """Yield exemplars from a file or a folder, decoded ahead by threads."""
+    if not path.exists():
+        raise ValueError(
+            f"style {path}: no such file or folder; use auto, mean, random, own or a picture "
+            "in the wanted style"
+        )
+    paths = [path / name for name in list_images(path)] if path.is_dir() else [path]
+    workers = min(usable_cores(), MOST_WORKERS)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for file, future in ahead(
+            pool, lambda file: predictor.preprocess(read_image(file)), paths, workers
+        ):
+            try:
+                yield future.result()
+            except ImageError as error:
+                raise ValueError(f"style {file}: {error}") from None
+            except MemoryError:
+                raise ValueError(f"style {file}: {OUT_OF_MEMORY}") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def generator(*parts: str | int) -> torch.Generator:
+    """Return random numbers that follow from the parts alone."""
+    text = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
+    seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(seed)
