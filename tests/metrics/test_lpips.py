@@ -275,27 +275,31 @@ def test_two_threads_leave_the_state_of_the_process_as_it_was(
     squeeze_state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first thread ends while the second works, which must not restore what the first set."""
-    second_is_in = threading.Event()
-    first_is_out = threading.Event()
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
     calls: list[int] = []
 
     def download(url: str, **_: object) -> dict[str, Tensor]:
         calls.append(len(calls))
         if len(calls) == 1:
-            second_is_in.wait(1)
+            first_is_in.set()
+            second_is_in.wait(1)  # in vain: the second has to wait
         else:
             second_is_in.set()
-            first_is_out.wait(1)
+            first_is_out.wait(10)
         return squeeze_state
 
-    def load() -> None:
+    def load_first() -> None:
         Perceptual.load("squeeze")
         first_is_out.set()
+
+    def load_second() -> None:
+        first_is_in.wait(10)  # else it might begin before the first has changed anything
+        Perceptual.load("squeeze")
 
     monkeypatch.delenv(ENVIRONMENT, raising=False)
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", download)
     before = (socket.getdefaulttimeout(), sys.stdout, list(warnings.filters))
-    threads = [threading.Thread(target=load) for _ in range(2)]
+    threads = [threading.Thread(target=load) for load in (load_first, load_second)]
     for thread in threads:
         thread.start()
     for thread in threads:
