@@ -38,7 +38,7 @@ Index: TypeAlias = Any  # JSON values that say what the pixels are
 
 # What torchrun and `accelerate launch` set, and sharing needs.
 LAUNCHER = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-JOINING = timedelta(minutes=10)  # until all processes of a launch have started
+JOINING = timedelta(minutes=30)  # until all processes of a launch have started; as torch has it
 OPENING = timedelta(minutes=1)  # until all have opened a file that is complete
 
 _PIXELS = "pixels"
