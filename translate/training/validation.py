@@ -33,8 +33,8 @@ CYCLE_WEIGHT = 0.1
 AS_GOOD = 0.3
 # Standard errors of the difference of two models that chance does not exceed: in 95 % of cases.
 CHANCE = 2.0
-# Standard errors by which the distance of two domains must exceed 0. Halves of one domain do so in
-# 0 to 0.5 % of draws, and in up to 3 % with 12 images (docs/mathematics.md).
+# Standard errors by which the distance of two domains must exceed 0. Parts of one domain do so in
+# at most 1 % of draws (docs/mathematics.md).
 DISTINCT = 2.0
 
 # Least deviation of a feature, as a share of the mean one: a feature that hardly varies must not
