@@ -58,7 +58,7 @@ def test_all_and_dir_list_the_public_names() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'translate' has no attribute 'Translater'"):
+    with pytest.raises(AttributeError, match="Translater"):
         translate.Translater  # noqa: B018
     with pytest.raises(ImportError):
         exec("from translate import Translater")
