@@ -1,6 +1,4 @@
-"""Fixtures that several test files share: LPIPS weights or their absence, a tiny model file,
-folders of pictures.
-"""
+"""Fixtures that several test files share: LPIPS weights or none, a tiny model file, pictures."""
 
 from __future__ import annotations
 
@@ -44,7 +42,8 @@ def lpips_weights() -> Path:
     path = Path(os.environ.get(ENVIRONMENT) or SHARED / "weights" / "alexnet_features.safetensors")
     if not path.exists():
         pytest.skip(
-            f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with torchvision's AlexNet features.*"
+            f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with the tensors features.* "
+            "of torchvision's AlexNet"
         )
     return path
 
@@ -135,7 +134,5 @@ def inputs(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples of a property: hypothesis wants no fixture that is made anew for
-    each test.
-    """
+    """One folder for all examples of a property: hypothesis wants no fixture made for each test."""
     return tmp_path_factory.mktemp("images")
