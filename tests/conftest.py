@@ -42,7 +42,7 @@ def lpips_weights() -> Path:
     path = Path(os.environ.get(ENVIRONMENT) or SHARED / "weights" / "alexnet_features.safetensors")
     if not path.exists():
         pytest.skip(
-            f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with the tensors features.* "
+            f"no LPIPS weights: set {ENVIRONMENT} to a safetensors file with the features.* "
             "of torchvision's AlexNet"
         )
     return path
