@@ -1,6 +1,4 @@
-"""One domain is a plain image Soft-IntroVAE, three are translated in all six directions: trained,
-at toy size.
-"""
+"""One domain is a plain image Soft-IntroVAE, three are translated in all six directions."""
 
 from __future__ import annotations
 
@@ -17,11 +15,11 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from translate.config import ConfigError, from_dict, load_config
 from translate.data.augmentation import augmentations
-from translate.data.dataset import to_batch
 from translate.inference.predictor import Predictor
 from translate.inference.sampling import sample
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
+from translate.io.tensors import images_from_pixels
 from translate.losses.soft_introvae import one_latent_decoder_loss, one_latent_encoder_loss
 from translate.losses.translation import Objective
 from translate.metrics.distribution import kernel_distance
@@ -49,7 +47,7 @@ def write(folder: Path, images: UInt8) -> Path:
 
 
 def train(root: Path, domains: dict[str, UInt8], steps: int, **sections: object) -> Path:
-    """Runs `introshift train` on the images; returns the run folder."""
+    """Run `introshift train` on the images; return the run folder."""
     data = {"domains": {name: str(write(root / name, images)) for name, images in domains.items()}}
     config = {
         "data": {**data, "size": SIZE, "channels": 1},
@@ -80,33 +78,26 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_domain_is_reconstructed_and_sampled(alone: Path) -> None:
     file = load_model(alone / "model.safetensors")
     images = np.concatenate([bars(3), bars(3, upright=True)])
-    x = to_batch(images, torch.device("cpu"))
+    x = images_from_pixels(images)
     with torch.inference_mode():
         error = (file.model.reconstruct(x, 0) - x).abs().mean()
         assert error < 0.6 * (x.mean(0) - x).abs().mean(), "far nearer than the best single picture"
-        drawn = np.stack(
-            list(sample(Predictor.load(alone / "model.safetensors", "cpu"), "bars", 64))
-        )
-        assert drawn.shape == (64, SIZE, SIZE, 1)
-        features = RandomFeatures(1)
-        real, made, noise = (
-            features(to_batch(y, torch.device("cpu")))
-            for y in (
-                images,
-                drawn,
-                np.random.default_rng(0).integers(0, 256, drawn.shape, np.uint8),
-            )
-        )
-        scale = real.std()
-        distances = [kernel_distance(f / scale, real / scale) for f in (made, noise)]
-    assert distances[0] < 0.1 * distances[1]
+    predictor = Predictor.load(alone / "model.safetensors", "cpu")
+    drawn = np.stack(list(sample(predictor, "bars", 64)))
+    assert drawn.shape == (64, SIZE, SIZE, 1)
     assert drawn.astype(float).std(0).mean() > 30, "samples differ"
+
+    noise = np.random.default_rng(0).integers(0, 256, drawn.shape, np.uint8)
+    with torch.inference_mode():
+        features = RandomFeatures(1)
+        real, made, random = (features(images_from_pixels(y)) for y in (images, drawn, noise))
+        scale = real.std()
+        distances = [kernel_distance(f / scale, real / scale) for f in (made, random)]
+    assert distances[0] < 0.1 * distances[1]
 
 
 def test_one_domain_has_the_objective_of_the_paper() -> None:
-    """Equations 3 to 6, from the terms of a step: the divergence of real images is no business of
-    the decoder's.
-    """
+    """Equations 3 to 6, from the terms of a step; no KL of real images trains the decoder."""
     config = from_dict(
         {"data": {"domains": {"A": "a"}, "size": SIZE, "channels": 1}, "model": {"width": 8}}
     )
@@ -148,7 +139,7 @@ def test_what_one_domain_leaves_behind(alone: Path) -> None:
     scores = [json.loads(line) for line in (alone / "scores.jsonl").read_text().splitlines()]
     (way,) = scores[-1]["direction_scores"]
     assert way["source"] == way["to"] == "bars"
-    assert scores[-1]["value"] == pytest.approx(max(way["distance"], 0) + 0.1 * way["cycle"])
+    assert scores[-1]["value"] == pytest.approx(way["distance"] + 0.1 * way["cycle"])
     lines = [json.loads(line) for line in (alone / "stats.jsonl").read_text().splitlines()]
     assert {"rec", "kl_s", "kl_s_prior", "kl_s_reconstruction", "rec_prior"} <= lines[-1].keys()
     assert not {"cyc", "kl_s_translation", "kl_s_wrong"} & lines[-1].keys()
@@ -161,20 +152,16 @@ def test_what_one_domain_leaves_behind(alone: Path) -> None:
 
 def test_what_one_domain_cannot_do(alone: Path, tmp_path: Path) -> None:
     model = alone / "model.safetensors"
-    with pytest.raises(
-        ValueError, match="the model knows bars alone: there is nothing to translate"
-    ):
+    with pytest.raises(ValueError, match="bars alone"):
         Translator.load(model, "cpu").translate(torch.zeros(1, 1, SIZE, SIZE), to="bars")
-    with pytest.raises(
-        ValueError, match="--scale native: a model of one domain has one latent and one size"
-    ):
+    with pytest.raises(ValueError, match="--scale native: "):
         Predictor.load(model, "cpu", scale="native")
-    with pytest.raises(ValueError, match="--content: a model of one domain has no content"):
+    with pytest.raises(ValueError, match="--content: "):
         sample(Predictor.load(model, "cpu"), "bars", 1, content=alone.parent / "bars")
     refused = runner.invoke(app, ["evaluate", str(model), str(tmp_path)])
     assert refused.exit_code == 2
-    assert "knows one domain, bars; sample from it, then compare" in refused.output
-    with pytest.raises(ConfigError, match="content_channels: 0 leaves nothing to translate"):
+    assert "one domain, bars" in refused.output
+    with pytest.raises(ConfigError, match="content_channels"):
         from_dict({"model": {"content_channels": 0}})
 
 
@@ -204,7 +191,7 @@ def test_init_writes_a_config_for_one_folder_and_for_three(tmp_path: Path) -> No
         assert config.model.one_latent == (count == 1)
     ran = runner.invoke(app, ["init", *[str(folders[0])] * 27, "-o", str(tmp_path / "many.yaml")])
     assert ran.exit_code == 2
-    assert "at most 26 have a letter" in ran.output
+    assert "26" in ran.output
 
 
 def test_an_image_of_any_shape_passes_through_one_latent(alone: Path) -> None:
@@ -222,13 +209,12 @@ def test_three_domains_are_translated_in_six_directions(tmp_path: Path) -> None:
     features = RandomFeatures(1)
 
     def far(a: UInt8, b: UInt8) -> float:
-        x, y = (features(to_batch(images, torch.device("cpu"))) for images in (a, b))
+        x, y = (features(images_from_pixels(images)) for images in (a, b))
         return kernel_distance(x / y.std(), y / y.std())
 
     for a, b in permutations(domains, 2):
         made = np.stack(translator.translate(list(domains[a]), to=b, source=a))
         assert far(made, domains[b]) < 0.5 * far(domains[a], domains[b]), (a, b)
-    direction_scores = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])[
-        "direction_scores"
-    ]
-    assert {(way["source"], way["to"]) for way in direction_scores} == set(permutations(domains, 2))
+    last_line = (run / "scores.jsonl").read_text().splitlines()[-1]
+    directions = json.loads(last_line)["direction_scores"]
+    assert {(way["source"], way["to"]) for way in directions} == set(permutations(domains, 2))

@@ -280,6 +280,18 @@ def test_the_error_is_that_of_other_images() -> None:
     assert 0.5 < mean_error / spread < 2
 
 
+def test_directions_share_the_images_of_a_domain() -> None:
+    """Of three domains each direction counts a sixth, and each set of images once."""
+    sizes = (10, 11, 12)
+    held_out = [textures(d, n) for d, n in enumerate(sizes)]
+    trained = [textures(10 + d, 2 * n) for d, n in enumerate(sizes)]
+    selector = ModelSelector("ABC", held_out, trained)
+    found = selector.score(cast(Model, Stub(lambda x, z: x, no_kl)))
+    assert found.criterion.influence is not None
+    assert [len(x) for x in found.criterion.influence] == [10, 11, 12, 20, 22, 24]
+    assert found.criterion.value == pytest.approx(sum(way.value for way in found.directions) / 6)
+
+
 def test_the_better_one_is_remembered() -> None:
     new = SelectionCriterion(0.2, [[1.0, 2.0]])
     assert new.better_of(None, None) == new
