@@ -44,8 +44,9 @@ def command(  # noqa: PLR0913  (options of the command line)
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw every picture of a folder again from its own content and style; `translate` with
-    --style own has more options.
+    """Draw every picture of a folder again from its own content and style.
+
+    `translate` with --style own has more options.
     """
     from translate.inference.folder import FolderOptions
     from translate.inference.translator import Translator
@@ -73,7 +74,7 @@ def command(  # noqa: PLR0913  (options of the command line)
 
 
 def _shown(inputs: Path, out: Path, config: DataConfig) -> list[tuple[UInt8, UInt8]]:
-    """Some inputs with their outputs, evenly spaced over what the manifest says is there."""
+    """Return some inputs with their outputs, evenly spaced over the manifest's."""
     from translate.data.dataset import load_square
     from translate.io.files import evenly_spaced
 

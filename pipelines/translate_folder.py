@@ -42,8 +42,8 @@ def command(  # noqa: PLR0913  (options of the command line)
         str,
         typer.Option(
             metavar="auto|mean|random|own|PATH",
-            help="Style: the middle one, random, of these what suits the domain (auto), the picture's own (with "
-            "--from as --to), or as a picture or folder has it.",
+            help="Style: the mean one, random, whichever of these suits the domain (auto), the "
+            "picture's own (with --from as --to), or that of a picture or folder.",
         ),
     ] = "auto",
     samples: Annotated[int, typer.Option(min=1, help="Translations of each picture.")] = 1,
@@ -139,12 +139,12 @@ def command(  # noqa: PLR0913  (options of the command line)
 
 
 def _listed() -> list[str]:
-    """Paths from standard input, one a line."""
+    """Read paths from standard input, one a line."""
     return [os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines() if line.strip()]
 
 
 def _share(text: str | None) -> tuple[int, int]:
-    """What --shard asks for, or what torchrun says."""
+    """Return the share that --shard asks for, or that torchrun sets."""
     if text is None:
         rank, count = rank_and_count("give --shard I/N (1/1 for all)")
         return rank + 1, count

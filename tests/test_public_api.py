@@ -20,6 +20,7 @@ HOMES = {
     "load_config": "translate.config",
     "load_model": "translate.models.checkpoint",
     "EvaluationOptions": "translate.evaluation.options",
+    "FolderOptions": "translate.inference.folder",
     "evaluate": "translate.evaluation.protocols",
     "compare": "translate.evaluation.protocols",
 }

@@ -179,10 +179,10 @@ def _flops(trainer: Trainer) -> dict[str, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from translate.data.dataset import to_floats
+    from translate.io.tensors import to_float
 
     model = trainer.train_step.ema
-    x = to_floats(trainer.batches.batch(0), trainer.device)
+    x = to_float(trainer.batches.batch(0), trainer.device)
     y = trainer.train_step.y
     with torch.no_grad():
         z_c = model.encoder.content(x, y).mu

@@ -22,7 +22,7 @@ from translate.evaluation.evaluator import COMPARED
 from translate.evaluation.options import EvaluationOptions
 from translate.evaluation.protocols import evaluate
 from translate.evaluation.results import DirectionMetrics, Evaluation
-from translate.io.images import to_float, to_uint8
+from translate.io.tensors import images_from_pixels, pixels_from_images
 from translate.metrics.distribution import fid, kid, scaled
 from translate.metrics.image import l1, ssim
 from translate.metrics.lpips import Perceptual
@@ -53,9 +53,9 @@ def test_what_is_measured_is_what_the_model_makes(
     b = stack(data / "testB")
     for result, source, truth, y in zip(evaluation.directions, (a, b), (b, a), (0, 1), strict=True):
         with torch.no_grad():
-            x = torch.from_numpy(to_float(source.numpy()))
-            translation = torch.from_numpy(to_uint8(file.model.translate(x, y, 1 - y).numpy()))
-            reconstruction = torch.from_numpy(to_uint8(file.model.reconstruct(x, y).numpy()))
+            x = images_from_pixels(source.numpy())
+            translation = torch.from_numpy(pixels_from_images(file.model.translate(x, y, 1 - y)))
+            reconstruction = torch.from_numpy(pixels_from_images(file.model.reconstruct(x, y)))
         assert set(result.metrics) == LPIPS_FREE
         assert (result.name, result.source, result.to) == (("A-B", "A", "B"), ("B-A", "B", "A"))[y]
         for name, measure in (("l1", l1), ("ssim", ssim)):

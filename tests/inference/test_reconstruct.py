@@ -18,17 +18,15 @@ from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import SIDE
 from translate.inference.folder import FolderOptions
 from translate.inference.translator import Translator
-from translate.io.images import SUFFIXES, to_float, to_uint8
+from translate.io.images import SUFFIXES
+from translate.io.tensors import images_from_pixels, pixels_from_images
 
 
 def test_own_style_is_a_reconstruction(translator: Translator) -> None:
     images = list(np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
     with torch.inference_mode():
-        expected = to_uint8(
-            translator.predictor.model.reconstruct(
-                torch.from_numpy(to_float(np.stack(images))), 1
-            ).numpy()
-        )
+        x = images_from_pixels(np.stack(images))
+        expected = pixels_from_images(translator.predictor.model.reconstruct(x, 1))
     made = np.stack(translator.translate(images, to="B", style="own"))
     assert np.abs(made.astype(int) - expected).max() <= 1
     own = [translator.translate([image], to="B", source="A", style=image)[0] for image in images]

@@ -19,7 +19,8 @@ from translate.inference.sampling import BATCH, interpolate, read_square, sample
 from translate.inference.styles import generator
 from translate.inference.translator import Translator
 from translate.io import images as writing
-from translate.io.images import UInt8, read_image, to_float, write_gif
+from translate.io.images import UInt8, read_image, write_gif
+from translate.io.tensors import images_from_pixels
 
 
 def images(count: int, seed: int = 0) -> UInt8:
@@ -53,7 +54,7 @@ def test_samples_are_decoded_draws(translator: Translator, tmp_path: Path) -> No
         return torch.randn(shape, generator=generator(5, what, 0))[None]
 
     picture = draw(tmp_path / "in" / "a.png", seed=4)
-    x = torch.from_numpy(to_float(read_image(picture).pixels))[None]
+    x = images_from_pixels(read_image(picture).pixels)[None]
     y = torch.tensor([1])
     with torch.inference_mode():
         noise = normal("content", 8, SIDE // 2, SIDE // 2)
@@ -65,7 +66,10 @@ def test_samples_are_decoded_draws(translator: Translator, tmp_path: Path) -> No
         ):
             expected = translator.predictor.model.decoder(z_c, z_s, y, y)[0].permute(1, 2, 0)
             (made,) = sample(translator.predictor, "B", 1, seed=5, content=content)
-            assert np.abs(to_float(made).transpose(1, 2, 0) - expected.numpy()).max() < 1.1 / 127.5
+            assert (
+                np.abs(images_from_pixels(made).movedim(0, -1).numpy() - expected.numpy()).max()
+                < 1.1 / 127.5
+            )
 
 
 def test_what_cannot_be_sampled(translator: Translator, tmp_path: Path) -> None:
@@ -90,17 +94,19 @@ def test_interpolations_end_at_the_reconstructions(translator: Translator) -> No
     assert furthest(made[2, -1], again[1]) <= 1
     crossed = translator.predictor.model
     with torch.inference_mode():
-        x = torch.from_numpy(to_float(np.stack([first, second])))
+        x = images_from_pixels(np.stack([first, second]))
         y = torch.tensor([1, 1])
         c = crossed.encoder.content(x, y).mu
         s = crossed.encoder.style(x, y).mu
         ends = crossed.decoder(c.flip(0), s, y, y)
         middle = crossed.decoder(c.mean(0, keepdim=True), s.mean(0, keepdim=True), y[:1], y[:1])
-    assert np.abs(to_float(made[0, -1]) - ends[0].numpy()).max() < 1.1 / 127.5, (
+    assert np.abs(images_from_pixels(made[0, -1]).numpy() - ends[0].numpy()).max() < 1.1 / 127.5, (
         "the second's content, the first's style"
     )
-    assert np.abs(to_float(made[1, -1]) - ends[1].numpy()).max() < 1.1 / 127.5, "and the reverse"
-    assert np.abs(to_float(made[2, 2]) - middle[0].numpy()).max() < 1.1 / 127.5
+    assert np.abs(images_from_pixels(made[1, -1]).numpy() - ends[1].numpy()).max() < 1.1 / 127.5, (
+        "and the reverse"
+    )
+    assert np.abs(images_from_pixels(made[2, 2]).numpy() - middle[0].numpy()).max() < 1.1 / 127.5
 
 
 def test_in_another_domain_styles_are_draws(translator: Translator) -> None:
@@ -114,9 +120,9 @@ def test_in_another_domain_styles_are_draws(translator: Translator) -> None:
     )
     z_s = torch.randn(4, generator=generator(7, "style", 1))
     with torch.inference_mode():
-        x = torch.from_numpy(to_float(second))[None]
+        x = images_from_pixels(second)[None]
         end = translator.predictor.model.translate(x, 0, 1, z_s[None])[0]
-    assert np.abs(to_float(made[2, -1]) - end.numpy()).max() < 1.1 / 127.5
+    assert np.abs(images_from_pixels(made[2, -1]).numpy() - end.numpy()).max() < 1.1 / 127.5
     assert np.array_equal(
         interpolate(translator.predictor, first, second, "A", "A", 3),
         interpolate(translator.predictor, first, second, "A", steps=3),

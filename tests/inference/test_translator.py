@@ -22,7 +22,8 @@ from translate.inference.predictor import Direction, Predictor
 from translate.inference.styles import style_source
 from translate.inference.translator import Translator
 from translate.io.files import sha256
-from translate.io.images import Picture, UInt8, read_image, to_float
+from translate.io.images import Picture, UInt8, read_image
+from translate.io.tensors import images_from_pixels
 from translate.models.checkpoint import load_model
 
 
@@ -136,7 +137,7 @@ def test_images_of_all_sizes_at_once_equal_each_alone(translator: Translator) ->
 
 def test_a_tensor_equals_the_model_and_the_arrays(path: Path, translator: Translator) -> None:
     pixels = np.stack([noise(SIDE, SIDE, 3, seed=i) for i in range(11)])
-    x = torch.from_numpy(to_float(pixels))
+    x = images_from_pixels(pixels)
     y = translator.translate(x, "B")
     torch.testing.assert_close(y, load_model(path).model.translate(x, 0, 1), rtol=0, atol=1e-5)
     for one, array in zip(y, translator.translate(list(pixels), "B"), strict=True):
@@ -346,11 +347,9 @@ def test_the_usual_style_is_what_the_training_found_best(
 
 def test_exemplars_give_their_style_mean(path: Path, translator: Translator) -> None:
     exemplars = [noise(16, 16, 3, seed=i) for i in (5, 6)]
-    x = torch.from_numpy(to_float(noise(16, 16, 3)))[None]
+    x = images_from_pixels(noise(16, 16, 3))[None]
     model = load_model(path).model
-    mu = model.encoder.style(
-        torch.from_numpy(to_float(np.stack(exemplars))), torch.tensor([1, 1])
-    ).mu
+    mu = model.encoder.style(images_from_pixels(np.stack(exemplars)), torch.tensor([1, 1])).mu
     one, two = (model.translate(x, 0, 1, z_s) for z_s in (mu[:1], mu[1:]))
     torch.testing.assert_close(
         translator.translate(x, "B", style=exemplars[0]), one, rtol=0, atol=1e-5

@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 
 from tests._helpers.encoders import PHOTO, RNG, SRGB_PROFILE, encode, png, put, reason
 from translate.io.images import FORMATS, SUFFIXES, ImageError, read_image
+from translate.runtime.process_state import PROCESS_STATE, warnings_ignored
 
 
 def seeds() -> dict[str, bytes]:
@@ -155,6 +157,37 @@ def test_threads_share_the_silence_and_leave_no_trace(folder: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(read, range(200)))
         assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == (before, limit)
+
+
+def test_reading_takes_turns_with_others_that_silence_warnings(folder: Path) -> None:
+    path = put(folder / "a.png", encode(Image.fromarray(PHOTO), "PNG"))
+    before = list(warnings.filters)
+    silenced = threading.Event()
+    read = threading.Event()
+
+    def silence() -> None:
+        with warnings_ignored():
+            silenced.set()
+            read.wait(0.3)  # in vain: the reader has to wait
+
+    def reader() -> None:
+        silenced.wait(10)
+        read_image(path)
+        read.set()
+
+    threads = [threading.Thread(target=silence), threading.Thread(target=reader)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert read.is_set()
+    assert warnings.filters == before
+
+
+def test_reading_leaves_its_lock_free_for_others(folder: Path) -> None:
+    reason(put(folder / "empty.jpg", b""))
+    assert PROCESS_STATE.acquire(timeout=1)
+    PROCESS_STATE.release()
 
 
 def test_imports_without_torch() -> None:

@@ -20,8 +20,6 @@ from translate.io.images import (
     read_image,
     resize,
     to_channels,
-    to_float,
-    to_uint8,
     write_image,
 )
 
@@ -37,26 +35,6 @@ def test_a_gif_is_clear_or_not(tmp_path: Path) -> None:
         assert picture.alpha is not None
         assert np.array_equal(picture.alpha, np.where(alpha < 128, 0, 255))
         assert np.array_equal(picture.pixels[alpha >= 128], to_channels(pixels, 3)[alpha >= 128])
-
-
-def test_all_256_values_survive() -> None:
-    pixels = np.arange(256, dtype=np.uint8).reshape(2, 8, 16, 1).repeat(3, 3)
-    x = to_float(pixels)
-    assert x.dtype == np.float32
-    assert x.shape == (2, 3, 8, 16)
-    assert x.min() == -1
-    assert x.max() == 1
-    assert np.array_equal(to_uint8(x), pixels)
-    assert np.array_equal(to_uint8(x.astype(np.float64)), pixels)
-    assert np.abs(to_uint8(x.astype(np.float16)).astype(int) - pixels).max() <= 1
-
-
-def test_to_uint8_clips_rounds_half_up_and_refuses_what_is_not_finite() -> None:
-    x = np.array([-9.0, 9.0, 0.0, -1 + 1.01 / 255, -1 + 0.99 / 255]).reshape(1, 1, 5)
-    assert to_uint8(x).ravel().tolist() == [0, 255, 128, 1, 0]
-    for bad in (np.nan, np.inf, -np.inf):
-        with pytest.raises(ValueError, match="finite"):
-            to_uint8(np.full((1, 2, 2), bad, np.float32))
 
 
 def test_composite() -> None:

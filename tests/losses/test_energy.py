@@ -23,7 +23,7 @@ from tests._helpers.trainings import bars, settings
 from translate.config import from_dict
 from translate.inference.anomaly import measure_folder, scores, to_csv
 from translate.inference.predictor import Predictor
-from translate.io.images import to_float
+from translate.io.tensors import images_from_pixels
 from translate.losses.energy import KEY, LEVELS, EnergyQuantiles, energies, training_quantiles
 from translate.metrics.statistics import auroc
 from translate.models.checkpoint import load_model, save_model
@@ -127,7 +127,7 @@ def test_training_ends_with_the_quantiles_of_its_images(tmp_path: Path) -> None:
     trainer.run()
     whole = load_model(tmp_path / "model.safetensors")
     for name, d in (("A", 0), ("B", 1)):
-        x = torch.from_numpy(to_float(np.stack(trainer.domains[d].images)))
+        x = images_from_pixels(np.stack(trainer.domains[d].images))
         with torch.no_grad():
             found = energies(
                 whole.model, x, torch.full((len(x),), d), config.objective

@@ -34,6 +34,7 @@ from translate.io.images import (
     resize,
     to_channels,
 )
+from translate.io.tensors import to_float
 from translate.runtime.device import free_memory, usable_cores
 
 # its import would ask the network for a newer version
@@ -345,16 +346,6 @@ class UnpairedBatches:
         return _stack([center_crop(image, size) for image in images])
 
 
-def to_floats(x: Tensor, device: torch.device) -> Tensor:
-    """Convert uint8 of any shape to float32 in [-1, 1] on the device."""
-    return x.to(device, non_blocking=True).float().div_(127.5).sub_(1)
-
-
-def to_batch(pixels: UInt8, device: torch.device) -> Tensor:
-    """Convert uint8 (n, H, W, C) to float32 (n, C, H, W) in [-1, 1] on the device."""
-    return to_floats(torch.from_numpy(pixels), device).permute(0, 3, 1, 2)
-
-
 def over_batches(
     measure: Callable[[Tensor], Tensor], images: Tensor, device: torch.device
 ) -> Tensor:
@@ -368,7 +359,7 @@ def over_batches(
     Returns:
         (n, ...).
     """
-    return torch.cat([measure(to_floats(x, device)) for x in torch.split(images, BATCH)])
+    return torch.cat([measure(to_float(x, device)) for x in torch.split(images, BATCH)])
 
 
 def _stack(images: list[np.ndarray]) -> Tensor:

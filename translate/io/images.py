@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from translate.io.files import PathLike, atomic, list_files
+from translate.runtime.process_state import PROCESS_STATE
 
 UInt8: TypeAlias = NDArray[np.uint8]
 
@@ -129,9 +130,11 @@ def _pillow_kept_quiet() -> Iterator[None]:
     """Silence Pillow's warnings, shown or raised, and lift its pixel limit, which is below ours."""
     global _readers
     # this state belongs to the process, not to a thread: the first reader sets it, the last
-    # restores it
+    # restores it, and between the two no one else changes it
     with _lock:
         if not _readers:
+            PROCESS_STATE.acquire()
+            _quiet.callback(PROCESS_STATE.release)
             _quiet.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
             _quiet.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -333,25 +336,6 @@ def resize(pixels: UInt8, size: tuple[int, int]) -> UInt8:
 def _to_pillow(pixels: UInt8) -> Image.Image:
     """Convert (H, W, 1 or 3) to an image of mode L or RGB."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-
-
-def to_float(pixels: UInt8) -> NDArray[np.float32]:
-    """Convert uint8 (..., H, W, C) to float32 (..., C, H, W) in [-1, 1]."""
-    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, -3), np.float32)
-    return planes / np.float32(127.5) - np.float32(1)
-
-
-def to_uint8(x: NDArray[np.floating[Any]]) -> UInt8:
-    """Convert floats (..., C, H, W), clipped to [-1, 1], to uint8 (..., H, W, C), half rounded up.
-
-    Raises:
-        ValueError: a value is not finite.
-    """
-    if not np.isfinite(x).all():
-        raise ValueError("the image holds values that are not finite")
-    floats = x.astype(np.result_type(x, np.float32))
-    scaled = (floats.clip(-1, 1) + 1) * 127.5 + 0.5
-    return np.ascontiguousarray(np.moveaxis(scaled.astype(np.uint8), -3, -1))
 
 
 def format_from_suffix(path: PathLike) -> str:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from translate.io.tensors import to_float
 from translate.metrics.image import BATCH, check_images
 from translate.runtime.process_state import PROCESS_STATE
 
@@ -143,7 +144,7 @@ class Perceptual:
         height, width = x.shape[1:3]
         scale = SMALLEST / min(height, width)
         for part in torch.split(x, batch):
-            z = part.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+            z = to_float(part, self.device).permute(0, 3, 1, 2)
             z = z.expand(-1, 3, -1, -1).contiguous()
             if scale > 1:
                 size = [round(height * scale), round(width * scale)]

@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Held by whoever changes warning filters, stdout or the socket timeout and restores them. Of two
-# threads that do so at once, the last to leave would restore what the first had set.
+# Held by whoever changes warning filters, stdout, Pillow's limits or the socket timeout and
+# restores them. Of two threads that do so at once, the last to leave would restore what the first
+# had set. A plain lock: threads that read pictures share it, so that one may release what another
+# acquired.
 PROCESS_STATE = threading.Lock()
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from translate.data.dataset import to_floats
-from translate.io.images import UInt8, to_uint8
+from translate.io.images import UInt8
+from translate.io.tensors import pixels_from_images, to_float
 from translate.models.networks import Model
 
 GRID_IMAGES = 8
@@ -42,12 +42,12 @@ class PreviewGrid:
         for d, (name, images) in enumerate(zip(self.names, self.images, strict=True)):
             to = (d + 1) % len(self.names)
             alone = len(self.names) == 1
-            x = to_floats(images, device)
+            x = to_float(images, device)
             draw = torch.Generator().manual_seed(0)
             styles = torch.randn(len(images), model.style_dim, generator=draw).to(device)
 
             for made in (x, model.reconstruct(x, d), model.translate(x, d, to, styles)):
-                columns.append(list(to_uint8(made.cpu().numpy())))
+                columns.append(list(pixels_from_images(made)))
             labels.append(name)
             labels.append(f"{name} again")
             labels.append(f"{name} drawn" if alone else f"{name} to {self.names[to]}")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from translate.config import Config
 from translate.data.augmentation import augmentations
-from translate.data.dataset import to_floats
+from translate.io.tensors import to_float
 from translate.losses.translation import Losses, Objective, backward
 from translate.models.networks import Model
 from translate.runtime.device import choose_precision
@@ -106,7 +106,7 @@ class TrainStep:
             The terms of the objective by name, (n * B,) each, on the device.
         """
         self._seed(step)
-        x = to_floats(x, self.device).contiguous(memory_format=torch.channels_last)
+        x = to_float(x, self.device).contiguous(memory_format=torch.channels_last)
         self.model.zero_grad()
         bf16 = self.dtype == torch.bfloat16
         with while_compiled() if self.compiled else nullcontext():
