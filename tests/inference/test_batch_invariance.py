@@ -1,4 +1,4 @@
-"""An image gives the same result in any company: rows, batches, streams and threads."""
+"""Batch invariance: results do not depend on rows, batches, streams or threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def three_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_the_batch_invariant_layer_is_linear_and_knows_no_rows(translator: Translator) -> None:
+def test_the_batch_invariant_layer_is_linear_and_independent_of_other_rows(
+    translator: Translator,
+) -> None:
     linear = nn.Linear(64, 256)
     x = torch.randn(32, 64)
     rows = BatchInvariantLinear(64, 256)
@@ -38,19 +40,18 @@ def test_the_batch_invariant_layer_is_linear_and_knows_no_rows(translator: Trans
     assert not any(type(module) is nn.Linear for module in translator.predictor.model.modules())
 
 
-def test_bf16_is_near(tmp_path: Path) -> None:
+def test_bf16_is_close_to_float32(tmp_path: Path) -> None:
     path = save(tmp_path)
     image = noise(16, 24, 3)
     exact, rough = (
-        Translator.load(path, "cpu", kind).translate([image], "B")[0] for kind in ("32", "bf16")
+        Translator.load(path, "cpu", precision).translate([image], "B")[0]
+        for precision in ("fp32", "bf16")
     )
     assert 0 < np.abs(exact.astype(int) - rough.astype(int)).mean() < 8
 
 
 @pytest.mark.parametrize("batch_size", [3, 16])
-def test_a_streamed_image_does_not_feel_its_company(
-    tmp_path: Path, three_threads: None, batch_size: int
-) -> None:
+def test_a_stream_is_batch_invariant(tmp_path: Path, three_threads: None, batch_size: int) -> None:
     translator = Translator.load(save(tmp_path, size=32, width=32, condition=64), "cpu")
     items = [(i, noise(32, width, 3, seed=i)) for i in range(20) for width in (32, 36, 128)]
 
@@ -77,26 +78,7 @@ def test_a_streamed_image_does_not_feel_its_company(
         assert pool.submit(torch.get_num_threads).result() == 3
 
 
-def test_a_stream_holds_few_images_however_many_sizes(translator: Translator) -> None:
-    sides = range(SIDE, 16 * SIDE + 1, 4)
-    shapes = [shape for side in sides for shape in ((SIDE, side, 3), (side, SIDE, 3))] * 12
-    taken = 0
-
-    def items() -> Iterator[tuple[int, UInt8]]:
-        nonlocal taken
-        for taken, shape in enumerate(shapes):
-            yield taken, np.broadcast_to(np.uint8(0), shape)
-
-    given_out: list[int] = []
-    for batch in translator.predictor.batching(16).group(items()):
-        given_out += [i for i, _ in batch]
-        assert taken + 1 - len(given_out) <= 8 * 16
-        assert len({pixels.shape for _, pixels in batch}) == 1
-        assert len(batch) <= translator.predictor.batching(16).rows(batch[0][1].shape)
-    assert sorted(given_out) == list(range(len(shapes)))
-
-
-def test_a_failing_batch_is_told_and_does_not_end_the_stream(
+def test_a_failing_batch_yields_its_error_and_the_stream_goes_on(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = Predictor.forward

@@ -1,4 +1,4 @@
-"""Exported graphs are the model's translation, for any batch, and hold facts about themselves."""
+"""Exported graphs translate as the model does, for any batch, and hold their metadata."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
-from pipelines.cli import app
+from tests._helpers.commands import call
 from tests._helpers.small_model import SIDE, save
 from translate.inference.export import export
 from translate.inference.predictor import Predictor
@@ -42,11 +41,12 @@ open(facts, "w").write(extra["introshift.json"])
 """
 
 
-def call(*words: object) -> dict[str, Any]:
-    done = CliRunner().invoke(app, ["export", *map(str, words), "--json"])
-    assert done.exit_code == 0, done.stderr
-    facts: dict[str, Any] = json.loads(done.stdout)
-    return facts
+def export_command(*arguments: object) -> dict[str, Any]:
+    """Run the command; return what it prints as JSON."""
+    exit_code, stdout, stderr = call("export", *arguments, "--json")
+    assert exit_code == 0, stderr
+    metadata: dict[str, Any] = json.loads(stdout)
+    return metadata
 
 
 def inputs(batch: int) -> tuple[Tensor, Tensor]:
@@ -57,7 +57,7 @@ def inputs(batch: int) -> tuple[Tensor, Tensor]:
 
 def test_pt2_translates_as_the_model_where_introshift_is_not_installed(tmp_path: Path) -> None:
     path = save(tmp_path, domains=("A", "B", "C"))
-    printed = call(path, "--format", "pt2", "--from", "C", "--to", "A")
+    printed = export_command(path, "--format", "pt2", "--from", "C", "--to", "A")
     assert printed["out"] == str(tmp_path / "model_C_to_A.pt2")
 
     tensors: dict[str, Tensor] = {}
@@ -84,7 +84,7 @@ def test_onnx_translates_as_the_model(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     path = save(tmp_path)
     out = tmp_path / "graphs" / "b.onnx"
-    printed = call(path, "--format", "onnx", "-o", out)
+    printed = export_command(path, "--format", "onnx", "-o", out)
     assert [path.name for path in out.parent.iterdir()] == ["b.onnx"]
     assert printed["to"] == "B"
     assert b"networks.py" not in out.read_bytes()
@@ -104,7 +104,7 @@ def test_onnx_translates_as_the_model(tmp_path: Path) -> None:
 def test_an_onnx_graph_holds_linear_layers_as_gemm(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs onnx")
     path = save(tmp_path)
-    printed = call(path, "--format", "onnx")
+    printed = export_command(path, "--format", "onnx")
     graph = onnx.load(printed["out"]).graph
     model = load_model(path).model
     # The style encoder is no part of a translation.
@@ -116,7 +116,7 @@ def test_an_onnx_graph_holds_linear_layers_as_gemm(tmp_path: Path) -> None:
 
 
 def test_pt2_holds_no_paths_of_the_machine_that_wrote_it(tmp_path: Path) -> None:
-    printed = call(save(tmp_path), "--format", "pt2")
+    printed = export_command(save(tmp_path), "--format", "pt2")
     with zipfile.ZipFile(printed["out"]) as archive:
         contents = [archive.read(name) for name in archive.namelist()]
     assert not any(b"networks.py" in content for content in contents)
@@ -128,26 +128,32 @@ def test_exporting_leaves_the_predictor_batch_invariant(tmp_path: Path) -> None:
     assert not any(type(module) is nn.Linear for module in predictor.model.modules())
 
 
-def test_what_cannot_be_exported_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--format", "onnx"], "introshift[onnx]"),
+        (["--format", "torchscript"], "--format pt2"),
+        (["--format", "tflite"], "onnx, pt2"),
+        (["--format", "pt2", "--to", "C"], "C: "),
+        ([], "--format"),
+    ],
+)
+def test_wrong_options_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], named: str
 ) -> None:
-    one = tmp_path / "one"
-    one.mkdir()
-    pair = save(tmp_path)
-    alone = save(one, domains=("A",), content_channels=0)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    for words, name in (
-        ([pair, "--format", "onnx"], "pip install 'introshift[onnx]'"),
-        ([pair, "--format", "torchscript"], "--format pt2"),
-        ([pair, "--format", "tflite"], "onnx, pt2"),
-        ([pair, "--format", "pt2", "--to", "C"], "C: no domain"),
-        ([alone, "--format", "pt2"], "nothing to translate"),
-        ([pair], "--format"),
-    ):
-        done = CliRunner().invoke(app, ["export", *map(str, words)])
-        assert done.exit_code == 2
-        assert name in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "one"]
+    exit_code, _, stderr = call("export", save(tmp_path), *options)
+    assert exit_code == 2
+    assert named in stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_model_of_one_domain_is_refused(tmp_path: Path) -> None:
+    model = save(tmp_path, domains=("A",), content_channels=0)
+    exit_code, _, stderr = call("export", model, "--format", "pt2")
+    assert exit_code == 2
+    assert "A alone" in stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
 def test_torchscript_is_refused_in_one_line(tmp_path: Path) -> None:

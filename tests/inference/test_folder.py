@@ -1,6 +1,4 @@
-"""Folder translation: every file accounted for, under a name of its own, done again only where it
-must be.
-"""
+"""Folder translation: a manifest line and a name for every file, and what is skipped."""
 
 from __future__ import annotations
 
@@ -19,8 +17,7 @@ from translate.inference.planning import plan_outputs
 from translate.inference.translator import Translator
 from translate.io import images
 
-# -- every file has its line
-# -------------------------------------------------------------------------------------------
+# -- the manifest's lines --
 
 
 def test_every_file_has_its_line_and_every_good_one_its_output(
@@ -78,7 +75,7 @@ def test_a_file_is_translated_as_in_memory(
         assert np.abs(difference).max() <= 1
 
 
-def test_links_and_other_things_are_told_and_not_followed(
+def test_links_and_special_files_are_listed_and_not_followed(
     translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "in"
@@ -131,7 +128,7 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(
         translator.translate_folder(tmp_path / "shut", tmp_path / "out2", "B")
 
 
-def test_odd_names(translator: Translator, tmp_path: Path) -> None:
+def test_unusual_file_names(translator: Translator, tmp_path: Path) -> None:
     names = [
         "new\nline.png",
         " .png",
@@ -185,8 +182,7 @@ def test_too_many_pixels(translator: Translator, tmp_path: Path) -> None:
     assert "max-pixels" in result.failures[0][1]
 
 
-# -- names
-# -------------------------------------------------------------------------------------------------------------
+# -- names --
 
 
 @pytest.mark.parametrize(
@@ -207,7 +203,7 @@ def test_too_many_pixels(translator: Translator, tmp_path: Path) -> None:
         ([".png", "..png"], ("", "", 1), [".png.png", "..png"]),
     ],
 )
-def test_outputs_never_meet(
+def test_planned_outputs_never_clash(
     sources: list[str], options: tuple[str, str, int], expected: list[str]
 ) -> None:
     for order in itertools.permutations(sources):
@@ -215,7 +211,7 @@ def test_outputs_never_meet(
         assert [" ".join(plan[source]) for source in sources] == expected
 
 
-def test_clashing_inputs_are_told_apart_even_if_one_fails(
+def test_clashing_outputs_are_renamed_even_if_one_input_fails(
     translator: Translator, tmp_path: Path
 ) -> None:
     draw(tmp_path / "in" / "a.jpg")
@@ -238,7 +234,7 @@ def test_formats_and_suffix(
 
 
 @pytest.mark.parametrize("suffix", sorted(images.SUFFIXES))
-def test_keep_writes_what_the_name_says(
+def test_format_keep_writes_the_format_of_the_suffix(
     translator: Translator, tmp_path: Path, suffix: str
 ) -> None:
     draw(tmp_path / "in" / f"a{suffix}", mode="L")
@@ -246,7 +242,9 @@ def test_keep_writes_what_the_name_says(
     assert opened(tmp_path / "out" / f"a{suffix}").format == images.SUFFIXES[suffix]
 
 
-def test_samples(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_samples_are_numbered_and_differ(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     result = translator.translate_folder(
         inputs, tmp_path / "out", "B", FolderOptions(style="random", samples=3, suffix="-")
     )
@@ -258,8 +256,7 @@ def test_samples(translator: Translator, inputs: Path, tmp_path: Path) -> None:
     assert len({written[name] for name in line["output"]}) == 3
 
 
-# -- skipping what is done
-# ---------------------------------------------------------------------------------------------
+# -- skip_existing --
 
 
 def test_skip_existing_does_only_what_is_missing(
@@ -267,7 +264,7 @@ def test_skip_existing_does_only_what_is_missing(
 ) -> None:
     out = tmp_path / "out"
 
-    def run(model: Translator = translator, **options: Any) -> FolderSummary:
+    def translate(model: Translator = translator, **options: Any) -> FolderSummary:
         return model.translate_folder(
             inputs, out, "B", FolderOptions(skip_existing=True, **options)
         )
@@ -277,12 +274,12 @@ def test_skip_existing_does_only_what_is_missing(
         assert result.ok + result.skipped == 14
         return {name for name, line in manifest(out).items() if line["status"] == "ok"}
 
-    assert run().ok == 14
+    assert translate().ok == 14
     first = files(out)
     lines = manifest(out)
     stamps = {name: (out / name).stat().st_mtime_ns for name in first}
     for _ in range(2):
-        assert redone(run()) == set()
+        assert redone(translate()) == set()
     assert {name: (out / name).stat().st_mtime_ns for name in first} == stamps
     for name, line in manifest(out).items():
         if line["status"] == "skipped":
@@ -290,17 +287,17 @@ def test_skip_existing_does_only_what_is_missing(
     (out / "3.png").unlink()
     os.utime(inputs / "4.png", ns=(0, 0))
     draw(inputs / "5.png", 16, 18)
-    assert redone(run()) == {"3.png", "4.png", "5.png"}
-    assert redone(run(seed=9)) == set()  # the mean style knows no seed
-    assert redone(run(batch_size=3)) == set()
-    assert len(redone(run(style="random"))) == 14
-    assert len(redone(run(style="random", seed=9))) == 14
-    assert len(redone(run(style="random", seed=9, suffix="-"))) == 14
-    assert len(redone(run(build(tmp_path, seed=4), style="random", seed=9, suffix="-"))) == 14
-    assert len(redone(run())) == 14
-    assert len(redone(run(samples=2))) == 14
+    assert redone(translate()) == {"3.png", "4.png", "5.png"}
+    assert redone(translate(seed=9)) == set()  # the mean style does not depend on it
+    assert redone(translate(batch_size=3)) == set()
+    assert len(redone(translate(style="random"))) == 14
+    assert len(redone(translate(style="random", seed=9))) == 14
+    assert len(redone(translate(style="random", seed=9, suffix="-"))) == 14
+    assert len(redone(translate(build(tmp_path, seed=4), style="random", seed=9, suffix="-"))) == 14
+    assert len(redone(translate())) == 14
+    assert len(redone(translate(samples=2))) == 14
     (out / "3_2.png").unlink()
-    assert redone(run(samples=2)) == {"3.png"}
+    assert redone(translate(samples=2)) == {"3.png"}
 
 
 def test_another_version_of_the_translation_does_everything_again(
@@ -314,7 +311,7 @@ def test_another_version_of_the_translation_does_everything_again(
     assert translator.translate_folder(inputs, out, "B", FolderOptions(skip_existing=True)).ok == 0
 
 
-def test_existing_files_alone_prove_nothing(
+def test_outputs_without_a_valid_manifest_line_are_made_again(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -330,7 +327,7 @@ def test_existing_files_alone_prove_nothing(
         )
 
 
-def test_without_skip_existing_all_is_done_again(
+def test_without_skip_existing_everything_is_translated_again(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):

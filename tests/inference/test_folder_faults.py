@@ -1,4 +1,4 @@
-"""Folder translation: what is refused before any work, and what goes wrong on the way."""
+"""Folder translation: refusals before any work, failures of single inputs, ended runs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image, ImageFile
-from typer.testing import CliRunner
 
-from pipelines.cli import app
-from tests._helpers.folders import build, draw, files, manifest
-from tests._helpers.small_model import SIDE
+from tests._helpers.commands import call
+from tests._helpers.folders import draw, files, manifest
+from tests._helpers.small_model import SIDE, save
 from translate.inference.folder import FolderJob, FolderOptions
+from translate.inference.manifest import NOT_REACHED, OUT_OF_MEMORY, STOPPED
 from translate.inference.predictor import Predictor
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
 
-# -- refusals before any work
-# ------------------------------------------------------------------------------------------
+# -- refusals --
 
 
 @pytest.mark.parametrize(
@@ -29,12 +28,6 @@ from translate.io import images
     [
         ({"to": "C"}, "A, B"),
         ({"source": "B"}, "both B"),
-        ({"format": "tga"}, "format tga"),
-        ({"on_error": "cry"}, "on_error cry"),
-        ({"suffix": "/../x"}, "suffix"),
-        ({"samples": 0}, "samples 0"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"workers": 0}, "workers 0"),
         ({"style": "nice"}, "style nice"),
         ({"style": "{tmp}/broken"}, "broken.png"),
         ({"style": "{tmp}/broken/broken.png"}, "broken.png"),
@@ -56,12 +49,11 @@ from translate.io import images
         ({"out": "{tmp}/taken"}, "taken: cannot be written"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_any_work(
+def test_wrong_arguments_are_refused_before_any_work(
     translator: Translator,
     tmp_path: Path,
-    options: dict[str, Any],
+    options: dict[str, str],
     named: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     draw(tmp_path / "in" / "a.png")
     draw(tmp_path / "broken" / "good.png")
@@ -75,10 +67,10 @@ def test_what_cannot_be_done_is_refused_before_any_work(
     (tmp_path / "taken" / "manifest.jsonl").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
     options = {"inputs": "{tmp}/in", "out": "{tmp}/out", "to": "B"} | options
-    options = {k: v.format(tmp=tmp_path) if isinstance(v, str) else v for k, v in options.items()}
+    options = {key: value.format(tmp=tmp_path) for key, value in options.items()}
+    arguments = [options.pop(key) for key in ("inputs", "out", "to")]
     with pytest.raises(ValueError, match=named) as caught:
-        folders = [options.pop(key) for key in ("inputs", "out", "to")]
-        translator.translate_folder(*folders, FolderOptions(**options))
+        translator.translate_folder(*arguments, FolderOptions(**options))
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -92,7 +84,7 @@ def test_an_output_folder_without_permission_is_refused(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(writing, "write_text", denied)
-    with pytest.raises(ValueError, match="out: cannot be written .Permission denied"):
+    with pytest.raises(ValueError, match="out: .*Permission denied"):
         translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
 
 
@@ -122,8 +114,7 @@ def test_out_may_be_a_link_itself(translator: Translator, tmp_path: Path) -> Non
     assert files(tmp_path / "real").keys() == {"s/a.png"}
 
 
-# -- what goes wrong on the way
-# ----------------------------------------------------------------------------------------
+# -- failures of single inputs, and runs that are ended --
 
 
 def test_an_output_that_cannot_be_written_fails_alone(
@@ -146,11 +137,11 @@ def test_an_output_that_cannot_be_written_fails_alone(
     reasons = dict(result.failures)
     assert reasons.keys() == {"b.png", "c.png", "d/x.png", "long.webp"}
     assert result.ok == 2
-    assert reasons["c.png"] == "cannot be written: input/output error"
+    assert "input/output error" in reasons["c.png"]
     assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
 
 
-def test_values_that_are_not_finite_fail_alone(
+def test_an_input_whose_output_is_not_finite_fails_alone(
     translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(inputs / "black.png").write_bytes(draw(tmp_path / "x.png").read_bytes())
@@ -169,7 +160,7 @@ def test_values_that_are_not_finite_fail_alone(
     assert "black.png" not in files(tmp_path / "out")
 
 
-def test_a_model_out_of_memory_fails_that_size_alone(
+def test_a_size_for_which_memory_runs_out_fails_alone(
     translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = Predictor.forward
@@ -187,7 +178,7 @@ def test_a_model_out_of_memory_fails_that_size_alone(
 
 
 @pytest.mark.parametrize("stage", ["decode", "translate"])
-def test_memory_that_runs_out_is_not_the_pictures_fault(
+def test_running_out_of_memory_is_reported_with_its_remedy(
     translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     draw(tmp_path / "in" / "a.png")
@@ -211,20 +202,12 @@ def test_memory_that_runs_out_is_not_the_pictures_fault(
         monkeypatch.setattr(Predictor, "forward", exhausted_forward)
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     assert result.ok == 1
-    reason = "out of memory; use fewer --workers or a smaller --batch-size or --max-pixels"
-    assert result.failures == [("large.png", reason)]
-    words = [
-        "translate",
-        str(tmp_path / "model.safetensors"),
-        str(tmp_path / "in"),
-        str(tmp_path / "o"),
-        "--to",
-        "B",
-    ]
-    build(tmp_path)
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 1
-    assert f"failed large.png: {reason}" in done.stderr
+    assert result.failures == [("large.png", OUT_OF_MEMORY)]
+
+    model = save(tmp_path)
+    exit_code, _, stderr = call("translate", model, tmp_path / "in", tmp_path / "o", "--to", "B")
+    assert exit_code == 1
+    assert f"large.png: {OUT_OF_MEMORY}" in stderr
 
 
 def test_on_error_stop_finishes_what_came_before(translator: Translator, tmp_path: Path) -> None:
@@ -238,10 +221,12 @@ def test_on_error_stop_finishes_what_came_before(translator: Translator, tmp_pat
         )
         assert (result.ok, result.failed, result.skipped) == (7, 1, 32)
         assert files(out).keys() == {f"{i:02}.png" for i in range(7)}
-        assert "stopped" in manifest(out)["08.png"]["reason"]
+        assert manifest(out)["08.png"]["reason"] == STOPPED
 
 
-def test_an_interrupt_leaves_a_valid_out(translator: Translator, tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_a_valid_output_folder(
+    translator: Translator, tmp_path: Path
+) -> None:
     for i in range(60):
         draw(tmp_path / "in" / f"{i:02}.png", 16 + i % 3 * 8, 16)
 
@@ -264,14 +249,14 @@ def test_an_interrupt_leaves_a_valid_out(translator: Translator, tmp_path: Path)
     assert len(lines) == 60
     assert 5 <= len(ok) < 60
     assert files(tmp_path / "out").keys() == ok
-    assert {line["reason"] for name, line in lines.items() if name not in ok} == {"interrupted"}
+    assert {line["reason"] for name, line in lines.items() if name not in ok} == {NOT_REACHED}
     again = translator.translate_folder(
         tmp_path / "in", tmp_path / "out", "B", FolderOptions(batch_size=2, skip_existing=True)
     )
     assert (again.ok, again.skipped) == (60 - len(ok), len(ok))
 
 
-def test_a_killed_run_leaves_no_word_of_what_it_may_have_replaced(
+def test_a_killed_run_leaves_no_line_about_outputs_it_may_have_replaced(
     translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(tmp_path / "in" / "a.png")

@@ -1,14 +1,9 @@
-"""Folder translation: the same bytes in whatever company, styles, and how work flows through its
-stages.
-"""
+"""Folder translation: batch-invariant outputs, styles, and bounded look-ahead."""
 
 from __future__ import annotations
 
-import json
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +12,10 @@ import pytest
 
 from tests._helpers.folders import build, draw, files, opened, pixels
 from translate.inference.folder import FolderOptions
-from translate.inference.manifest import Entry
 from translate.inference.translator import Translator
 from translate.io import images
-from translate.runtime.prefetch import ahead
 
-# -- pixels
-# ------------------------------------------------------------------------------------------------------------
+# -- pixels --
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -59,7 +51,9 @@ def test_a_gray_model_writes_gray(tmp_path: Path) -> None:
     assert [opened(tmp_path / "out" / name).mode for name in ("a.png", "b.jpg")] == ["L", "L"]
 
 
-def test_batch_sizes_agree(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_batch_sizes_change_no_pixel_by_more_than_1(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     for batch_size in (1, 3, 7):
         options: Any = {"batch_size": batch_size, "format": "png", "style": "random"}
         translator.translate_folder(
@@ -71,7 +65,7 @@ def test_batch_sizes_agree(translator: Translator, inputs: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("style", ["mean", "random"])
-def test_the_same_bytes_in_whatever_company(
+def test_outputs_do_not_depend_on_other_inputs_or_workers(
     translator: Translator, inputs: Path, tmp_path: Path, style: str
 ) -> None:
     options: Any = {"style": style, "seed": 5, "samples": 2}
@@ -89,8 +83,7 @@ def test_the_same_bytes_in_whatever_company(
             assert files(tmp_path / "all")[output] == data
 
 
-# -- styles
-# ------------------------------------------------------------------------------------------------------------
+# -- styles --
 
 
 def test_random_styles_differ_by_path_seed_and_sample(
@@ -110,7 +103,7 @@ def test_random_styles_differ_by_path_seed_and_sample(
     assert len(set(files(tmp_path / "mean").values())) == 1
 
 
-def test_exemplars(translator: Translator, tmp_path: Path) -> None:
+def test_an_input_takes_its_exemplars_by_name(translator: Translator, tmp_path: Path) -> None:
     names = [f"{i}.png" for i in range(12)]
     for name in names:
         draw(tmp_path / "in" / name)
@@ -146,8 +139,7 @@ def test_exemplars(translator: Translator, tmp_path: Path) -> None:
     assert files(tmp_path / "fewer").items() < written.items()
 
 
-# -- stages
-# ------------------------------------------------------------------------------------------------------------
+# -- stages --
 
 
 def test_few_images_wait_at_any_time(
@@ -177,24 +169,3 @@ def test_few_images_wait_at_any_time(
     assert result.ok == 150
     assert alive == 0
     assert most <= 50
-
-
-def test_ahead_keeps_order_and_distance() -> None:
-    begun = []
-
-    def work(i: int) -> int:
-        begun.append(i)
-        time.sleep(0.001 * (i % 3))
-        return -i
-
-    with ThreadPoolExecutor(4) as pool:
-        for n, (i, future) in enumerate(ahead(pool, work, range(20), 5)):
-            assert (i, future.result()) == (n, -n)
-            assert len(begun) <= n + 6
-    assert len(begun) == 20
-
-
-def test_a_line_without_output_has_no_key() -> None:
-    line = json.loads(Entry("a.png", outputs=("a.png",), key="k").line())
-    assert line["output"] is None
-    assert line["key"] is None

@@ -10,15 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from typer.testing import CliRunner
 
-from pipelines.cli import app
-from tests._helpers.folders import build, draw, files, manifest
-from tests._helpers.small_model import SIDE
+from tests._helpers.commands import call
+from tests._helpers.folders import build, draw, files, manifest, opened
+from tests._helpers.small_model import SIDE, save
 from translate.inference.folder import FolderOptions
 from translate.inference.translator import Translator
-from translate.io.images import SUFFIXES
 from translate.io.tensors import images_from_pixels, pixels_from_images
 
 
@@ -42,13 +39,12 @@ def test_own_style_is_a_reconstruction(translator: Translator) -> None:
     )
 
 
-def test_own_style_is_a_style_of_its_own_domain(translator: Translator) -> None:
-    with pytest.raises(
-        ValueError, match="style own is an image's style in its own domain: the source must be B"
-    ):
-        translator.translate(torch.zeros(1, 3, SIDE, SIDE), to="B", source="A", style="own")
-    with pytest.raises(ValueError, match="C: no domain of this model, which knows A, B"):
-        translator.translate(torch.zeros(1, 3, SIDE, SIDE), to="C", style="own")
+def test_own_style_needs_the_source_to_be_the_target(translator: Translator) -> None:
+    x = torch.zeros(1, 3, SIDE, SIDE)
+    with pytest.raises(ValueError, match=r"own.*source must be B"):
+        translator.translate(x, to="B", source="A", style="own")
+    with pytest.raises(ValueError, match=r"\AC: .*A, B"):
+        translator.translate(x, to="C", style="own")
 
 
 def test_a_large_image_in_strips_has_the_style_of_the_whole(tmp_path: Path) -> None:
@@ -67,60 +63,53 @@ def test_a_large_image_in_strips_has_the_style_of_the_whole(tmp_path: Path) -> N
     assert np.abs(made - whole.translate([image], "B", "A")[0]).max() > 5
 
 
-def test_folders_keep_their_promises(translator: Translator, inputs: Path, tmp_path: Path) -> None:
+def test_skip_existing_compares_the_domain_that_is_reconstructed(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     done = translator.translate_folder(inputs, out, "A", FolderOptions(style="own"))
     assert (done.ok, done.failed) == (14, 3)
     before = files(out)
-    assert (
-        translator.translate_folder(
-            inputs, out, "A", FolderOptions(style="own", skip_existing=True)
-        ).skipped
-        == 14
-    )
+
+    own = FolderOptions(style="own", skip_existing=True)
+    assert translator.translate_folder(inputs, out, "A", own).skipped == 14
     assert files(out) == before
-    assert (
-        translator.translate_folder(
-            inputs, out, "B", FolderOptions(style="own", skip_existing=True)
-        ).ok
-        == 14
-    )
-    assert (
-        translator.translate_folder(
-            inputs, out, "A", FolderOptions(source="B", skip_existing=True)
-        ).ok
-        == 14
-    )
+    assert translator.translate_folder(inputs, out, "B", own).ok == 14
+    translation = FolderOptions(source="B", skip_existing=True)
+    assert translator.translate_folder(inputs, out, "A", translation).ok == 14
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_reconstruct_command(tmp_path: Path) -> None:
     build(tmp_path)
     for i in range(5):
         draw(tmp_path / "in" / "deep" / f"{i}.png", 30, 20, seed=i)
-    words = [
-        "reconstruct",
-        str(tmp_path / "model.safetensors"),
-        str(tmp_path / "in"),
-        str(tmp_path / "out"),
-    ]
+    arguments = ["reconstruct", tmp_path / "model.safetensors", tmp_path / "in", tmp_path / "out"]
     grid = tmp_path / "grid.png"
-    done = CliRunner().invoke(app, [*words, "--domain", "A", "--grid", str(grid), "--json"])
-    assert done.exit_code == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["ok"], said["failed"], said["grid"]) == (5, 0, str(grid))
-    with Image.open(grid) as image:
-        assert image.size == (5 * 66 + 2, 2 * 66 + 2)
+    exit_code, stdout, stderr = call(*arguments, "--domain", "A", "--grid", grid, "--json")
+    assert exit_code == 0, stderr
+    summary = json.loads(stdout)
+    assert (summary["ok"], summary["failed"], summary["grid"]) == (5, 0, str(grid))
+    assert opened(grid).size == (5 * 66 + 2, 2 * 66 + 2)
     assert manifest(tmp_path / "out")["deep/3.png"]["width"] == 30
+
     (tmp_path / "in" / "cut.png").write_bytes(b"nothing")
-    done = CliRunner().invoke(app, [*words, "--domain", "A"])
-    assert done.exit_code == 1
-    assert "failed cut.png" in done.stderr
-    assert "5 reconstructed" in done.stdout
-    done = CliRunner().invoke(app, [*words, "--domain", "A", "--grid", str(tmp_path / "grid.txt")])
-    assert done.exit_code == 2
-    assert done.stderr == "introshift: cannot write an image named .txt: use " + (
-        " ".join(SUFFIXES) + "\n"
-    )
-    done = CliRunner().invoke(app, [*words, "--domain", "C"])
-    assert done.exit_code == 2
-    assert "C: no domain" in done.stderr
+    exit_code, stdout, stderr = call(*arguments, "--domain", "A")
+    assert exit_code == 1
+    assert "cut.png" in stderr
+    assert "5 reconstructed" in stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(["--domain", "A", "--grid", "g.txt"], ".txt"), (["--domain", "C"], "C:")],
+)
+def test_the_reconstruct_command_refuses_wrong_options(
+    tmp_path: Path, options: list[str], named: str
+) -> None:
+    model = save(tmp_path)
+    draw(tmp_path / "in" / "a.png")
+    exit_code, _, stderr = call("reconstruct", model, tmp_path / "in", tmp_path / "out", *options)
+    assert exit_code == 2
+    assert named in stderr
+    assert len(stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""What comes of a tensor's values: refused as they are given, and never moved to the CPU."""
+"""A tensor's values: refused where not finite, and never moved to the CPU."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def translator(tmp_path: Path) -> Translator:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_the_values_given_are_checked_rather_than_those_that_come_out(
+def test_input_values_are_checked_before_output_values(
     translator: Translator, value: float
 ) -> None:
-    """A tensor of which every image has an output that is not finite names the one given so."""
+    """Where no output is finite, the image that was given with such a value is named."""
     x = torch.full((3, 3, SIDE, SIDE), 1e38)  # finite, but what comes out is not
     with pytest.raises(ValueError, match="image 0 of the tensor: .*output"):
         translator.translate(x, "B")

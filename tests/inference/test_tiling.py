@@ -37,9 +37,7 @@ def vivid_model(
 
 
 def scene(height: int, width: int, channels: int = 3) -> UInt8:
-    """Noise that is dark above and bright below: statistics of a part are far from those of the
-    whole.
-    """
+    """Noise, dark above and bright below: statistics of a part differ from those of the whole."""
     pixels = np.random.default_rng(height).integers(
         0, 256, (height, width, channels), dtype=np.uint8
     )
@@ -58,11 +56,11 @@ def largest_difference(a: UInt8, b: UInt8) -> int:
 def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: int) -> None:
     path = vivid_model(tmp_path, preset, warp, apart=tile == 90)
     image = scene(173, 117)
-    whole = Translator.load(path, "cpu", scale="native", tile=4096).translate(
-        [image], "B", style="random", samples=2
-    )
-    strips = Translator.load(path, "cpu", scale="native", tile=tile).translate(
-        [image], "B", style="random", samples=2
+    whole, strips = (
+        Translator.load(path, "cpu", scale="native", tile=side).translate(
+            [image], "B", style="random", samples=2
+        )
+        for side in (4096, tile)
     )
     for one, other in zip(whole, strips, strict=True):
         assert one.shape == other.shape == image.shape
@@ -72,9 +70,8 @@ def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: 
     halves = Translator.load(path, "cpu", scale="native").translate(
         [image[:86], image[86:]], "B", style="random"
     )
-    assert largest_difference(np.concatenate(halves), whole[0]) > 20, (
-        "the test would see it if statistics were of parts"
-    )
+    difference = largest_difference(np.concatenate(halves), whole[0])
+    assert difference > 20, "this test notices if statistics are those of parts"
 
 
 def test_no_strip_is_larger_than_a_tile_of_features(
@@ -96,7 +93,7 @@ def test_no_strip_is_larger_than_a_tile_of_features(
     assert most[1] <= most[0] * 1.1
 
 
-def test_a_full_disk_for_features_is_named_and_fails_one_picture_alone(
+def test_a_full_disk_of_temporary_files_fails_one_picture_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
@@ -117,12 +114,12 @@ def test_a_full_disk_for_features_is_named_and_fails_one_picture_alone(
     assert "TMPDIR" in done.failures[0][1]
 
 
-def test_an_unknown_operation_is_not_guessed() -> None:
+def test_an_unsupported_operation_is_refused() -> None:
     with pytest.raises(AssertionError, match="strips"):
         F.softmax(Map.of_image(scene(8, 8), 4, torch.device("cpu")), dim=1)  # type: ignore[arg-type]
 
 
-def test_native_images_of_all_sizes(tmp_path: Path) -> None:
+def test_native_images_of_all_sizes_keep_their_size(tmp_path: Path) -> None:
     translator = Translator.load(vivid_model(tmp_path, "tiny", 0.3), "cpu", scale="native", tile=32)
     sizes = [(1, 1), (1, 70), (3, 5), (32, 32), (33, 31), (200, 9)]
     for i, size in enumerate(sizes):
@@ -144,24 +141,16 @@ def test_native_tensors_equal_arrays(tmp_path: Path) -> None:
     y = translator.translate(x, "B")
     assert y.shape == x.shape
     (expected,) = translator.translate([image], "B")
-    assert (
-        largest_difference(
-            ((y[0].permute(1, 2, 0).numpy() + 1) * 127.5 + 0.5).astype(np.uint8), expected
-        )
-        <= 1
-    )
+    made = ((y[0].permute(1, 2, 0).numpy() + 1) * 127.5 + 0.5).astype(np.uint8)
+    assert largest_difference(made, expected) <= 1
 
 
-def test_scales_differ_and_have_keys_of_their_own(tmp_path: Path) -> None:
+def test_skip_existing_compares_the_scale(tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png", 40, 40)
     outputs = []
+    options = FolderOptions(skip_existing=True)
     for scale in ("model", "native", "model"):
         translator = build(tmp_path, scale=scale)
-        assert (
-            translator.translate_folder(
-                tmp_path / "in", tmp_path / "out", "B", FolderOptions(skip_existing=True)
-            ).ok
-            == 1
-        )
+        assert translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", options).ok == 1
         outputs.append(files(tmp_path / "out")["a.png"])
     assert outputs[0] == outputs[2] != outputs[1]

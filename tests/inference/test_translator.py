@@ -1,6 +1,4 @@
-"""The Python API: every kind of image comes back as it was given, and styles and company do what
-they should.
-"""
+"""The Python API: every kind of image comes back as it was given; styles, domains, batches."""
 
 from __future__ import annotations
 
@@ -46,11 +44,10 @@ def near(a: UInt8, b: UInt8) -> bool:
     return a.shape == b.shape and int(np.abs(a.astype(int) - b.astype(int)).max()) <= 1
 
 
-# -- loading
-# -----------------------------------------------------------------------------------------------------------
+# -- loading --
 
 
-def test_a_loaded_model_knows_where_it_comes_from(path: Path, translator: Translator) -> None:
+def test_a_loaded_model_has_its_config_hash_and_summary(path: Path, translator: Translator) -> None:
     assert isinstance(translator.config, Config)
     assert translator.config.data.size == SIDE
     assert translator.predictor.sha256 == sha256(path)
@@ -67,13 +64,12 @@ def test_a_wrong_device_or_precision_is_refused(
         Translator.load(path, device, precision)
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_model_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         Translator.load(tmp_path / "none")
 
 
-# -- images of every kind
-# ----------------------------------------------------------------------------------------------
+# -- images of every kind --
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
@@ -117,7 +113,7 @@ def test_arrays_keep_their_size_and_alpha(
             assert (result[..., -1] == image[..., -1]).all()
 
 
-def test_transparent_pixels_are_seen_as_background(translator: Translator) -> None:
+def test_transparent_pixels_are_translated_as_background(translator: Translator) -> None:
     hidden = noise(16, 16, 4)
     hidden[..., 3] = 0
     white = np.full((16, 16, 3), 255, np.uint8)
@@ -126,13 +122,26 @@ def test_transparent_pixels_are_seen_as_background(translator: Translator) -> No
     ).all()
 
 
-def test_images_of_all_sizes_at_once_equal_each_alone(translator: Translator) -> None:
-    sizes = [(1, 1), (16, 16), (50, 200), (17, 16), (16, 16), (3, 400), (32, 32), *[(20, 16)] * 11]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"precision": "bf16"},
+    {"scale": "native"},
+    {"scale": "native", "tile": 16},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_pictures_in_memory_are_batch_invariant(path: Path, options: dict[str, Any]) -> None:
+    translator = Translator.load(path, "cpu", **options)
+    sizes = [(1, 1), (16, 16), (50, 200), (17, 16), (16, 16), (3, 400), (32, 32), *[(20, 16)] * 5]
     pictures = [noise(*size, 3, seed=i) for i, size in enumerate(sizes)]
-    together = translator.translate(pictures, "B")
-    for picture, result in zip(pictures, together, strict=True):
-        assert result.shape == picture.shape
-        assert near(result, translator.translate([picture], "B")[0])
+    together = translator.translate(pictures, "B", style="mean")
+    backwards = translator.translate(pictures[::-1], "B", style="mean")[::-1]
+    for picture, result, other in zip(pictures, together, backwards, strict=True):
+        (alone,) = translator.translate([picture], "B", style="mean")
+        assert alone.shape == picture.shape
+        assert np.array_equal(result, alone)
+        assert np.array_equal(other, alone)
 
 
 def test_a_tensor_equals_the_model_and_the_arrays(path: Path, translator: Translator) -> None:
@@ -155,20 +164,16 @@ def test_a_tensor_keeps_its_size_type_and_range(
     assert y.numel() == 0 or y.abs().max() <= 1
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"precision": "bf16"}, {"scale": "native"}, {"scale": "native", "tile": 16}]
-)
-def test_a_tensors_image_does_not_feel_the_others(path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", OPTIONS)
+def test_tensors_are_batch_invariant(path: Path, options: dict[str, Any]) -> None:
     translator = Translator.load(path, "cpu", **options)
     x = torch.rand(19, 3, 24, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
     together = translator.translate(x, "B", style="mean", samples=2).unflatten(0, (19, 2))
     for i in (0, 7, 18):
-        assert torch.equal(
-            translator.translate(x[i : i + 1], "B", style="mean", samples=2), together[i]
-        )
-    assert torch.equal(
-        translator.translate(x.flip(0), "B", samples=2).unflatten(0, (19, 2)).flip(0), together
-    )
+        alone = translator.translate(x[i : i + 1], "B", style="mean", samples=2)
+        assert torch.equal(alone, together[i])
+    backwards = translator.translate(x.flip(0), "B", style="mean", samples=2)
+    assert torch.equal(backwards.unflatten(0, (19, 2)).flip(0), together)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -257,7 +262,7 @@ def test_a_large_tensor_at_native_size_is_made_in_strips(
         (torch.zeros(1, 3, 0, 9), "float tensor"),
     ],
 )
-def test_what_is_no_image_is_refused_by_name(
+def test_anything_but_images_is_refused(
     translator: Translator, given_images: object, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -265,7 +270,9 @@ def test_what_is_no_image_is_refused_by_name(
 
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000))
-def test_the_model_sees_its_own_size(translator: Translator, width: int, height: int) -> None:
+def test_images_are_resized_to_the_training_size(
+    translator: Translator, width: int, height: int
+) -> None:
     size = translator.predictor.model_size(width, height)
     stride = translator.config.model.stride
     assert min(size) == SIDE
@@ -276,8 +283,7 @@ def test_the_model_sees_its_own_size(translator: Translator, width: int, height:
         assert (size[0] - size[1]) * (width - height) >= 0
 
 
-# -- domains
-# -----------------------------------------------------------------------------------------------------------
+# -- domains --
 
 
 @pytest.mark.parametrize(
@@ -306,8 +312,7 @@ def test_directions_differ(translator: Translator) -> None:
     assert (translator.translate([image], "A")[0] != translator.translate([image], "B")[0]).any()
 
 
-# -- styles
-# ------------------------------------------------------------------------------------------------------------
+# -- styles --
 
 
 def test_random_styles_follow_from_seed_and_place(translator: Translator) -> None:
@@ -332,17 +337,15 @@ def test_random_styles_follow_from_seed_and_place(translator: Translator) -> Non
         ({"B": 7}, "mean"),
     ],
 )
-def test_the_usual_style_is_what_the_training_found_best(
-    path: Path, styles: object, taken: str
-) -> None:
+def test_style_auto_is_what_training_found_best(path: Path, styles: object, taken: str) -> None:
     translator = Translator.load(path, "cpu")
     image = noise(20, 16, 3)
     translator.predictor.summary["styles"] = styles
-    usual, wanted = (
+    found, expected = (
         translator.translate([image] * 2, "B", style=style, seed=3) for style in ("auto", taken)
     )
-    assert all((a == b).all() for a, b in zip(usual, wanted, strict=True))
-    assert (usual[0] == usual[1]).all() == (taken == "mean")
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert np.array_equal(found[0], found[1]) == (taken == "mean")
 
 
 def test_exemplars_give_their_style_mean(path: Path, translator: Translator) -> None:

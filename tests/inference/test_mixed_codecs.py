@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests._helpers.folders import build, draw, files, manifest, opened, pixels
+from tests._helpers.small_model import save
 from translate.inference.folder import FolderOptions
 from translate.inference.translator import Translator
 
@@ -43,29 +45,19 @@ def put(path: Path, width: int, height: int, mode: str, seed: int = 0) -> Path:
     return path
 
 
-def flip(data: bytes, source: random.Random) -> bytes:
+def flip(data: bytes, rng: random.Random) -> bytes:
+    """Replace one to five bytes."""
     broken = bytearray(data)
-    for _ in range(source.choice((1, 2, 5))):
-        broken[source.randrange(len(broken))] = source.randrange(256)
+    for _ in range(rng.choice((1, 2, 5))):
+        broken[rng.randrange(len(broken))] = rng.randrange(256)
     return bytes(broken)
 
 
 def start(model: Path, *arguments: object) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.cli",
-        "translate",
-        model,
-        *arguments,
-        "--to",
-        "B",
-        "--device",
-        "cpu",
-    ]
-    return subprocess.Popen(
-        [str(word) for word in command], cwd=ROOT, text=True, stderr=subprocess.PIPE
-    )
+    """Start the command `translate` in a process of its own."""
+    words = ["translate", model, *arguments, "--to", "B", "--device", "cpu"]
+    command = [sys.executable, "-m", "pipelines.cli", *map(str, words)]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +76,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_size=6,
     )
 )
-def test_any_sizes_and_modes(translator: Translator, shared: Path, cases: list[Any]) -> None:
+def test_images_of_any_size_and_mode_keep_their_size(
+    translator: Translator, shared: Path, cases: list[Any]
+) -> None:
     folder = shared / f"{len(list(shared.iterdir()))}"
     out = folder / "out"
     for i, (width, height, (suffix, mode)) in enumerate(cases):
@@ -96,35 +90,30 @@ def test_any_sizes_and_modes(translator: Translator, shared: Path, cases: list[A
         assert opened(out / line["output"]).size == (width, height)
 
 
-def test_flipped_bytes_never_lose_a_line(translator: Translator, tmp_path: Path) -> None:
-    source = random.Random(4)
+def test_files_with_flipped_bytes_have_their_lines(translator: Translator, tmp_path: Path) -> None:
+    rng = random.Random(4)
     for i in range(120):
         suffix, mode = KINDS[i % len(KINDS)]
         data = put(tmp_path / f"good{suffix}", 9, 13, mode, i).read_bytes()
         (tmp_path / "in").mkdir(exist_ok=True)
-        (tmp_path / "in" / f"{i:03}{suffix}").write_bytes(flip(data, source))
+        (tmp_path / "in" / f"{i:03}{suffix}").write_bytes(flip(data, rng))
     done = translator.translate_folder(
         tmp_path / "in", tmp_path / "out", "B", FolderOptions(max_pixels=10**6)
     )
     lines = manifest(tmp_path / "out")
     assert len(lines) == done.ok + done.failed == 120
     assert done.ok > 20 < done.failed
-    assert files(tmp_path / "out").keys() == {
-        line["output"] for line in lines.values() if line["status"] == "ok"
-    }
+    written = {line["output"] for line in lines.values() if line["status"] == "ok"}
+    assert files(tmp_path / "out").keys() == written
     assert all(line["reason"] for line in lines.values() if line["status"] == "failed")
 
 
-def test_batches_of_1_7_and_64_agree(translator: Translator, tmp_path: Path) -> None:
+def test_batches_of_1_7_and_64_differ_by_1_at_most(translator: Translator, tmp_path: Path) -> None:
     for i in range(20):
         draw(tmp_path / "in" / f"{i}.png", 16 + 16 * (i % 3), 16, seed=i)
     for size in (1, 7, 64):
-        translator.translate_folder(
-            tmp_path / "in",
-            tmp_path / f"{size}",
-            "B",
-            FolderOptions(style="random", batch_size=size),
-        )
+        options = FolderOptions(style="random", batch_size=size)
+        translator.translate_folder(tmp_path / "in", tmp_path / f"{size}", "B", options)
     for i in range(20):
         one, *others = (
             pixels(tmp_path / size / f"{i}.png").astype(int) for size in ("1", "7", "64")
@@ -143,83 +132,90 @@ def test_a_run_that_is_ended_can_be_finished(tmp_path: Path, end: signal.Signals
     while process.poll() is None and not (out.exists() and len(list(out.rglob("*.png"))) > 4):
         time.sleep(0.005)
     process.send_signal(end)
-    _, words = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=120)
     done = {name for name, line in manifest(out).items() if line["status"] == "ok"}
     assert len(manifest(out)) == 600
     if end == signal.SIGTERM:
         assert process.returncode == 130
-        assert "introshift: interrupted" in words
-        assert "Traceback" not in words
+        assert "interrupted" in stderr
+        assert "Traceback" not in stderr
         assert 0 < len(done) < 600
         assert files(out).keys() == done
-    again = translator.translate_folder(
-        tmp_path / "in", out, "B", FolderOptions(style="random", batch_size=4, skip_existing=True)
-    )
-    assert again.ok == 600 - len(done)
-    translator.translate_folder(
-        tmp_path / "in", tmp_path / "whole", "B", FolderOptions(style="random", batch_size=4)
-    )
+
+    options = FolderOptions(style="random", batch_size=4)
+    resumed = replace(options, skip_existing=True)
+    assert translator.translate_folder(tmp_path / "in", out, "B", resumed).ok == 600 - len(done)
+    translator.translate_folder(tmp_path / "in", tmp_path / "whole", "B", options)
     assert files(out) == files(tmp_path / "whole")
 
 
 # -- slow --
 
 
+LINKS = ("link.png", "folder", "up", "nowhere.png")
+NAMES = [
+    "with space.png",
+    "ünï 図.png",
+    ".hidden.png",
+    "-rf.png",
+    "--to.png",
+    "new\nline.png",
+    "a.jpg",
+    "a.png",
+    "x" * 236 + ".png",
+    "y" * 236 + ".png",
+    f"deep/{'d/' * 20}x.png",
+]
+
+
 def mixed(root: Path, count: int = 2000) -> dict[str, bool]:
-    """`count` files and links of every kind, 5 % broken; what becomes of each: True for an output,
-    else False.
+    """Make files and links of every kind, 5 % broken.
+
+    Returns:
+        For each of the `count` paths whether it should be translated.
     """
-    source = random.Random(7)
-    expected = {}
+    rng = random.Random(7)
     outside = draw(root.parent / "elsewhere" / "secret.png")
     (root / "empty").mkdir(parents=True)
-    for name, target in {
-        "link.png": outside,
-        "folder": outside.parent,
-        "up": "..",
-        "nowhere.png": "none",
-    }.items():
+    for name, target in zip(LINKS, (outside, outside.parent, "..", "none"), strict=True):
         (root / name).symlink_to(target)
-        expected[name] = False
-    names = [
-        "with space.png",
-        "ünï 図.png",
-        ".hidden.png",
-        "-rf.png",
-        "--to.png",
-        "new\nline.png",
-        "a.jpg",
-        "a.png",
-    ]
-    names += [letter * 236 + ".png" for letter in "xy"] + [f"deep/{'d/' * 20}x.png"]
-    names += [f"{i % 17}/{i}" for i in range(count - len(names) - len(expected))]
-    for i, name in enumerate(names):
-        suffix, mode = KINDS[i % len(KINDS)] if "." not in name else (Path(name).suffix, "RGB")
-        path = root / (name if "." in name else name + suffix)
-        size = (
-            (1, 1)
-            if i % 50 == 0
-            else (3000, 2000)
-            if i % 400 == 1
-            else tuple(source.choices(range(1, 130), k=2))
-        )
-        put(path, *size, mode, i)
-        broken = i % 20 == 3
-        expected[path.relative_to(root).as_posix()] = not broken
-        data = path.read_bytes()
-        if broken:
-            cut = data[: len(data) // 3]
-            path.write_bytes(
-                source.choice([b"", b"hello, world\n", cut, b"\x89PNG\r\n\x1a\n" + bytes(90)])
-            )
+
+    expected = dict.fromkeys(LINKS, False)
+    numbered = [f"{i % 17}/{i}" for i in range(count - len(NAMES) - len(LINKS))]
+    for i, name in enumerate(NAMES + numbered):
+        suffix, mode = KINDS[i % len(KINDS)]
+        path = root / f"{name}{suffix}"
+        if name in NAMES:
+            path = root / name
+            mode = "RGB"
+        put(path, *picture_size(i, rng), mode, i)
+        source = path.relative_to(root).as_posix()
+        expected[source] = i % 20 != 3
+        if not expected[source]:
+            path.write_bytes(rng.choice(broken(path.read_bytes())))
         elif i == 4:  # nobody may read it, but root may
             path.chmod(0)
-            expected[path.relative_to(root).as_posix()] = os.access(path, os.R_OK)
+            expected[source] = os.access(path, os.R_OK)
     return expected
 
 
+def picture_size(i: int, rng: random.Random) -> tuple[int, int]:
+    """Return the (width, height) of picture i: mostly small, now and then of one pixel or large."""
+    if i % 50 == 0:
+        return 1, 1
+    if i % 400 == 1:
+        return 3000, 2000
+    return rng.randrange(1, 130), rng.randrange(1, 130)
+
+
+def broken(data: bytes) -> list[bytes]:
+    """Return what a picture's file may hold when something has gone wrong."""
+    return [b"", b"hello, world\n", data[: len(data) // 3], b"\x89PNG\r\n\x1a\n" + bytes(90)]
+
+
 def snapshot(root: Path, without: Path) -> dict[str, tuple[bytes, int]]:
-    found = (path for path in root.rglob("*") if path.is_file() and without not in path.parents)
+    """Return the bytes and times of all files below a folder but those below `without`."""
+    found = [path for path in root.rglob("*") if path.is_file() and without not in path.parents]
     return {
         str(path): (path.read_bytes() if os.access(path, os.R_OK) else b"", path.stat().st_mtime_ns)
         for path in found
@@ -228,58 +224,50 @@ def snapshot(root: Path, without: Path) -> dict[str, tuple[bytes, int]]:
 
 @pytest.mark.slow
 def test_two_thousand_mixed_files_and_ten_kills(tmp_path: Path) -> None:
-    build(tmp_path)
-    model = tmp_path / "model.safetensors"
+    model = save(tmp_path)
     root = tmp_path / "all" / "in"
     whole = tmp_path / "all" / "whole"
     expected = mixed(root)
     before = snapshot(tmp_path, whole)
     process = start(model, root, whole, "--style", "random")
-    _, words = process.communicate()
-    lines = manifest(whole)
+    _, stderr = process.communicate()
     assert process.returncode == 1
-    assert "Traceback" not in words
+    assert "Traceback" not in stderr
+    lines = manifest(whole)
+    ok = {name: line for name, line in lines.items() if line["status"] == "ok"}
     assert len(lines) == len(expected) == 2000
-    assert {name for name, line in lines.items() if line["status"] == "ok"} == {
-        n for n, good in expected.items() if good
-    }
-    assert {lines[name]["status"] for name in ("link.png", "folder", "up", "nowhere.png")} == {
-        "skipped"
-    }
-    assert files(whole).keys() == {
-        line["output"] for line in lines.values() if line["status"] == "ok"
-    }
-    for name, line in lines.items():
-        if line["status"] == "ok":
-            assert opened(whole / line["output"]).size == (line["width"], line["height"]), name
+    assert ok.keys() == {name for name, good in expected.items() if good}
+    assert {lines[name]["status"] for name in LINKS} == {"skipped"}
+    assert files(whole).keys() == {line["output"] for line in ok.values()}
+    for name, line in ok.items():
+        assert opened(whole / line["output"]).size == (line["width"], line["height"]), name
     assert snapshot(tmp_path, whole) == before
-    seconds = 8.0
-    source = random.Random()
-    out = tmp_path / "all" / "out"
+
+    rng = random.Random()
+    resumed = tmp_path / "all" / "resumed"
     for _ in range(10):
-        process = start(model, root, out, "--style", "random", "--skip-existing")
-        time.sleep(2 + source.random() * seconds)
+        process = start(model, root, resumed, "--style", "random", "--skip-existing")
+        time.sleep(2 + 8 * rng.random())
         process.kill()
         process.communicate()
-    process = start(model, root, out, "--style", "random", "--skip-existing")
+    process = start(model, root, resumed, "--style", "random", "--skip-existing")
     process.communicate()
     assert process.returncode == 1
-    assert files(out) == files(whole), "no temporary files either"
+    assert files(resumed) == files(whole), "no temporary files either"
+
+    three = tmp_path / "all" / "three"
     shards = [
-        start(model, root, tmp_path / "all" / "three", "--style", "random", "--shard", f"{i}/3")
-        for i in (1, 2, 3)
+        start(model, root, three, "--style", "random", "--shard", f"{i}/3") for i in (1, 2, 3)
     ]
     for shard in shards:
         shard.communicate()
     assert [shard.returncode for shard in shards] == [1, 1, 1]
-    assert files(tmp_path / "all" / "three") == files(whole)
-    assert (tmp_path / "all" / "three" / "manifest.jsonl").read_bytes() == (
-        whole / "manifest.jsonl"
-    ).read_bytes()
-    alone = Translator.load(model, "cpu")
+    assert files(three) == files(whole)
+    assert (three / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
+
     name = "with space.png"
-    os.link(root / name, (tmp_path / name))
-    alone.translate_folder(
-        tmp_path / name, tmp_path / "all" / "alone", "B", FolderOptions(style="random", workers=1)
-    )
-    assert files(tmp_path / "all" / "alone")[name] == files(whole)[name]
+    alone = tmp_path / "all" / "alone"
+    os.link(root / name, tmp_path / name)
+    options = FolderOptions(style="random", workers=1)
+    Translator.load(model, "cpu").translate_folder(tmp_path / name, alone, "B", options)
+    assert files(alone)[name] == files(whole)[name]
