@@ -192,7 +192,7 @@ def translate_with_progress(
     """Translate a folder with a bar, and name what failed.
 
     Args:
-        job: Translates the folder and tells of its progress.
+        job: Translates the folder and reports its progress.
         out: The folder that it writes into.
         verb: What is done, for messages: translate, reconstruct.
 

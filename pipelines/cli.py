@@ -38,7 +38,7 @@ class OneLineErrors(TyperGroup):
     """A group of commands that ends users' mistakes with one line on stderr and exit code 2.
 
     With --debug, it shows the traceback. --debug is an option of this group and of every command
-    below it, so that the parser tells it from the same word as another option's value or after --.
+    below it, so that the parser does not mistake an equal value of another option for it.
     """
 
     debug = False

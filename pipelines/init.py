@@ -41,7 +41,7 @@ def command(
 
     from translate.config import from_dict
     from translate.data.inspection import suggest_config
-    from translate.io.files import make_way, write_text
+    from translate.io.files import make_parent, write_text
 
     if out.exists() and not force:
         raise ValueError(f"{out}: exists already; give another -o or --force")
@@ -50,7 +50,7 @@ def command(
             f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} "
             "by hand"
         )
-    make_way(out)
+    make_parent(out)
     values = suggest_config(dict(zip(ascii_uppercase, folders, strict=False)), size)
     from_dict(values, str(out))
     write_text(out, HEADER + yaml.safe_dump(values, sort_keys=False))

@@ -41,14 +41,14 @@ def command(  # noqa: PLR0913  (options of the command line)
     """Draw the steps from one picture to another: in content, in style and in both."""
     from translate.inference.predictor import Predictor
     from translate.inference.sampling import interpolate, read_square
-    from translate.io.files import make_way
+    from translate.io.files import make_parent
     from translate.io.images import format_from_suffix, write_gif, write_image
     from translate.viz.grids import image_grid
 
     format_from_suffix(out)
     for path in (out, gif):
         if path is not None:
-            make_way(path)
+            make_parent(path)
     predictor = Predictor.load(model, device)
     a = read_square(first, predictor)
     b = read_square(second, predictor)

@@ -22,11 +22,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Draw the terms that a run logged over its steps; it may still be running."""
-    from translate.io.files import make_way
+    from translate.io.files import make_parent
     from translate.viz.curves import write_curves
 
     path = out or run / "curves.png"
     if out is not None:
-        make_way(out)
+        make_parent(out)
     write_curves(run, path)
     result({"curves": str(path)}, str(path), as_json)

@@ -50,13 +50,13 @@ def command(  # noqa: PLR0913  (options of the command line)
     """
     from translate.inference.folder import FolderOptions
     from translate.inference.translator import Translator
-    from translate.io.files import make_way
+    from translate.io.files import make_parent
     from translate.io.images import format_from_suffix, write_image
     from translate.viz.grids import image_grid
 
     if grid is not None:
         format_from_suffix(grid)
-        make_way(grid)
+        make_parent(grid)
     options = FolderOptions(style="own", format=format, suffix=suffix, skip_existing=skip_existing)
     translator = Translator.load(model, device, scale=scale)
     data, text, failures = translate_with_progress(

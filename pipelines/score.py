@@ -28,7 +28,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         float,
         typer.Option(
             metavar="QUANTILE",
-            help="Flag pictures beyond this quantile of the training images.",
+            help="Flag pictures above this quantile of the training images.",
         ),
     ] = 0.999,
     out: Annotated[
@@ -45,7 +45,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Foreign pictures; measure how well they are told from those in DIR.",
+            help="Foreign pictures; measure how well they are separated from those in DIR.",
         ),
     ] = None,
     device: Device = "auto",
@@ -54,11 +54,11 @@ def command(  # noqa: PLR0913  (options of the command line)
     """Measure how badly every picture fits a domain, by the encoder's energy."""
     from translate.inference.anomaly import measure_folder, scores, to_csv
     from translate.inference.predictor import Predictor
-    from translate.io.files import make_way, write_text
+    from translate.io.files import make_parent, write_text
     from translate.losses.energy import EnergyQuantiles
 
     if out is not None:
-        make_way(out)
+        make_parent(out)
     predictor = Predictor.load(model, device)
     failures: list[str] = []
 

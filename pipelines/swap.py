@@ -36,11 +36,11 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.predictor import Predictor
     from translate.inference.styles import resolve_direction
     from translate.inference.swap import spread_of, swap_figure
-    from translate.io.files import make_way
+    from translate.io.files import make_parent
     from translate.io.images import format_from_suffix, write_image
 
     format_from_suffix(out)
-    make_way(out)
+    make_parent(out)
     predictor = Predictor.load(model, device)
     names = predictor.config.data.names
     domains = resolve_direction(names, to or names[-1], source)

@@ -57,7 +57,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         typer.Option(
             min=1,
             metavar="PX",
-            help="With --scale native: in strips beyond so many pixels squared.",
+            help="With --scale native: in strips above so many pixels squared.",
         ),
     ] = 512,
     background: Annotated[

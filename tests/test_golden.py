@@ -26,8 +26,8 @@ OTHER_PROCESSOR = 1e-3
 
 
 def assert_same(found: np.ndarray, golden: Path) -> None:
-    wanted = read_image(golden).pixels
-    difference = np.abs(found.astype(int) - wanted.astype(int))
+    expected = read_image(golden).pixels
+    difference = np.abs(found.astype(int) - expected.astype(int))
     assert difference.max() <= 1, golden
     assert (difference > 0).mean() <= OTHER_PROCESSOR, golden
 
@@ -60,7 +60,7 @@ def test_a_training_state_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     config = load_config(tmp_path / "run" / "config.yaml")
     Trainer(config, bars(config), tmp_path / "run", "cpu").run(resume=True)
     found = load_tensors(tmp_path / "run" / "last.safetensors")[0]
-    wanted = rename_old_tensors(load_tensors(GOLDEN / "last.safetensors")[0])
-    assert found.keys() == wanted.keys()
-    for name in wanted:
-        torch.testing.assert_close(found[name], wanted[name], rtol=1e-4, atol=1e-5)
+    expected = rename_old_tensors(load_tensors(GOLDEN / "last.safetensors")[0])
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)

@@ -42,8 +42,8 @@ def test_the_workflow_runs_the_oldest_and_the_newest_python_on_three_systems() -
 
 def test_the_workflow_installs_the_torch_that_the_project_asks_for() -> None:
     install = " ".join(step.get("run", "") for step in load(YAML[0])["jobs"]["test"]["steps"])
-    for wanted in re.findall(r'"(torch(?:vision)?[>=][^"]+)"', PYPROJECT):
-        assert f'"{wanted}"' in install
+    for expected in re.findall(r'"(torch(?:vision)?[>=][^"]+)"', PYPROJECT):
+        assert f'"{expected}"' in install
 
 
 @pytest.mark.parametrize("name", YAML[1:3])

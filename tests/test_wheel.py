@@ -103,17 +103,17 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
 
 
 def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
-    wanted = {
+    expected = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {"translate/py.typed", "translate/evaluation/templates/report.html"} <= wanted
+    assert {"translate/py.typed", "translate/evaluation/templates/report.html"} <= expected
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert wanted - found == set(), "not in the wheel"
-    assert found - wanted == set(), "in the wheel, but not in the packages"
+    assert expected - found == set(), "not in the wheel"
+    assert found - expected == set(), "in the wheel, but not in the packages"
 
 
 def test_both_packages_come_from_the_wheel(installed: Installed) -> None:

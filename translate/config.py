@@ -73,7 +73,7 @@ class DataConfig(_Section):
     """probability of a left-right flip"""
 
     held_out: float = Field(default=0.05, ge=0, le=0.5)
-    """share of each domain that is not trained on but scores the model (at most 128 images)"""
+    """share of each domain held out from training to select the model (at most 128 images)"""
 
     memory_gb: float = Field(default=8.0, ge=0, le=1e6)
     """gigabytes of decoded images in memory; more wait in a temporary file (TMPDIR)"""
@@ -177,16 +177,16 @@ class ObjectiveConfig(_Section):
     """weight of KL_c(f) in the energy"""
 
     beta_fake: Weight = 0.4
-    """decoder's pull on KL_s(f)"""
+    """weight of KL_s(f) in the decoder's loss"""
 
     beta_fake_c: Weight = 0.0
-    """decoder's pull on KL_c(f)"""
+    """weight of KL_c(f) in the decoder's loss"""
 
     beta_rec_neg: Weight = 0.0
     """weight of L_r(f) in the energy"""
 
     gamma_r: Weight = 0.0
-    """decoder's pull on L_r(f), times beta_rec"""
+    """weight of L_r(f) in the decoder's loss, times beta_rec"""
 
     lambda_c: Weight = 0.0
     """content consistency |mu_c(t) - mu_c|"""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from translate.data.dataset import Domain
     from translate.training.trainer import Trainer
 
-PHASES = {"warm-up": 1.0, "game": 0.0}  # key of --json -> train.warmup
+PHASES = {"warm-up": 1.0, "game": 0.0}  # key of --json, kept for scripts -> train.warmup
 TITLES = {"warm-up": "warm-up", "game": "introspective"}
 NETWORKS = ("content", "style", "decoder")
 SHARES = ("data", "encoder", "decoder", "optimizer")

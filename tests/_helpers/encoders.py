@@ -1,4 +1,4 @@
-"""What tests of images write: small files of every kind, byte by byte where Pillow cannot."""
+"""Small image files of every kind, written byte by byte where Pillow cannot."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from translate.io.images import (
-    ImageError,
-    read_image,
-)
+from translate.io.images import ImageError, read_image
 
 UInt8 = NDArray[np.uint8]
 RNG = np.random.default_rng(0)
@@ -36,6 +33,7 @@ def put(path: Path, data: bytes) -> Path:
 
 
 def reason(path: Path, **options: Any) -> str:
+    """Why a file cannot be read: one line, without the file's name."""
     with pytest.raises(ImageError) as caught:
         read_image(path, **options)
     assert "\n" not in str(caught.value)
@@ -49,9 +47,9 @@ def png(
     """A PNG byte by byte, for what Pillow cannot write."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
+        length = struct.pack(">I", len(body))
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        return length + name + body + checksum
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     key = chunk(b"tRNS", transparent) if transparent else b""
@@ -73,9 +71,9 @@ def tiff(
         277: 1,
         278: 1,
         279: len(data),
+        339: sample_format,
     }
-    tags |= {339: sample_format}
-    tags[273] = 8 + 2 + 12 * len(tags) + 4
+    tags[273] = 8 + 2 + 12 * len(tags) + 4  # where the data begins
     entries = b"".join(
         struct.pack(order + "HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items()
     )
@@ -94,9 +92,8 @@ def profile(space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
         data += bytes(-len(data) % 4)
         table += name + struct.pack(">II", offset + len(body), len(data))
         body += data
-    head = struct.pack(">I4xI", offset + len(body), 0x02400000) + (
-        b"prtr" if space == b"CMYK" else b"mntr"
-    )
+    kind = b"prtr" if space == b"CMYK" else b"mntr"
+    head = struct.pack(">I4xI", offset + len(body), 0x02400000) + kind
     head += space + pcs + bytes(12) + b"acsp" + bytes(28) + white
     return head.ljust(128, b"\0") + table + body
 
@@ -117,13 +114,9 @@ def matrix_profile(gamma: float, order: str = "rgb") -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """A table of 2**4 colours: white without ink, black with K, one middle gray (L* = 50) for any
-    other ink.
-    """
-    nodes = [
-        (0, 128, 128) if n & 1 else (255, 128, 128) if n == 0 else (128, 128, 128)
-        for n in range(16)
-    ]
+    """A table of 2**4 colours: white without ink, black with K, gray (L* = 50) with other ink."""
+    lightness = [255, *[0, 128] * 7, 0]  # K is the lowest bit
+    nodes = [(value, 128, 128) for value in lightness]
     identity = bytes(range(256))
     matrix = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
     table = (

@@ -1,4 +1,4 @@
-"""What tests share: noise, a small model, files of noise, and what lies in a folder afterwards."""
+"""Small models and files of noise for the tests, and what a folder holds afterwards."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from translate.io.images import UInt8
 def noise(n: int, side: int = 32, channels: int = 3, seed: int = 0) -> Tensor:
     """Noise around a colour of its own for each image: uint8 (n, side, side, channels)."""
     rng = torch.Generator().manual_seed(seed)
-    base = torch.randint(40, 200, (n, 1, 1, channels), generator=rng)
-    noise = torch.randint(-40, 56, (n, side, side, channels), generator=rng)
-    return (base + noise).to(torch.uint8)
+    colour = torch.randint(40, 200, (n, 1, 1, channels), generator=rng)
+    change = torch.randint(-40, 56, (n, side, side, channels), generator=rng)
+    return (colour + change).to(torch.uint8)
 
 
 def build(
@@ -32,31 +32,25 @@ def build(
     background: tuple[int, ...] = (255, 255, 255),
     **options: Any,
 ) -> Translator:
-    """A small model with random weights, its output depends on image, domain and style; options
-    are load's.
-    """
-    return Translator.load(
-        save(where, channels, seed=seed, background=background), "cpu", **options
-    )
+    """A model of `save` on the CPU; its file is WHERE/model.safetensors, the options are load's."""
+    path = save(where, channels, seed=seed, background=background)
+    return Translator.load(path, "cpu", **options)
 
 
 def draw(path: Path, width: int = 16, height: int = 16, mode: str = "RGB", seed: int = 0) -> Path:
     """A file of noise, the same for the same arguments."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng([seed, width, height]).integers(
-        0, 256, (height, width, 4), dtype=np.uint8
-    )
-    Image.fromarray(pixels).convert(mode).save(
-        path, images.SUFFIXES.get(path.suffix.lower(), "PNG")
-    )
+    rng = np.random.default_rng([seed, width, height])
+    pixels = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
+    format = images.SUFFIXES.get(path.suffix.lower(), "PNG")
+    Image.fromarray(pixels).convert(mode).save(path, format)
     return path
 
 
 def manifest(out: Path) -> dict[str, dict[str, Any]]:
-    lines = [
-        json.loads(line)
-        for line in (out / "manifest.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    ]
+    """The lines of OUT/manifest.jsonl by their source, of which each has one, in order."""
+    text = (out / "manifest.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.split("\n")[:-1]]
     sources = [line["source"] for line in lines]
     assert sources == sorted(set(sources))
     return dict(zip(sources, lines, strict=True))
@@ -75,18 +69,20 @@ def opened(path: Path) -> Image.Image:
 
 
 def pixels(path: Path) -> UInt8:
+    """A picture's pixels (H, W, 4), with alpha."""
     return np.asarray(opened(path).convert("RGBA"))
 
 
-def stack(folder: Path, size: int | None = None) -> torch.Tensor:
-    files = [Image.open(path).convert("RGB") for path in sorted(folder.rglob("*.*"))]
-    files = [
-        file.resize((size, size), Image.Resampling.LANCZOS) if size else file for file in files
-    ]
-    return torch.from_numpy(np.stack([np.array(file) for file in files]))
+def stack(folder: Path, size: int | None = None) -> Tensor:
+    """The pictures below a folder in order of their paths, uint8 (N, H, W, 3)."""
+    pictures = [opened(path).convert("RGB") for path in sorted(folder.rglob("*.*"))]
+    if size is not None:
+        square = (size, size)
+        pictures = [picture.resize(square, Image.Resampling.LANCZOS) for picture in pictures]
+    return torch.from_numpy(np.stack([np.array(picture) for picture in pictures]))
 
 
 def shorten(path: Path) -> Path:
-    """A picture whose file ends too early."""
+    """Cut a picture's file, so that it ends too early."""
     path.write_bytes(path.read_bytes()[:60])
     return path

@@ -80,15 +80,15 @@ def test_a_grid_is_readable_whatever_the_sizes() -> None:
         (((300, 300), (16, 16)), 256),
         (((10, 20), (20, 10)), 100),
     ):
-        sheet = picture_grid(direction(sizes=sizes))
+        picture = picture_grid(direction(sizes=sizes))
         for shade in (0, 80, 160):
-            rows, columns = np.nonzero((sheet == shade).all(2))
+            rows, columns = np.nonzero((picture == shade).all(2))
             assert len(rows) > 0, (sizes, shade)
-        height, width = np.nonzero((sheet == 80).all(2))
+        height, width = np.nonzero((picture == 80).all(2))
         if len({*sizes}) == 1:
             assert np.ptp(height) == np.ptp(width) == tile - 1
-        assert sheet.shape[0] >= 3 * tile
-        assert sheet.shape[1] >= len(sizes) * tile
+        assert picture.shape[0] >= 3 * tile
+        assert picture.shape[1] >= len(sizes) * tile
 
 
 def test_missing_pictures_leave_a_blank() -> None:
@@ -201,9 +201,9 @@ def test_a_real_evaluation(
     evaluation = evaluate(model_file(), tmp_path)
     paths = write_report(evaluation, tmp_path / "out")
     assert len(paths["per_image"].read_text().splitlines()) == 41
-    with Image.open(paths["grid_B_to_A"]) as sheet:
-        assert sheet.height >= 4 * 96
-        assert sheet.width >= 16 * 96
+    with Image.open(paths["grid_B_to_A"]) as picture:
+        assert picture.height >= 4 * 96
+        assert picture.width >= 16 * 96
     assert "l1" in table(evaluation)
     (line, _) = missed_thresholds(evaluation, [parse_threshold("lpips>0.3")])
     assert "--lpips-weights" in line

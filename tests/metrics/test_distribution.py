@@ -145,7 +145,7 @@ def test_distances_of_sets_refuse() -> None:
     for any_of in (kernel_distance, kid, fid, scaled):
         with pytest.raises(ValueError, match=r"got \(5, 16\) and \(5, 15\)"):
             any_of(features(5, 0), features(5, 0)[:, 1:])
-    with pytest.raises(ValueError, match="no spread"):
+    with pytest.raises(ValueError, match="no variance"):
         scaled(features(5, 0), torch.ones(5, 16))
 
 

@@ -97,8 +97,8 @@ def test_lpips_agrees_with_a_plain_one(alex: Perceptual, lpips_weights: Path) ->
     from torchvision.models import alexnet
 
     weights = safetensors.torch.load_file(lpips_weights)
-    trunk = alexnet(weights=None).features
-    trunk.load_state_dict(
+    backbone = alexnet(weights=None).features
+    backbone.load_state_dict(
         {name.removeprefix("features."): tensor for name, tensor in weights.items()}
     )
     file = Path(lpips.__file__).parent / "weights/v0.1/alex.pth"
@@ -110,7 +110,7 @@ def test_lpips_agrees_with_a_plain_one(alex: Perceptual, lpips_weights: Path) ->
     def layers(x: Tensor) -> list[Tensor]:
         z = (x.permute(0, 3, 1, 2) / 127.5 - 1 - mean) / std
         found = []
-        for i, layer in enumerate(trunk):
+        for i, layer in enumerate(backbone):
             z = layer(z)
             found += [z / (z.norm(dim=1, keepdim=True) + 1e-10)] if i in (1, 4, 7, 9, 11) else []
         return found

@@ -138,9 +138,9 @@ def trained(config: Config = CONFIG) -> tuple[Model, Model, list[torch.optim.Opt
 
 
 def test_a_state_restores_everything_and_two_are_kept(tmp_path: Path) -> None:
-    model, average, optimizers = trained()
+    model, ema, optimizers = trained()
     for step in (1, 2, 3):
-        save_state(tmp_path, model, average, optimizers, {"step": step, "seconds": 0.5})
+        save_state(tmp_path, model, ema, optimizers, {"step": step, "seconds": 0.5})
     assert [path.name for path in sorted(tmp_path.iterdir())] == [
         "step_0000002.safetensors",
         "step_0000003.safetensors",

@@ -16,8 +16,8 @@ def test_bars_on_a_terminal_show_rate_and_terms(
     with count_progress("translating") as progress:
         progress(0, 3)
         progress(3, 3)
-    with training_progress() as tick:
-        tick(TrainProgress(40, 1.0, 57.0, 61.0, {"rec": 12.3456, "kl_s": 2.0}))
+    with training_progress() as report:
+        report(TrainProgress(40, 1.0, 57.0, 61.0, {"rec": 12.3456, "kl_s": 2.0}))
     shown = capsys.readouterr().err
     for text in ("3/3", "images/s", "step 40", "57 images/s", "1:01 left", "rec 12.3", "kl_s 2"):
         assert text in shown

@@ -38,12 +38,12 @@ def test_all_files_of_a_report(model: Path, data: Path, tmp_path: Path) -> None:
     with (tmp_path / "out" / "per_image.csv").open() as file:
         rows = list(csv.DictReader(file))
     for direction in written["directions"]:
-        figure = direction["metrics"]["l1"]
-        assert figure["low"] <= figure["value"] <= figure["high"]
-        assert figure["n"] == 6
-        assert figure["identity"]
+        metric = direction["metrics"]["l1"]
+        assert metric["low"] <= metric["value"] <= metric["high"]
+        assert metric["n"] == 6
+        assert metric["identity"]
         values = [float(row["l1"]) for row in rows if row["direction"] == direction["name"]]
-        assert sum(values) / 6 == pytest.approx(figure["value"], rel=1e-5)
+        assert sum(values) / 6 == pytest.approx(metric["value"], rel=1e-5)
     assert 'id="curves"' in (tmp_path / "out" / "report.html").read_text()
 
 

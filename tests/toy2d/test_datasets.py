@@ -22,8 +22,8 @@ def test_draws_fill_their_square_and_repeat(name: str) -> None:
     points = drawn(name)
     assert points.shape == (N, 2)
     assert points.dtype == torch.float32
-    assert points.abs().max() > 0.7 * TOYS[name].reach
-    assert (points.abs() > TOYS[name].reach).any(1).double().mean() < 1e-4
+    assert points.abs().max() > 0.7 * TOYS[name].half_width
+    assert (points.abs() > TOYS[name].half_width).any(1).double().mean() < 1e-4
     assert torch.equal(points, drawn(name))
     assert not torch.equal(points, drawn(name, 1))
 

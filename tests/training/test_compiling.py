@@ -49,8 +49,8 @@ def test_compiled_gradients_are_those_of_the_plain_step(beta_neg: float | None) 
     assert compiled.compiled
     plain.gradients(x, 3, beta_neg)
     compiled.gradients(x, 3, beta_neg)
-    wanted = {name: p.grad for name, p in plain.model.named_parameters()}
+    expected = {name: p.grad for name, p in plain.model.named_parameters()}
     found = {name: p.grad for name, p in compiled.model.named_parameters()}
-    assert found.keys() == wanted.keys()
-    for name in wanted:
-        torch.testing.assert_close(found[name], wanted[name], rtol=1e-3, atol=1e-5, msg=name)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-5, msg=name)

@@ -137,9 +137,9 @@ def test_one_domain_has_the_objective_of_the_paper() -> None:
 
 def test_what_one_domain_leaves_behind(alone: Path) -> None:
     scores = [json.loads(line) for line in (alone / "scores.jsonl").read_text().splitlines()]
-    (way,) = scores[-1]["direction_scores"]
-    assert way["source"] == way["to"] == "bars"
-    assert scores[-1]["value"] == pytest.approx(way["distance"] + 0.1 * way["cycle"])
+    (direction,) = scores[-1]["direction_scores"]
+    assert direction["source"] == direction["to"] == "bars"
+    assert scores[-1]["value"] == pytest.approx(direction["distance"] + 0.1 * direction["cycle"])
     lines = [json.loads(line) for line in (alone / "stats.jsonl").read_text().splitlines()]
     assert {"rec", "kl_s", "kl_s_prior", "kl_s_reconstruction", "rec_prior"} <= lines[-1].keys()
     assert not {"cyc", "kl_s_translation", "kl_s_wrong"} & lines[-1].keys()
@@ -217,4 +217,4 @@ def test_three_domains_are_translated_in_six_directions(tmp_path: Path) -> None:
         assert far(made, domains[b]) < 0.5 * far(domains[a], domains[b]), (a, b)
     last_line = (run / "scores.jsonl").read_text().splitlines()[-1]
     directions = json.loads(last_line)["direction_scores"]
-    assert {(way["source"], way["to"]) for way in directions} == set(permutations(domains, 2))
+    assert {(d["source"], d["to"]) for d in directions} == set(permutations(domains, 2))

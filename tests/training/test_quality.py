@@ -35,12 +35,12 @@ def test_unseen_characters_come_closer_to_the_other_typeface(
     )
     for result, factor in zip(evaluation.directions, (0.8, 1.0), strict=True):
         for name in ("lpips_paired", "l1", "ssim", "kid_alex"):
-            figure = result.metrics[name]
-            assert figure.identity is not None
-            if figure.better == "lower":
+            metric = result.metrics[name]
+            assert metric.identity is not None
+            if metric.better == "lower":
                 assert (
-                    figure.value
-                    < (factor if name == "lpips_paired" else 1.0) * figure.identity.value
+                    metric.value
+                    < (factor if name == "lpips_paired" else 1.0) * metric.identity.value
                 ), name
             else:
-                assert figure.value > figure.identity.value, name
+                assert metric.value > metric.identity.value, name

@@ -71,12 +71,12 @@ def test_terms_that_begin_within_an_interval_are_means_of_their_steps(tmp_path: 
 
 def test_states_are_sorted_by_number(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 2)
-    average = torch.nn.Linear(2, 2)
+    ema = torch.nn.Linear(2, 2)
     for step in (9_999_998, 9_999_999, 10_000_000):
-        save_state(tmp_path, model, average, [], {"step": step})
+        save_state(tmp_path, model, ema, [], {"step": step})
     (tmp_path / "step_copy.safetensors").write_bytes(b"somebody's")
     assert [path.stem for path in list_states(tmp_path)] == ["step_9999999", "step_10000000"]
-    assert load_state(tmp_path, model, average, [])[0] == {"step": 10_000_000}
+    assert load_state(tmp_path, model, ema, [])[0] == {"step": 10_000_000}
 
 
 @pytest.mark.parametrize(("added", "removed"), [("momentum", None), (None, "kl_s")])
@@ -95,7 +95,7 @@ def test_a_state_of_another_version_is_refused(
 
 @pytest.mark.parametrize("damage", ["empty", "clock", "no clock", "list", "moments", "nan", "cut"])
 def test_a_damaged_state_falls_back_to_the_older_one(finished: Path, damage: str) -> None:
-    wanted = weights(finished)
+    expected = weights(finished)
     path = list_states(finished / "state")[-1]
     tensors = load_file(path)
     if damage == "empty":
@@ -116,7 +116,7 @@ def test_a_damaged_state_falls_back_to_the_older_one(finished: Path, damage: str
     messages = resumed(settings(), finished)
     assert any("damaged" in line and path.name in line for line in messages), messages
     assert any("step 6" in line for line in messages), messages
-    assert all(torch.equal(value, weights(finished)[name]) for name, value in wanted.items())
+    assert all(torch.equal(value, weights(finished)[name]) for name, value in expected.items())
 
 
 def test_nothing_is_changed_by_a_state_that_does_not_fit(tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_a_tiny_model_learns(tmp_path: Path) -> None:
     assert "kl_s_translation" not in lines[0], "the warm-up decodes no fakes"
     file = load_model(tmp_path / "model.safetensors")
     assert file.summary["step"] == 120
-    sheet = read_image(tmp_path / "samples" / "step_0000120.png").pixels
-    assert sheet.shape[0] > 8 * 96
-    assert sheet.shape[1] > 6 * 96
+    picture = read_image(tmp_path / "samples" / "step_0000120.png").pixels
+    assert picture.shape[0] > 8 * 96
+    assert picture.shape[1] > 6 * 96
 
 
 def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:

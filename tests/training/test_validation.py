@@ -123,13 +123,13 @@ def test_features_are_the_same_for_every_run_and_leave_the_random_numbers_alone(
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_each_number_of_a_way_is_what_it_says() -> None:
+def test_each_number_of_a_direction_is_what_it_says() -> None:
     """An independent computation, for a translator and energies that are known."""
 
     def kl(x: Tensor, y: Tensor) -> Tensor:
         return y + x.mean((1, 2, 3)).abs()
 
-    way = scores(styled, kl)[0]
+    score = scores(styled, kl)[0]
     x = textures(1).float() / 127.5 - 1
     b = turn(textures(4, 80)).float() / 127.5 - 1
     first, second = torch.randn(N, 2, 2, generator=torch.Generator().manual_seed(0)).unbind(1)
@@ -142,26 +142,26 @@ def test_each_number_of_a_way_is_what_it_says() -> None:
     std = features(b).std(0)
     std = torch.maximum(std, 0.1 * std.mean())
     target, moved, source = ((f - middle) / std for f in (real, features(made), features(x)))
-    assert (way.source, way.to) == ("A", "B")
-    assert way.distance == pytest.approx(kernel_distance(moved, target), abs=1e-6)
-    assert way.identity == pytest.approx(kernel_distance(source, target), rel=1e-5)
-    assert way.cycle == pytest.approx((turn(made) - x).abs().mean().item() / 2, rel=0.1)
-    assert way.diversity == pytest.approx((made - other).abs().mean().item() / 2, rel=1e-4)
+    assert (score.source, score.to) == ("A", "B")
+    assert score.distance == pytest.approx(kernel_distance(moved, target), abs=1e-6)
+    assert score.identity == pytest.approx(kernel_distance(source, target), rel=1e-5)
+    assert score.cycle == pytest.approx((turn(made) - x).abs().mean().item() / 2, rel=0.1)
+    assert score.diversity == pytest.approx((made - other).abs().mean().item() / 2, rel=1e-4)
     energy, at_mean = (kl(z, torch.ones(N)).mean().item() for z in (made, mean))
-    assert way.mean_style_energy_ratio == pytest.approx(
+    assert score.mean_style_energy_ratio == pytest.approx(
         (at_mean + ALIKE) / (energy + ALIKE), rel=1e-4
     )
-    assert way.feature_std_ratio == pytest.approx(
+    assert score.feature_std_ratio == pytest.approx(
         (features(mean).std(0) / std).mean().item(), rel=1e-5
     )
     held_out = turn(textures(2)).float() / 127.5 - 1
     unseen, seen = (kl(z, torch.ones(len(z))).mean().item() for z in (held_out, b))
-    assert way.kl_generalization_gap == pytest.approx(unseen - seen, abs=1e-5)
+    assert score.kl_generalization_gap == pytest.approx(unseen - seen, abs=1e-5)
     a = features(textures(3, 80).float() / 127.5 - 1)
-    assert way.domain_distance == pytest.approx(
+    assert score.domain_distance == pytest.approx(
         kernel_distance((a - middle) / std, target), rel=1e-5
     )
-    assert way.value == pytest.approx(way.distance / way.domain_distance + way.cycle / 10)
+    assert score.value == pytest.approx(score.distance / score.domain_distance + score.cycle / 10)
 
 
 def test_better_translators_score_lower() -> None:
@@ -179,7 +179,7 @@ def test_better_translators_score_lower() -> None:
 
 
 def test_a_good_run_is_not_warned_of() -> None:
-    assert not any(way.warnings(True) for way in scores(styled))
+    assert not any(score.warnings(True) for score in scores(styled))
 
 
 @pytest.mark.parametrize(
@@ -197,25 +197,25 @@ def test_what_the_pictures_show(translation: Translate, kind: str) -> None:
 
 def test_an_energy_gap_of_the_wrong_sign_has_a_number() -> None:
     assert scores(styled)[0].energy_gap == 0
-    assert "-3.2 nats" in direction_score(energy_gap=-3.21).warnings(True)["A to B, gap"]
+    assert "-3.2 nats" in direction_score(energy_gap=-3.21).warnings(True)["A to B, energy gap"]
 
 
 def test_memorized_training_images_have_a_number() -> None:
     warned = direction_score(kl_generalization_gap=MEMORIZED + 1).warnings(True)
-    assert f"{MEMORIZED + 1:.1f} nats" in warned["B, memorised"]
+    assert f"{MEMORIZED + 1:.1f} nats" in warned["B, memorized"]
     assert direction_score(kl_generalization_gap=MEMORIZED - 1).warnings(True) == {}
 
 
 def test_before_the_introspective_phase_only_lost_content_is_warned_of() -> None:
-    way = direction_score(
+    score = direction_score(
         distance=2.0,
         feature_std_ratio=COLLAPSED / 2,
         diversity=0.0,
         energy_gap=-1.0,
         kl_generalization_gap=99.0,
     )
-    assert list(way.warnings(False)) == ["A to B, content"]
-    assert len(way.warnings(True)) == 5
+    assert list(score.warnings(False)) == ["A to B, content"]
+    assert len(score.warnings(True)) == 5
 
 
 def test_a_lucky_draw_does_not_lock_the_choice() -> None:
@@ -275,9 +275,9 @@ def test_the_error_is_that_of_other_images() -> None:
         selector = ModelSelector("AB", held_out, trained)
         half = selector.score(cast(Model, Stub(lambda x, z: 0.6 * turn(x) + 0.4 * x, no_kl)))
         found.append(half.criterion)
-    spread = torch.tensor([criterion.value for criterion in found]).std().item()
+    deviation = torch.tensor([criterion.value for criterion in found]).std().item()
     mean_error = sum(criterion.error for criterion in found) / len(found)
-    assert 0.5 < mean_error / spread < 2
+    assert 0.5 < mean_error / deviation < 2
 
 
 def test_directions_share_the_images_of_a_domain() -> None:
@@ -289,7 +289,9 @@ def test_directions_share_the_images_of_a_domain() -> None:
     found = selector.score(cast(Model, Stub(lambda x, z: x, no_kl)))
     assert found.criterion.influence is not None
     assert [len(x) for x in found.criterion.influence] == [10, 11, 12, 20, 22, 24]
-    assert found.criterion.value == pytest.approx(sum(way.value for way in found.directions) / 6)
+    assert found.criterion.value == pytest.approx(
+        sum(score.value for score in found.directions) / 6
+    )
 
 
 def test_the_better_one_is_remembered() -> None:
@@ -318,21 +320,21 @@ def halves(translation: Translate) -> ModelScore:
 
 def test_domains_that_cannot_be_told_apart_are_named_and_not_divided_by() -> None:
     unchanged = halves(lambda x, z: x + 0.02 * z[:, :1, None, None])
-    for way in unchanged.directions:
-        assert abs(way.domain_distance) < DISTINCT * way.domain_distance_error
-        assert way.value == pytest.approx(way.distance + way.cycle / 10)
-        said = way.warnings(False)
-        assert list(said) == [f"{way.source} to {way.to}, alike"]
-        assert f"{way.domain_distance:.3f}" in said[f"{way.source} to {way.to}, alike"]
+    for score in unchanged.directions:
+        assert abs(score.domain_distance) < DISTINCT * score.domain_distance_error
+        assert score.value == pytest.approx(score.distance + score.cycle / 10)
+        warned = score.warnings(False)
+        assert list(warned) == [f"{score.source} to {score.to}, alike"]
+        assert f"{score.domain_distance:.3f}" in warned[f"{score.source} to {score.to}, alike"]
         # to be no nearer than nothing is no fault
-        assert way.warnings(True).keys() == said.keys()
+        assert score.warnings(True).keys() == warned.keys()
     # what is clearly broken is still found
     broken = halves(lambda x, z: torch.ones_like(x))
     assert not broken.criterion.is_as_good_as(unchanged.criterion)
 
 
 def test_domains_that_differ_are_told_apart() -> None:
-    assert all(way.domains_differ for way in scores(styled))
+    assert all(score.domains_differ for score in scores(styled))
     limit = DISTINCT * 0.1
     assert direction_score(domain_distance=limit + 0.01).unit == limit + 0.01
     assert direction_score(domain_distance=limit - 0.01).unit == 1
@@ -355,22 +357,22 @@ def test_domains_whose_images_are_all_alike_are_scored() -> None:
     for kinds in ([textures(1), blank], [blank, blank]):
         found = ModelSelector("AB", kinds, kinds).score(cast(Model, Stub(styled, no_kl)))
         assert math.isfinite(found.criterion.error)
-        for way in found.directions:
-            assert all(map(math.isfinite, (way.value, *astuple(way)[2:])))
+        for score in found.directions:
+            assert all(map(math.isfinite, (score.value, *astuple(score)[2:])))
 
 
-def test_where_the_mean_of_all_styles_is_none_random_ones_are_usual() -> None:
+def test_where_the_mean_of_all_styles_is_none_random_ones_are_the_default() -> None:
     """Images of B are bright or dark; what lies between costs the more energy the grayer it is."""
 
-    def muddled(x: Tensor, z: Tensor) -> Tensor:
+    def many_looks(x: Tensor, z: Tensor) -> Tensor:
         return turn(x) * 0.2 + 0.8 * torch.tanh(3 * z[:, :1, None, None])
 
     def kl(x: Tensor, y: Tensor) -> Tensor:
         return 20 - 10 * x.mean((1, 2, 3)).abs()
 
-    assert default_styles(scores(muddled, kl)) == {"A": "random", "B": "random"}
-    assert default_styles(scores(muddled, no_kl)) == {"A": "mean", "B": "mean"}
-    one_way = [way for way in scores(muddled, kl) if way.to == "B"] + [
-        way for way in scores(styled, kl) if way.to == "A"
+    assert default_styles(scores(many_looks, kl)) == {"A": "random", "B": "random"}
+    assert default_styles(scores(many_looks, no_kl)) == {"A": "mean", "B": "mean"}
+    one_direction = [score for score in scores(many_looks, kl) if score.to == "B"] + [
+        score for score in scores(styled, kl) if score.to == "A"
     ]
-    assert default_styles(one_way) == {"A": "mean", "B": "random"}
+    assert default_styles(one_direction) == {"A": "mean", "B": "random"}

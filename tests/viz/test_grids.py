@@ -25,42 +25,42 @@ def test_grid_places_every_tile(
 ) -> None:
     rng = np.random.default_rng(0)
     tiles = rng.integers(0, 255, (rows, columns, h, w, 3), dtype=np.uint8)
-    sheet = grid([list(row) for row in tiles], pad=pad, scale=scale)
-    assert sheet.shape == (rows * (h * scale + pad) + pad, columns * (w * scale + pad) + pad, 3)
+    picture = grid([list(row) for row in tiles], pad=pad, scale=scale)
+    assert picture.shape == (rows * (h * scale + pad) + pad, columns * (w * scale + pad) + pad, 3)
     for j in range(rows):
         for i in range(columns):
             y = pad + j * (h * scale + pad)
             x = pad + i * (w * scale + pad)
             assert np.array_equal(
-                sheet[y : y + h * scale : scale, x : x + w * scale : scale], tiles[j, i]
+                picture[y : y + h * scale : scale, x : x + w * scale : scale], tiles[j, i]
             )
     inside = scale**2 * tiles.astype(int).sum()
-    assert sheet.astype(int).sum() == inside + 255 * (sheet.size - scale**2 * tiles.size)
+    assert picture.astype(int).sum() == inside + 255 * (picture.size - scale**2 * tiles.size)
 
 
 def test_grid_with_labels() -> None:
     black = np.zeros((40, 64, 1), np.uint8)
     bare = grid([[black] * 3, [black]])
-    sheet = grid(
+    picture = grid(
         [[black] * 3, [black]],
         ["source", "a very long label indeed\nof two lines", ""],
         ["Ägypten", "漢字"],
     )
-    top = sheet.shape[0] - bare.shape[0]
-    left = sheet.shape[1] - bare.shape[1]
+    top = picture.shape[0] - bare.shape[0]
+    left = picture.shape[1] - bare.shape[1]
     assert top >= 11
     assert left >= 11
     # tiles, gaps and the missing ones
-    assert np.array_equal(sheet[top + 2 :, left + 2 :], bare[2:, 2:])
-    ink = (sheet[:top] < 128).any(axis=(0, 2))
+    assert np.array_equal(picture[top + 2 :, left + 2 :], bare[2:, 2:])
+    ink = (picture[:top] < 128).any(axis=(0, 2))
     columns = [slice(left + 2 + i * 66, left + 66 + i * 66) for i in range(3)]
     assert ink[columns[0]].any()
     assert ink[columns[1]].any()
     assert not ink[columns[2]].any()
     assert ink.sum() == sum(ink[column].sum() for column in columns)  # no label leaves its column
-    assert (sheet[top + 2 : top + 42, :left] < 128).any()
-    assert (sheet[:, 0] == 255).all()
-    assert (sheet[0] == 255).all()
+    assert (picture[top + 2 : top + 42, :left] < 128).any()
+    assert (picture[:, 0] == 255).all()
+    assert (picture[0] == 255).all()
 
 
 def test_grid_refuses_unlike_tiles() -> None:

@@ -25,7 +25,7 @@ class Augmentations(NamedTuple):
     Attributes:
         warmup: Of images, before their content is taken in warm-up.
         introspective: The same in the introspective phase.
-        cycle: Of translations, before their content is taken for the way back.
+        cycle: Of translations, before their content is taken for the cycle.
         energy: Of real images and fakes alike, before their style is taken.
     """
 

@@ -24,7 +24,7 @@ def match_by_name(folders: Mapping[str, Path], allow_missing: bool, notes: list[
     Args:
         folders: What a folder shows -> folder.
         allow_missing: Whether files without a partner are left in groups of their own.
-        notes: Gets what readers of results have to know.
+        notes: Messages for readers of the results are appended to it.
 
     Returns:
         Name -> what a file shows -> file; the complete groups come first.

@@ -3,7 +3,7 @@
 The processes are those of one launch by `torchrun` or `accelerate launch`, known by its environment
 variables. They find the file through the launch's key-value store. The first process (LOCAL_RANK 0)
 holds a lock on the file until it is complete: the operating system releases the lock when that
-process dies, however it dies, so nobody waits for a file that will never come.
+process dies, however it dies, so no process waits for a file that will never come.
 """
 
 from __future__ import annotations

@@ -285,7 +285,7 @@ class Evaluator:
 
         Returns:
             Values by metric; none without translations and truth. A metric that cannot be had
-            (too few images, no spread among the target's) is left out and noted.
+            (too few images, no variance among the target's) is left out and noted.
         """
         metrics: dict[str, MetricValue] = {}
         if not {"translation", "truth"} <= features.keys():
@@ -315,7 +315,7 @@ class Evaluator:
             target: (m, D).
 
         Raises:
-            ValueError: for too few images, and for a target set without spread.
+            ValueError: for too few images, and for a target set without variance.
         """
         sets = (measured, target) if self.inception else scaled(measured, target)
         distance = kid if name == "kid" else fid

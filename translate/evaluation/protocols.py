@@ -24,7 +24,7 @@ from translate.io.tensors import images_from_pixels, pixels_from_images, to_floa
 from translate.models.checkpoint import default_style, load_model
 from translate.models.networks import Model
 
-SWAPPED = 6  # contents, and styles, in the figure of swaps
+SWAPPED = 6  # contents, and styles, in the grid of swaps
 
 
 def evaluate(
@@ -296,7 +296,7 @@ def _translate(
     content = model.encode_content(x, a).mu
     own = model.encode_style(x, a).mu
     translation = model.decode(content, style, a, b)
-    # as in a file: less can be hidden in it
+    # rounded as in a file, so that the cycle cannot use what rounding removes
     rounded = to_float(to_uint8(translation))
     made = {
         "translation": translation,

@@ -48,7 +48,7 @@ class Threshold:
             reason = "; ".join(notes) or "nothing to compare"
             return f"{result.name} has no {self.metric} ({reason})"
 
-        if not math.isfinite(found.value):  # every comparison is false: it must not pass for good
+        if not math.isfinite(found.value):  # every comparison is false: it must not count as met
             reason = found.warning or "not finite"
             return f"{result.name} has {self.metric} {reason}"
 

@@ -40,7 +40,7 @@ class Score:
         kl_c: of the content, in nats.
         kl_s: of the style, in nats.
         percentile: share of the reference that is lower, 0 to 100.
-        rejected: whether it lies beyond the limit.
+        rejected: whether its energy is above the threshold.
     """
 
     source: str
@@ -70,7 +70,7 @@ def measure_folder(
         inputs: what to measure.
         domain: what they are taken for.
         max_pixels: of a picture; larger ones fail.
-        progress: told (done, total) from the calling thread.
+        progress: called with (done, total) in the calling thread.
 
     Returns:
         Energies by name, and (name, reason) of failures.
@@ -126,7 +126,7 @@ def scores(
     Args:
         measured: energies by name.
         reference: of the domain.
-        reject: the quantile, in (0, 1], beyond which an image is rejected.
+        reject: the quantile, in (0, 1], above which an image is rejected.
 
     Raises:
         ValueError: for a quantile out of range.

@@ -68,7 +68,7 @@ class Batching:
     def stream(
         self, items: Iterable[tuple[T, UInt8]], work: Work[T, R], device: torch.device
     ) -> Generator[tuple[T, R | Exception]]:
-        """Yield items with what the work makes of them, in no certain order.
+        """Yield items with what the work makes of them, in no particular order.
 
         While it is read, torch's number of threads is 1 for the process, as batches run side by
         side.

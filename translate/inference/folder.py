@@ -48,7 +48,7 @@ Progress: TypeAlias = Callable[[int, int], None]  # inputs done, of so many
 
 
 def no_progress(done: int, total: int) -> None:
-    """Tell no one."""
+    """Ignore the progress."""
 
 
 SUFFIXES = {"keep": "", "png": ".png", "jpg": ".jpg", "webp": ".webp"}
@@ -85,7 +85,7 @@ class FolderOptions:
             each in its process.
         reject: warn of inputs whose energy lies beyond this quantile of the source domain's
             training images.
-        reject_skip: do not translate these but skip them; a later run measures them anew.
+        reject_skip: skip these instead of translating them; a later run measures them again.
 
     Raises:
         ValueError: for an option that cannot be, naming it and the remedy.
@@ -159,10 +159,10 @@ class FolderJob:
         out: the folder to write into.
         to: the target domain.
         options: everything else.
-        progress: told (done, total) from the calling thread.
+        progress: called with (done, total) in the calling thread.
 
     Raises:
-        ValueError: for domains and a quantile that cannot be meant.
+        ValueError: for domains and a quantile that are not valid.
     """
 
     def __init__(
@@ -194,10 +194,11 @@ class FolderJob:
         self.full = False  # the disk
 
     def translate(self) -> FolderSummary:
-        """Do it all.
+        """Run all steps.
 
         Raises:
-            ValueError: before any work, in one line, when what was asked for cannot be done.
+            ValueError: before any work, in one line, when the options do not fit the inputs or the
+                model.
             DiskFullError: after the manifest is written.
             KeyboardInterrupt: after the manifest is written; what was not reached is in it as
                 skipped, "interrupted".
@@ -227,7 +228,7 @@ class FolderJob:
         self.own = [entry for entry in self.entries if belongs(entry.path, shard)]
 
     def plan(self) -> None:
-        """Name the outputs, and the key that stands for all that they follow from."""
+        """Name the outputs, and the key of all that they depend on."""
         options = self.options
         # Names depend on all inputs, whoever translates them.
         found = [entry.path for entry in self.entries if entry.reason == NOT_REACHED]
@@ -243,7 +244,7 @@ class FolderJob:
                 job.key = self._key(job)
 
     def _key(self, job: Entry) -> str:
-        """Return the hash of all that a job's outputs follow from."""
+        """Return the hash of all that a job's outputs depend on."""
         file = (self.folder / job.path).stat()
         facts: list[object] = [
             TRANSLATION_VERSION,

@@ -50,7 +50,7 @@ class Entry:
         status: ok, skipped or failed.
         reason: why it is not ok.
         outputs: their paths, one for each variant.
-        key: stands for all that the outputs follow from.
+        key: hash of all that the outputs depend on.
         size: the input's and the outputs' (width, height) in pixels.
         warnings: what was tolerated.
         alpha: (H, W), the one thing of full size that waits for the model, compressed.

@@ -1,4 +1,4 @@
-"""A model on a device: pixels and styles in, pixels out; it knows no folder.
+"""A model on a device: pixels and styles in, pixels out; no folders.
 
 An image's translation is batch-invariant: it is the same to the bit whatever other images come
 with it. Legend: K styles of each image, B rows of a batch, C channels, H W pixels, Ds style
@@ -129,7 +129,7 @@ class Predictor:
 
     @property
     def cache_key(self) -> str:
-        """What a translation follows from, besides the image, its direction and style."""
+        """What a translation depends on, besides the image, its direction and style."""
         return f"{self.sha256} {self.dtype} {self.background} {self.scale}"
 
     def domain(self, name: str) -> int:
@@ -158,7 +158,7 @@ class Predictor:
         Args:
             domain: its index.
             level: the quantile, in (0, 1].
-            skip: whether images beyond it are left out; else they are warned of.
+            skip: whether images above it are left out; else they are warned of.
 
         Raises:
             ValueError: as `reference` does, and for a level out of range.
@@ -181,7 +181,7 @@ class Predictor:
         return wide, high
 
     def squeezes(self, size: tuple[int, int]) -> bool:
-        """Tell whether an image of a size changes its aspect on its way through."""
+        """Tell whether an image of a size changes its aspect in the model."""
         return self.scale == "model" and max(size) > self.aspect_bound * min(size)
 
     def preprocess(self, picture: Picture) -> UInt8:
@@ -220,8 +220,8 @@ class Predictor:
         Args:
             x: images (B, C, H, W) in [-1, 1].
             direction: from which domain to which.
-            z_s: styles (K, B, Ds); (K, B, 0), which says nothing, stands for each image's own
-                style, mu_s(x).
+            z_s: styles (K, B, Ds); (K, B, 0) stands for each image's own style,
+                mu_s(x).
             dtype: of the computation, default the predictor's.
             content: mu_c(x), (B, Cc, h, w), where it is known.
 
@@ -237,7 +237,7 @@ class Predictor:
     ) -> Iterator[Tensor]:
         """Yield a translation (B, C, H, W) for each of the styles z_s (K, B, Ds).
 
-        Content is encoded once. `x` may be a `Map`, and then they are maps, too. It is called
+        Content is encoded once. `x` may be a `Map`, and then so are the results. It is called
         within `inference`.
         """
         source, target = direction
@@ -256,7 +256,7 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Translate preprocessed pictures of one size.
 
-        What bf16 makes not finite is tried in float32. Beyond the threshold of the source domain
+        What bf16 makes not finite is tried in float32. Above the threshold of the source domain
         there is a warning or, where it says so, RejectedImageError in place of pixels.
 
         Args:
@@ -357,7 +357,7 @@ class Predictor:
             threshold: of energies of the source domain.
 
         Yields:
-            Items, in no certain order, and what became of them.
+            Items, in no particular order, and their predictions.
         """
 
         def work(batch: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Prediction]:
@@ -374,7 +374,7 @@ class Predictor:
         """Encode preprocessed pictures of a domain as they come; see `predict_stream`.
 
         Yields:
-            Items, in no certain order, and mu_s (Ds,) on the CPU, or why there is none.
+            Items, in no particular order, and mu_s (Ds,) on the CPU, or why there is none.
         """
 
         def work(_: Sequence[T], pixels: Sequence[UInt8]) -> Iterable[Tensor]:
@@ -391,7 +391,7 @@ class Predictor:
         """Measure preprocessed pictures as images of a domain; see `predict_stream`.
 
         Yields:
-            Items, in no certain order, and their energies, or why there are none.
+            Items, in no particular order, and their energies, or why there are none.
         """
 
         def work(_: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Measured]:

@@ -86,7 +86,7 @@ def _samples(
 
 
 class _Pictures:
-    """Pictures below a folder as the model takes them, by any number, round and round."""
+    """Pictures below a folder as the model takes them, by any number, cyclically."""
 
     def __init__(self, folder: Path, predictor: Predictor) -> None:
         self.paths = [folder / path for path in list_images(folder)]

@@ -47,7 +47,7 @@ def resolve_direction(
         style: with "own", source and target are the same.
 
     Raises:
-        ValueError: for names that cannot be meant; it names those that can.
+        ValueError: for names that do not fit; it lists those that do.
     """
     for name in (to, source):
         if name is not None and name not in names:
@@ -85,7 +85,7 @@ def style_source(
         style: "mean", the prior's; "random", a draw of its own for each (seed, input, variant);
             "auto", what the training found better of these two; "own", (K, 0), which stands for
             the input's own; or exemplars of domain `to`: a file, a folder, images in memory.
-            Variant k of the i-th input in a list takes the one at i + k, round and round; of an
+            Variant k of the i-th input in a list takes the one at i + k, cyclically; of an
             input known by name, the first is chosen by seed and name.
         to: the target domain.
         seed: of what is drawn or chosen.

@@ -95,7 +95,7 @@ def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     return [items[round(i * last / max(1, count - 1))] for i in range(count)]
 
 
-def make_way(path: PathLike) -> None:
+def make_parent(path: PathLike) -> None:
     """Make the folder of a file before the work whose result goes into that file.
 
     Raises:

@@ -130,7 +130,7 @@ def _pillow_kept_quiet() -> Iterator[None]:
     """Silence Pillow's warnings, shown or raised, and lift its pixel limit, which is below ours."""
     global _readers
     # this state belongs to the process, not to a thread: the first reader sets it, the last
-    # restores it, and between the two no one else changes it
+    # restores it, and no other thread changes it in between
     with _lock:
         if not _readers:
             PROCESS_STATE.acquire()

@@ -18,8 +18,8 @@ def to_float(pixels: Tensor, device: torch.device | None = None) -> Tensor:
     """Convert bytes to floats, whatever the layout.
 
     Args:
-        pixels: uint8, any shape; they travel to the device as bytes.
-        device: where the result is to be; None keeps it where the pixels are.
+        pixels: uint8, any shape; moved to the device as bytes.
+        device: where the images are to be; None keeps it where the pixels are.
 
     Returns:
         float32 in [-1, 1], shape of the pixels.
@@ -57,5 +57,5 @@ def pixels_from_images(x: Tensor) -> UInt8:
 
 
 def pixels_on_host(x: Tensor) -> UInt8:
-    """Bring bytes (..., C, H, W) home as pixels (..., H, W, C)."""
+    """Move bytes (..., C, H, W) to the CPU as pixels (..., H, W, C)."""
     return cast(UInt8, x.movedim(-3, -1).contiguous().cpu().numpy())

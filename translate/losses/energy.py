@@ -24,7 +24,7 @@ from translate.losses.soft_introvae import reconstruction_error
 from translate.models.distributions import Gaussian
 from translate.models.networks import Model
 
-# Dense in the tails, where images that belong and others are told apart.
+# Dense in the tails, where images that belong are separated from others.
 LEVELS = (0.0, 0.001, 0.01, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.99, 0.999, 1.0)
 KEY = "energy"  # of the summary in a model file
 

@@ -105,7 +105,7 @@ def one_latent_decoder_loss(
 
 
 def equilibrium_kl(beta_neg: float, beta_kl: float, n: int) -> float:
-    """Compute the KL at which the push on fakes balances the pull on real images, in nats.
+    """Compute the KL at which the gradients of fakes and of real images cancel, in nats.
 
     It is n / (2 beta_neg) ln(beta_neg / beta_kl), where
     d/dKL [s beta_kl KL + 1/2 exp(-2 s beta_neg KL)] = 0, with s = 1 / n.

@@ -12,8 +12,8 @@ from torch import Tensor
 # As in the paper and torch-fidelity.
 KID_SUBSETS = 100
 KID_LARGEST = 1000  # images of a subset, at most
-FID_HALVES = 10  # whose spread gives FID's interval
-# Images; with fewer, FID says more about their number than about their likeness.
+FID_HALVES = 10  # whose standard deviation gives FID's interval
+# Images; with fewer, FID depends more on their number than on their similarity.
 FID_HEADLINE = 2048
 
 
@@ -43,15 +43,15 @@ def scaled(fx: Tensor, fy: Tensor) -> tuple[Tensor, Tensor]:
         The same in float64.
 
     Raises:
-        ValueError: other shapes, fewer than two rows, or a target without spread.
+        ValueError: other shapes, fewer than two rows, or a target without variance.
     """
     _check_features(fx, fy, 2)
-    spread = fy.double().std()
-    if not spread > 0:
+    std = fy.double().std()
+    if not std > 0:
         raise ValueError(
-            "the features of the target set have no spread: are all its images the same?"
+            "the features of the target set have no variance: are all its images the same?"
         )
-    return fx.double() / spread, fy.double() / spread
+    return fx.double() / std, fy.double() / std
 
 
 def kernel_distance(fx: Tensor, fy: Tensor) -> float:
@@ -94,9 +94,9 @@ class KernelDistance:
 def jackknife_error(influences: Sequence[Tensor]) -> float:
     """Compute the jackknife's standard error (Arvesen 1969, "Jackknifing U-statistics").
 
-    It errs upwards (Efron & Stein 1981), most where both sets are of one distribution: there the
-    first-order variance is 0 (Gretton et al. 2012, section 5) and the jackknife takes up to twice
-    the variance that is left. So it stays above 0 there.
+    It is biased upwards (Efron & Stein 1981), most where both sets are of one distribution: there
+    the first-order variance is 0 (Gretton et al. 2012, section 5) and the jackknife takes up to
+    twice the variance that is left. So it stays above 0 there.
 
     Args:
         influences: for each of the independent sets, (n,) with n at least 2: what its images
@@ -157,7 +157,7 @@ class SetDistance:
     subset: int
 
     @classmethod
-    def of(cls, value: float, spread: float, subset: int, smallest: int) -> SetDistance:
+    def of(cls, value: float, std: float, subset: int, smallest: int) -> SetDistance:
         """Make the interval from the distances of subsets.
 
         Subsets instead of bootstrap samples (Politis & Romano 1994), as an image drawn twice would
@@ -166,11 +166,11 @@ class SetDistance:
 
         Args:
             value: the distance.
-            spread: standard deviation of the distances of subsets.
+            std: standard deviation of the distances of subsets.
             subset: images of each set in a subset.
             smallest: images of the smaller set.
         """
-        margin = 1.96 * spread * (subset / (smallest - subset)) ** 0.5
+        margin = 1.96 * std * (subset / (smallest - subset)) ** 0.5
         return cls(value, value - margin, value + margin, subset)
 
 
@@ -205,8 +205,8 @@ def kid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
         verbose=False,
     )
     mean = found["kernel_inception_distance_mean"]
-    spread = found["kernel_inception_distance_std"]
-    return SetDistance.of(mean, spread, subset, smallest)
+    std = found["kernel_inception_distance_std"]
+    return SetDistance.of(mean, std, subset, smallest)
 
 
 def fid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
@@ -239,6 +239,6 @@ def fid(fx: Tensor, fy: Tensor, seed: int = 0) -> SetDistance:
         return features[order[: len(features) // 2]]
 
     distances = [distance(half(fx), half(fy)) for _ in range(FID_HALVES)]
-    spread = torch.tensor(distances).std().item()
+    std = torch.tensor(distances).std().item()
     smallest = min(len(fx), len(fy))
-    return SetDistance.of(distance(fx, fy), spread, smallest // 2, smallest)
+    return SetDistance.of(distance(fx, fy), std, smallest // 2, smallest)

@@ -1,7 +1,7 @@
 """Distances between pairs of images that need no network: L1 and SSIM.
 
-Images are uint8 (N, H, W, C), C 1 or 3, so that nobody can pass the wrong range; the answers are
-plain numbers. No files. Legend: N images; H, W, C height, width, channels.
+Images are uint8 (N, H, W, C), C 1 or 3, so that no wrong range can be passed; the results are
+plain numbers. Legend: N images; H, W, C height, width, channels.
 """
 
 from __future__ import annotations

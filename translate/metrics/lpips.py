@@ -131,9 +131,9 @@ class Perceptual:
             ValueError: for anything else.
         """
         check_images(x)
-        trunk = self.module.get_submodule("net")
+        backbone = self.module.get_submodule("net")
         scaling = self.module.get_submodule("scaling_layer")
-        maps = (trunk(scaling(part))[-1] for part in self._inputs(x, batch))
+        maps = (backbone(scaling(part))[-1] for part in self._inputs(x, batch))
         return torch.cat([part.mean((2, 3)).cpu() for part in maps])
 
     def _inputs(self, x: Tensor, batch: int) -> Iterator[Tensor]:
@@ -222,13 +222,13 @@ def _build(net: Net, features: Mapping[str, Tensor], origin: str) -> nn.Module:
                 net=net, pretrained=False, pnet_rand=True, verbose=False
             )
 
-    trunk = _trunk(net, module, features, origin)
+    backbone = _backbone(net, module, features, origin)
     linear = torch.load(
         Path(lpips.__file__).parent / f"weights/v0.1/{net}.pth",
         map_location="cpu",
         weights_only=True,
     )
-    module.load_state_dict(trunk | linear, strict=False, assign=True)
+    module.load_state_dict(backbone | linear, strict=False, assign=True)
     empty = [name for name, tensor in module.state_dict().items() if tensor.is_meta]
     if empty:
         raise RuntimeError(
@@ -237,11 +237,11 @@ def _build(net: Net, features: Mapping[str, Tensor], origin: str) -> nn.Module:
     return module.requires_grad_(False).eval()
 
 
-def _trunk(
+def _backbone(
     net: Net, module: nn.Module, features: Mapping[str, Tensor], origin: str
 ) -> dict[str, Tensor]:
     """Name torchvision's features as the lpips module does; ValueError where they do not fit it."""
-    trunk: dict[str, Tensor] = {}
+    backbone: dict[str, Tensor] = {}
     problems: list[str] = []
     for name, expected in module.state_dict().items():
         if not name.startswith("net."):
@@ -257,12 +257,12 @@ def _trunk(
         elif not tensor.isfinite().all() or not tensor.any():
             problems.append(f"{feature} is all zeros or not finite")
         else:
-            trunk[name] = tensor.float()
+            backbone[name] = tensor.float()
 
     if problems:
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise ValueError(f"LPIPS weights {origin}: not those of {net}: {problems[0]}{more}")
-    return trunk
+    return backbone
 
 
 def _one_line(error: Exception) -> str:

@@ -38,8 +38,8 @@ METRICS: dict[str, Metric] = {
     "reconstruction_l1": Metric("lower", "0 to 1", "l1 between an image and its reconstruction"),
 }
 
-# Sets against sets. The name tells the features: kid and fid are Inception's, as published; the
-# others are no such figures, and must be compared neither with them nor with one another.
+# Sets against sets. The name has the features: kid and fid are Inception's, as published; the
+# others are other metrics, to be compared neither with them nor with one another.
 for _suffix, _network in {
     "": "Inception",
     "_alex": "AlexNet",

@@ -169,7 +169,7 @@ class Warp(nn.Module):
     """A smooth flow, predicted from features and condition, and the warping of features by it.
 
     After Jaderberg et al. 2015. Domains often differ in layout: a decoder that could not move
-    strokes would please the encoder by inventing some. The flow is in pixels, so that it means
+    strokes would lower its loss by inventing some. The flow is in pixels, so that it means
     the same in images of any size, and adds to the affine between the two domains (alignment.py).
     """
 
@@ -211,7 +211,7 @@ class Warp(nn.Module):
             Features like `h`.
         """
         warped = F.pixel_unshuffle(Warp.warp(F.pixel_shuffle(h, 2), flow, theta), 2)
-        # Sampling loses the memory format, which convolutions want.
+        # Sampling drops the memory format, which convolutions need to be fast.
         return warped.contiguous(memory_format=torch.channels_last)
 
     @staticmethod

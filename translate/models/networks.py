@@ -28,7 +28,7 @@ class UNet(nn.Module):
 
     U-Net (Ronneberger et al. 2015), except that skips are added: context comes from the lower
     resolutions, detail from the skips. With a `max_displacement` above 0, the lowest features and
-    all skips are warped before the way up.
+    all skips are warped before decoding.
     """
 
     def __init__(

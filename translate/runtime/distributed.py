@@ -39,7 +39,7 @@ class Processes:
             self._join()
 
     def _join(self) -> None:
-        """Meet the other processes, which all call this."""
+        """Join the process group, as all processes of the launch do."""
         missing = [name for name in ADDRESS if name not in os.environ]
         if missing:
             raise ValueError(

@@ -25,14 +25,14 @@ class Toy:
 
     Attributes:
         draw: (n, generator) -> n points (n, 2).
-        reach: All but about one in 10^4 points lie in the square [-reach, reach]^2.
+        half_width: All but about one in 10^4 points lie in the square of twice this side around 0.
         beta_kl: Weight of the divergence of data, and of fakes in L_D.
         beta_rec: Weight of the reconstruction error.
         beta_neg: Weight of the divergence of fakes in L_E.
     """
 
     draw: Callable[[int, Generator], Tensor]
-    reach: float
+    half_width: float
     beta_kl: float
     beta_rec: float
     beta_neg: float
@@ -86,17 +86,17 @@ TOYS = {
 }
 
 
-def histogram(points: Tensor, reach: float) -> Tensor:
-    """Compute the share of all points in each of 100 x 100 bins of [-reach, reach)^2.
+def histogram(points: Tensor, half_width: float) -> Tensor:
+    """Compute the share of all points in each of 100 x 100 bins of a square around 0.
 
     Args:
         points: (n, 2); those outside are in no bin.
-        reach: Half the square's side.
+        half_width: Half the square's side.
 
     Returns:
         (100, 100), x by y, float64.
     """
-    places = ((points + reach) * (BINS / (2 * reach))).floor().long()
+    places = ((points + half_width) * (BINS / (2 * half_width))).floor().long()
     places = places[((places >= 0) & (places < BINS)).all(1)]
     counts = torch.bincount(places[:, 0] * BINS + places[:, 1], minlength=BINS * BINS)
     return counts.view(BINS, BINS).double() / len(points)

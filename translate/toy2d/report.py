@@ -48,7 +48,7 @@ class Match:
 def match(model: ToyVae, toy: Toy, seed: int) -> Match:
     """Compare samples of a model with as many points of the data."""
     data, samples = draws(model, toy, seed)
-    elbo = float(model.energy(data).mean() / model.energy(square(toy.reach)).mean())
+    elbo = float(model.energy(data).mean() / model.energy(square(toy.half_width)).mean())
     return Match(**_divergences(data, samples, toy), elbo=elbo)
 
 
@@ -61,7 +61,7 @@ def data_match(toy: Toy, seed: int) -> Match:
 def _divergences(data: Tensor, samples: Tensor, toy: Toy) -> dict[str, float]:
     """Compute the fields of Match but the last, from points (100 000, 2) each."""
     many, few = (
-        (histogram(data[:n], toy.reach), histogram(samples[:n], toy.reach))
+        (histogram(data[:n], toy.half_width), histogram(samples[:n], toy.half_width))
         for n in (SAMPLES, PUBLISHED)
     )
     return {
@@ -78,13 +78,13 @@ def draws(model: ToyVae, toy: Toy, seed: int) -> tuple[Tensor, Tensor]:
     return toy.draw(SAMPLES, draw), model.sample(SAMPLES, draw)
 
 
-def square(reach: float) -> Tensor:
-    """Return the middles of 256 x 256 cells of [-reach, reach]^2, row by row from below.
+def square(half_width: float) -> Tensor:
+    """Return the middles of 256 x 256 cells of a square around 0, row by row from below.
 
     Returns:
         (65536, 2), x and y.
     """
-    line = ((torch.arange(GRID) + 0.5) / GRID * 2 - 1) * reach
+    line = ((torch.arange(GRID) + 0.5) / GRID * 2 - 1) * half_width
     return torch.cartesian_prod(line, line).flip(1)
 
 
@@ -105,15 +105,18 @@ def write_figure(models: dict[str, ToyVae], toy: Toy, seed: int, path: Path) -> 
         data, samples = draws(model, toy, seed)
         row[0].scatter(*data[:SHOWN].T.numpy(), s=1, color="#4a8fd4", linewidths=0)
         row[1].scatter(*samples[:SHOWN].T.numpy(), s=1, color="#2f9e5b", linewidths=0)
-        density = torch.exp(-model.energy(square(toy.reach))).view(GRID, GRID)
+        density = torch.exp(-model.energy(square(toy.half_width))).view(GRID, GRID)
         row[2].imshow(
-            density.numpy(), origin="lower", extent=2 * (-toy.reach, toy.reach), cmap="jet"
+            density.numpy(),
+            origin="lower",
+            extent=2 * (-toy.half_width, toy.half_width),
+            cmap="jet",
         )
         titles = ("data", f"{name}: samples", f"{name}: density")
         for panel, title in zip(row, titles, strict=True):
             panel.set(
-                xlim=(-toy.reach, toy.reach),
-                ylim=(-toy.reach, toy.reach),
+                xlim=(-toy.half_width, toy.half_width),
+                ylim=(-toy.half_width, toy.half_width),
                 aspect="equal",
                 xticks=[],
                 yticks=[],

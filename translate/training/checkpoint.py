@@ -90,7 +90,7 @@ def load_state(
 ) -> tuple[dict[str, Any], list[str]]:
     """Restore the newest whole state in place.
 
-    Nothing is changed before all of a state has been seen to be there and to fit.
+    Nothing is changed before the whole state has been read and checked.
 
     Args:
         folder: The `state` folder of a run.

@@ -1,4 +1,4 @@
-"""What a run is made of, config and data: tells whether a resumed run is the same one."""
+"""Fingerprint of a run's config and data: whether a resumed run is the same one."""
 
 from __future__ import annotations
 

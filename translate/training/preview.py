@@ -1,4 +1,4 @@
-"""What a model does to a few images, in columns that a person can read."""
+"""A model's reconstructions and translations of a few images, as labelled columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GRID_IMAGES = 8
 
 
 class PreviewGrid:
-    """The images that a run's previews are made of.
+    """The images that a run's previews show.
 
     Args:
         names: Of the domains.
@@ -31,7 +31,7 @@ class PreviewGrid:
         """Make three columns for each domain: inputs, reconstructions, translations.
 
         Translations are to the next domain in random styles. Where there is one domain alone,
-        images decoded from the prior stand in their place.
+        images decoded from the prior replace them.
 
         Returns:
             Columns of n images (S, S, C) uint8, and a label for each column.

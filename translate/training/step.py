@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainStep:
-    """The networks, their optimizers and their running average; knows of no files and no schedule.
+    """The networks, their optimizers and their running average, without files and schedule.
 
     Weights and noise follow from `config.train.seed`.
 

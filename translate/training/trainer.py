@@ -133,7 +133,7 @@ class Trainer:
         self.state = TrainState(config.train)
 
     def _fixed_images(self, count: int) -> list[Tensor]:
-        """Return of each domain up to `count` training images, always the same."""
+        """Return up to `count` training images of each domain, always the same."""
         return [self.batches.fixed(d, count) for d in range(len(self.domains))]
 
     def _domain_affines(self) -> Tensor | None:
@@ -256,7 +256,8 @@ class Trainer:
     def _finish(self, interrupted: threading.Event) -> None:
         """Score, measure and save; an interruption ends this early, with the state saved."""
         if not interrupted.is_set():
-            self._save_state()  # before the score, which takes long: who interrupts may soon kill
+            # before the score, which takes long: an interruption may be followed by a kill
+            self._save_state()
             self.score()
         if not interrupted.is_set():
             self._measure_reference()
@@ -362,7 +363,7 @@ class Trainer:
         self.report_progress(TrainProgress(state.step, state.progress, rate, left, terms))
 
     def sample(self) -> None:
-        """Write previews: a grid that a person can read."""
+        """Write previews as a labelled grid."""
         columns, labels = self.previews.columns(self.train_step.ema)
         self.files.log_grid(self.state.step, columns, labels)
 

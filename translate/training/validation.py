@@ -27,9 +27,9 @@ from translate.metrics.distribution import (
 )
 from translate.models.networks import Model
 
-# Small: where the layout moves, the way back is longer, and the translation better.
+# Small: where the layout changes, the cycle's error grows although the translation gets better.
 CYCLE_WEIGHT = 0.1
-# The criterion itself does not tell apart models within this share of the lowest one.
+# The criterion itself does not rank models within this share of the lowest one.
 AS_GOOD = 0.3
 # Standard errors of the difference of two models that chance does not exceed: in 95 % of cases.
 CHANCE = 2.0
@@ -43,7 +43,7 @@ MIN_FEATURE_STD = 0.1
 ALIKE = 1e-3  # the same where the images of a domain are all alike
 
 # The prior's mean is no style of a domain where it costs so many times the energy of random styles.
-MUDDLED = 1.1
+MAX_MEAN_STYLE_RATIO = 1.1
 
 # Warned of: translations that vary less than this share of what images of the target do.
 COLLAPSED = 0.3
@@ -112,7 +112,7 @@ class SelectionCriterion:
     def is_as_good_as(self, best: SelectionCriterion) -> bool:
         """Return whether this model is not clearly worse than the run's best one.
 
-        Clearly worse is what neither chance nor the criterion's own bluntness explains.
+        Clearly worse: by more than chance and than the criterion's own resolution.
         """
         allowed = max(AS_GOOD * best.value, CHANCE * self.error_of_difference(best))
         return self.value - best.value <= allowed
@@ -248,7 +248,7 @@ class DirectionScore:
                 "train longer, look at samples/"
             )
         if self.energy_gap < 0:
-            found[f"{direction}, gap"] = (
+            found[f"{direction}, energy gap"] = (
                 f"{direction}: the encoder takes {self._outputs} for {self.to} rather than images "
                 f"of {self.to} (energy gap {self.energy_gap:.1f} nats, should be above 0); lower "
                 "objective.beta_fake"
@@ -260,7 +260,7 @@ class DirectionScore:
                 "else lower objective.beta_kl_s"
             )
         if self.kl_generalization_gap > MEMORIZED:
-            found[f"{self.to}, memorised"] = (
+            found[f"{self.to}, memorized"] = (
                 f"{self.to}: the encoder memorizes the training images (KL_s of held-out ones is "
                 f"{self.kl_generalization_gap:.1f} nats higher); model.safetensors keeps the best; "
                 "take more images or less time"
@@ -358,7 +358,7 @@ class ModelSelector:
         held_out_kl: float,
         trained_kl: float,
     ) -> DirectionScore:
-        """Put the numbers of a direction together, given the mean KL_s of images of the target."""
+        """Compute the numbers of a direction, given the mean KL_s of images of the target."""
         a, b = direction
         cycle, diversity, energy, mean_style_energy = made.numbers.mean(0).tolist()
         # Samples of one domain alone would be all alike in the mean style.
@@ -438,7 +438,11 @@ def default_styles(direction_scores: Sequence[DirectionScore]) -> dict[str, str]
     It is "mean", or "random" where the domain has many looks and the prior's mean, in the middle
     of them, is none.
     """
-    varied = {score.to for score in direction_scores if score.mean_style_energy_ratio > MUDDLED}
+    varied = {
+        score.to
+        for score in direction_scores
+        if score.mean_style_energy_ratio > MAX_MEAN_STYLE_RATIO
+    }
     return {score.to: "random" if score.to in varied else "mean" for score in direction_scores}
 
 

@@ -54,9 +54,9 @@ def grid(
     across = width + pad
     down = height + pad
     columns = max(map(len, tiles))
-    sheet = Image.new("RGB", (left + across * columns, top + down * len(tiles)), "white")
+    picture = Image.new("RGB", (left + across * columns, top + down * len(tiles)), "white")
 
-    draw = ImageDraw.Draw(sheet)
+    draw = ImageDraw.Draw(picture)
     for i, text in enumerate(labels):
         middle = left + i * across + width / 2
         draw.text((middle, top - pad), _fit(text, width, font), "black", font, "md")
@@ -65,8 +65,8 @@ def grid(
         draw.text((left - pad, middle), text, "black", font, "rm")
     for j, row in enumerate(tiles):
         for i, tile in enumerate(row):
-            sheet.paste(tile, (left + i * across, top + j * down))
-    return np.array(sheet)
+            picture.paste(tile, (left + i * across, top + j * down))
+    return np.array(picture)
 
 
 def _fit(text: str, room: int, font: Font) -> str:
