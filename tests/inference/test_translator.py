@@ -117,9 +117,9 @@ def test_transparent_pixels_are_translated_as_background(translator: Translator)
     hidden = noise(16, 16, 4)
     hidden[..., 3] = 0
     white = np.full((16, 16, 3), 255, np.uint8)
-    assert (
-        translator.translate([hidden], "B")[0][..., :3] == translator.translate([white], "B")[0]
-    ).all()
+    (made,) = translator.translate([hidden], "B")
+    (expected,) = translator.translate([white], "B")
+    assert (made[..., :3] == expected).all()
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -203,19 +203,16 @@ def test_a_tensor_is_made_in_float32_where_bf16_overflows(
     ) -> torch.Tensor:
         y = forward(self, x, direction, z_s, dtype, *rest)
         white = (x == 1).flatten(1).all(1)
-        return (
-            y.masked_fill(white[None, :, None, None, None], float("inf"))
-            if dtype == torch.bfloat16
-            else y
-        )
+        overflows = white & (dtype == torch.bfloat16)
+        return y.masked_fill(overflows[None, :, None, None, None], float("inf"))
 
     monkeypatch.setattr(Predictor, "forward", overflow)
     x = torch.zeros(3, 3, 16, 16)
     x[1] = 1
-    wanted, found = (translator.translate(x, "B") for translator in (exact, rough))
-    assert wanted.isfinite().all()
-    assert torch.equal(found[1], wanted[1])
-    assert not torch.equal(found[0], wanted[0]), "the others stay in bf16"
+    expected, found = (translator.translate(x, "B") for translator in (exact, rough))
+    assert expected.isfinite().all()
+    assert torch.equal(found[1], expected[1])
+    assert not torch.equal(found[0], expected[0]), "the others stay in bf16"
 
 
 @pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"scale": "native", "tile": 8}])
@@ -378,11 +375,11 @@ def test_a_folder_of_exemplars_is_decoded_in_threads_and_gives_what_each_gives(
 
     monkeypatch.setattr(module, "usable_cores", lambda: 3)
     monkeypatch.setattr(module, "read_image", read)
-    found, wanted = (
+    found, expected = (
         style_source(translator.predictor, style, "B", variants=12)(0)
         for style in (tmp_path, exemplars)
     )
-    assert torch.equal(found, wanted)
+    assert torch.equal(found, expected)
     alone = [style_source(translator.predictor, exemplar, "B")(0) for exemplar in exemplars]
     assert torch.equal(found, torch.cat(alone)), "in the order of their names"
 
