@@ -29,7 +29,7 @@ def load(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", YAML)
-def test_it_is_a_mapping(name: str) -> None:
+def test_a_yaml_file_is_a_mapping(name: str) -> None:
     assert isinstance(load(name), dict)
 
 

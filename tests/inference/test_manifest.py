@@ -298,7 +298,7 @@ def test_a_full_disk_ends_the_run_and_leaves_a_valid_output_folder(
         draw(tmp_path / "in" / f"{i:02}.png", seed=i)
     write = images.write_image
     out = tmp_path / "out"
-    written = []
+    written: list[Path] = []
 
     def full(path: Path, *rest: Any) -> None:
         if len(written) >= 20:

@@ -177,7 +177,8 @@ def mixed(root: Path, count: int = 2000) -> dict[str, bool]:
     rng = random.Random(7)
     outside = draw(root.parent / "elsewhere" / "secret.png")
     (root / "empty").mkdir(parents=True)
-    for name, target in zip(LINKS, (outside, outside.parent, "..", "none"), strict=True):
+    targets = (outside, outside.parent, Path(".."), Path("none"))
+    for name, target in zip(LINKS, targets, strict=True):
         (root / name).symlink_to(target)
 
     expected = dict.fromkeys(LINKS, False)

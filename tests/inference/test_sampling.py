@@ -233,7 +233,7 @@ def test_the_interpolate_command_refuses_wrong_arguments(
 
 
 def test_an_animation_has_its_frames_and_their_duration(tmp_path: Path) -> None:
-    write_gif(tmp_path / "a.gif", images(3), milliseconds=40)
+    write_gif(tmp_path / "a.gif", list(images(3)), milliseconds=40)
     with Image.open(tmp_path / "a.gif") as image:
         assert getattr(image, "n_frames", 1) == 3
         assert (image.info["duration"], image.info["loop"]) == (40, 0)
