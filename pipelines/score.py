@@ -82,7 +82,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     log_failures(failures, WHOLE_LIST)
     rejected = sum(row.rejected for row in rows)
     text = (
-        f"{len(rows)} measured, {rejected} beyond the {reject:g} quantile of {domain}, "
+        f"{len(rows)} measured, {rejected} above the {reject:g} quantile of {domain}, "
         f"{len(failures)} failed"
     )
     if areas:
@@ -127,6 +127,6 @@ def _table(rows: list[Score]) -> str:
     lines = ["    energy      L_r     KL_c     KL_s percentile"]
     for row in rows:
         parts = f"{row.energy:10.5f} {row.rec:8.1f} {row.kl_c:8.1f} {row.kl_s:8.2f}"
-        flag = "beyond" if row.rejected else ""
+        flag = "above" if row.rejected else ""
         lines.append(f"{parts} {row.percentile:10.2f} {flag:6} {readable(row.source)}")
     return "\n".join(lines)

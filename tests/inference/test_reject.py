@@ -24,8 +24,8 @@ from translate.models.networks import Encoder
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model whose training ended with energies such that two of six inputs lie beyond the 0.5
-    quantile, none beyond the largest.
+    """A model whose training ended with energies such that two of six inputs lie above the 0.5
+    quantile, none above the largest.
     """
     translator = build(tmp_path)
     for i in range(6):

@@ -243,8 +243,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert highest["percentile"] == 100
     assert highest["energy"] > said["limit"]
     code, out, _ = call("--domain", "A", "--reject", 0.5)
-    assert "beyond" in out
-    assert "5 measured, 2 beyond the 0.5 quantile of A, 1 failed" in out
+    assert "above" in out
+    assert "5 measured, 2 above the 0.5 quantile of A, 1 failed" in out
     (tmp_path / "in" / "cut.png").unlink()
     code, out, _ = call(
         "--domain", "A", "--out", tmp_path / "new" / "s.csv", "--against", tmp_path / "in"

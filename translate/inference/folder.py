@@ -83,7 +83,7 @@ class FolderOptions:
         max_pixels: of a picture; larger ones are refused.
         shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one folder,
             each in its process.
-        reject: warn of inputs whose energy lies beyond this quantile of the source domain's
+        reject: warn of inputs whose energy lies above this quantile of the source domain's
             training images.
         reject_skip: skip these instead of translating them; a later run measures them again.
 
@@ -121,7 +121,7 @@ class FolderOptions:
             check(number is None or number > 0, f"{name} {number}: must be at least 1")
         check(
             self.reject is not None or not self.reject_skip,
-            "--reject-skip: needs --reject, the quantile beyond which to skip",
+            "--reject-skip: needs --reject, the quantile above which to skip",
         )
 
 

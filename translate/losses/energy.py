@@ -81,7 +81,7 @@ class RejectionThreshold(NamedTuple):
         if energy <= self.energy:
             return ""
         return (
-            f"energy {energy:.4g} beyond the {self.level:g} quantile of {self.domain}, "
+            f"energy {energy:.4g} above the {self.level:g} quantile of {self.domain}, "
             f"{self.energy:.4g}"
         )
 
