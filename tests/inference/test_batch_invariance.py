@@ -16,6 +16,7 @@ from tests._helpers.small_model import SIDE, noise, save
 from translate.inference.predictor import Predictor
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
+from translate.io.tensors import images_from_pixels
 from translate.models.layers import BatchInvariantLinear
 
 
@@ -38,6 +39,22 @@ def test_the_batch_invariant_layer_is_linear_and_independent_of_other_rows(
     for order in (torch.randperm(32) for _ in range(8)):
         assert torch.equal(rows(x[order]), rows(x)[order])
     assert not any(type(module) is nn.Linear for module in translator.predictor.model.modules())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("width", range(SIDE, 4 * SIDE, 4))
+def test_a_translation_does_not_depend_on_its_place_in_the_batch(
+    tmp_path: Path, precision: str, width: int
+) -> None:
+    """Also where a batch's numbers do not fill whole vectors of the CPU."""
+    predictor = Predictor.load(save(tmp_path), "cpu", precision)
+    rows = predictor.batching().rows((SIDE, width))
+    images = images_from_pixels(np.stack([noise(SIDE, width, 3, seed=i) for i in range(rows)]))
+    z_s = torch.randn(1, rows, 4, generator=torch.Generator().manual_seed(0))
+    together = predictor.forward(images, (0, 1), z_s)
+    for order in (torch.arange(rows).flip(0), torch.arange(rows).roll(rows // 2)):
+        moved = predictor.forward(images[order], (0, 1), z_s[:, order])
+        assert torch.equal(moved, together[:, order])
 
 
 def test_bf16_is_close_to_float32(tmp_path: Path) -> None:

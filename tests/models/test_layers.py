@@ -1,4 +1,4 @@
-"""The batch-invariant linear layer: the bits of its formula, in bounded memory."""
+"""The batch-invariant layers: the same bits in any batch, and memory that is bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from translate.models.layers import MAX_PRODUCTS, MIN_CHUNK, BatchInvariantLinear
+from translate.models.layers import (
+    MAX_PRODUCTS,
+    MIN_CHUNK,
+    BatchInvariantLinear,
+    BatchInvariantSiLU,
+)
 
 # Inputs and outputs of a linear layer: conditions, and the style head of one domain of `small`,
 # `base` and `large` at 64 or 128 pixels.
@@ -70,3 +75,26 @@ def test_no_temporary_grows_with_batch_and_outputs(inputs: int, outputs: int, ba
 
 def test_no_rows() -> None:
     assert layer(64, 8)(torch.empty(0, 64)).shape == (0, 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(8,), (37,), (64,), (16, 5, 3), (24, 1, 1)])
+@pytest.mark.usefixtures("threads")
+def test_silu_gives_a_row_the_same_bits_in_any_batch(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Torch computes the numbers that fill no vector by another formula."""
+    silu = BatchInvariantSiLU()
+    generator = torch.Generator().manual_seed(0)
+    x = (2 * torch.randn((200, *shape), generator=generator)).to(dtype)
+    whole = silu(x)
+    torch.testing.assert_close(whole, torch.nn.functional.silu(x))
+    assert silu(x[:0]).shape == (0, *shape)
+    for count in (1, 2, 3, 5, 10):
+        parts = [silu(rows) for rows in x.split(count)]
+        assert torch.equal(torch.cat(parts), whole)
+
+
+def test_silu_keeps_the_memory_format() -> None:
+    x = torch.randn(3, 24, 1, 5).to(memory_format=torch.channels_last)
+    assert BatchInvariantSiLU()(x).is_contiguous(memory_format=torch.channels_last)

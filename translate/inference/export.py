@@ -18,7 +18,7 @@ from translate import __version__
 from translate.inference.predictor import Predictor
 from translate.inference.styles import resolve_direction
 from translate.io.files import atomic
-from translate.models.layers import with_linear_layers
+from translate.models.layers import PLAIN, with_layers
 from translate.models.networks import Model
 from translate.runtime.process_state import warnings_ignored
 
@@ -91,7 +91,7 @@ def export(
     config = predictor.config
     # Plain linear layers are one Gemm in a graph; batch-invariant ones would be many products and
     # sums.
-    model = with_linear_layers(predictor.model, nn.Linear)
+    model = with_layers(predictor.model, PLAIN)
     side = config.data.size
     facts: dict[str, object] = {
         "introshift": __version__,

@@ -33,7 +33,7 @@ from translate.losses.energy import (
 )
 from translate.models.checkpoint import ModelFile, load_model
 from translate.models.distributions import Gaussian
-from translate.models.layers import BatchInvariantLinear, with_linear_layers
+from translate.models.layers import BATCH_INVARIANT, with_layers
 from translate.runtime.device import choose_device, choose_precision
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Predictor:
 
         # A copy that shares the weights: the caller's ModelFile keeps its layers, device and
         # memory format.
-        model = with_linear_layers(file.model, BatchInvariantLinear)
+        model = with_layers(file.model, BATCH_INVARIANT)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod

@@ -6,6 +6,8 @@ Legend: B batch, h w a feature map, W its channels, K length of the condition ve
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Mapping
 from typing import TypeVar, cast
 
 import torch
@@ -22,6 +24,7 @@ GROUP_CHANNELS = 8
 # Numbers in the largest temporary of BatchInvariantLinear, 8 MiB of float32: it stays in the cache.
 MAX_PRODUCTS = 2**21
 MIN_CHUNK = 4  # outputs; torch sums a product for one output alone in another order
+VECTOR = 64  # numbers that torch's kernels take at once at most: two registers of 512 bits of bf16
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -74,12 +77,40 @@ class BatchInvariantLinear(nn.Linear):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def with_linear_layers(model: M, kind: type[nn.Linear]) -> M:
-    """Copy a model's modules, with all linear layers of one class; leave the model as it is.
+class BatchInvariantSiLU(nn.SiLU):
+    """SiLU for inference that gives a row the same bits in any batch.
+
+    On CPUs torch computes the last numbers of a tensor, those that fill no vector, by another
+    formula. This layer adds rows where there are such numbers.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to (B, ...), B may be 0."""
+        # Feature maps that are read in strips (tiling.py) have their own implementation.
+        if has_torch_function((input,)) or len(input) == 0:
+            return F.silu(input)
+        count = len(input)
+        missing = -count % (VECTOR // math.gcd(VECTOR, input[0].numel()))
+        if missing == 0:
+            return F.silu(input)
+        copies = 1 + math.ceil(missing / count)
+        filled_up = torch.cat([input] * copies)[: count + missing]
+        return F.silu(filled_up)[:count]
+
+
+PLAIN: Mapping[type[nn.Module], type[nn.Module]] = {nn.Linear: nn.Linear, nn.SiLU: nn.SiLU}
+BATCH_INVARIANT: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: BatchInvariantLinear,
+    nn.SiLU: BatchInvariantSiLU,
+}
+
+
+def with_layers(model: M, classes: Mapping[type[nn.Module], type[nn.Module]]) -> M:
+    """Copy a model's modules, with layers of other classes; leave the model as it is.
 
     Args:
         model: Any module.
-        kind: nn.Linear or a subclass of it with the same parameters.
+        classes: The class that layers of a class and its subclasses get; of the same parameters.
 
     Returns:
         The copy. It shares the memory of parameters and buffers, until one of the two is moved
@@ -90,8 +121,9 @@ def with_linear_layers(model: M, kind: type[nn.Linear]) -> M:
         shared[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
     copied = copy.deepcopy(model, shared)
     for module in copied.modules():
-        if isinstance(module, nn.Linear):
-            module.__class__ = kind
+        for layer, other in classes.items():
+            if isinstance(module, layer):
+                module.__class__ = other
     return copied
 
 
@@ -130,6 +162,7 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, condition: int, resample: float = 1.0) -> None:
         super().__init__()
         self.resample = resample
+        self.activation = nn.SiLU()
         self.norm1 = AdaGroupNorm(inputs, condition)
         self.norm2 = AdaGroupNorm(outputs, condition)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -151,7 +184,7 @@ class Block(nn.Module):
         Returns:
             Features (B, outputs, h * resample, w * resample).
         """
-        h = F.silu(self.norm1(x, condition))
+        h = self.activation(self.norm1(x, condition))
         # A 1x1 skip commutes with nearest upsampling: do it at the lower resolution.
         if self.resample > 1:
             x = F.interpolate(self.skip(x), scale_factor=2.0)
@@ -161,7 +194,7 @@ class Block(nn.Module):
             h = F.avg_pool2d(h, 2)
         else:
             x = self.skip(x)
-        h = self.conv2(F.silu(self.norm2(self.conv1(h), condition)))
+        h = self.conv2(self.activation(self.norm2(self.conv1(h), condition)))
         return cast(Tensor, x + h)
 
 
@@ -177,6 +210,7 @@ class Warp(nn.Module):
         super().__init__()
         self.max_displacement = max_displacement  # pixels of the flow's own map
         self.norm = AdaGroupNorm(channels, condition)
+        self.activation = nn.SiLU()
         self.flow = nn.Conv2d(channels, 2, 3, padding=1)
         nn.init.zeros_(self.flow.weight)  # starts as no displacement
         nn.init.constant_(cast(Tensor, self.flow.bias), 0.0)
@@ -192,7 +226,7 @@ class Warp(nn.Module):
             Displacements (B, 2, h, w), x before y, in pixels of this map, each at most
             `max_displacement` in magnitude; float32.
         """
-        raw = self.flow(F.silu(self.norm(h, condition))).float()
+        raw = self.flow(self.activation(self.norm(h, condition))).float()
         return self.max_displacement * torch.tanh(raw)
 
     @staticmethod

@@ -103,6 +103,7 @@ class Encoder(nn.Module):
         width = model.width
         deep = model.width << model.levels
         self.fold = model.fold
+        self.activation = nn.SiLU()
         self.domain = nn.Embedding(domains, model.condition)
         self.one_latent = model.one_latent
         if not self.one_latent:
@@ -135,7 +136,8 @@ class Encoder(nn.Module):
             return Gaussian(empty, empty)
         condition = self.domain(y)
         h = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
-        return Gaussian.from_parameters(self.content_head(F.silu(self.content_norm(h, condition))))
+        h = self.activation(self.content_norm(h, condition))
+        return Gaussian.from_parameters(self.content_head(h))
 
     def style(self, x: Tensor, y: Tensor) -> Gaussian:
         """Return the posterior of the style, or of the one latent.
@@ -149,7 +151,7 @@ class Encoder(nn.Module):
         """
         condition = self.domain(y)
         h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
-        h = F.silu(self.style_norm(h, condition))
+        h = self.activation(self.style_norm(h, condition))
         if self.one_latent:
             features = h.flatten(1)
         else:
@@ -197,6 +199,7 @@ class Decoder(nn.Module):
         )
         self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
         self.norm = AdaGroupNorm(width, condition)
+        self.activation = nn.SiLU()
         self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
         icnr_(self.last.weight, model.fold)
         nn.init.constant_(cast(Tensor, self.last.bias), 0.0)
@@ -221,7 +224,7 @@ class Decoder(nn.Module):
         h = self.trunk(z_c, condition, theta)
         for block in self.top:
             h = block(h, condition)
-        h = self.last(F.silu(self.norm(h, condition)))
+        h = self.last(self.activation(self.norm(h, condition)))
         return torch.tanh(F.pixel_shuffle(h, self.fold).float())
 
 
