@@ -29,6 +29,7 @@ from translate.inference.translator import Translator
         ("batch_size", 0, "batch_size 0"),
         ("batch_size", -1, "batch_size -1"),
         ("workers", 0, "workers 0"),
+        ("max_pixels", 0, "max_pixels 0"),
         ("reject_skip", True, "--reject-skip: .*--reject"),
     ],
 )

@@ -116,7 +116,7 @@ class FolderOptions:
         )
         i, n = self.shard
         check(1 <= i <= n, f"shard {i}/{n}: use 1/N to N/N for N shards")
-        for name in ("samples", "batch_size", "workers"):
+        for name in ("samples", "batch_size", "workers", "max_pixels"):
             number = getattr(self, name)
             check(number is None or number > 0, f"{name} {number}: must be at least 1")
         check(
