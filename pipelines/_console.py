@@ -236,6 +236,10 @@ def train_with_progress(
     Raises:
         typer.Exit: When the training is interrupted or diverges, each with its exit code.
     """
+    from translate.runtime.affinity import bind_openmp_threads
+
+    binding = bind_openmp_threads()  # before torch is imported
+
     from translate.data.dataset import load_domains
     from translate.runtime.device import keep_freed_memory
     from translate.training.trainer import (
@@ -253,7 +257,7 @@ def train_with_progress(
 
     try:
         with training_progress() as progress, library_messages():
-            return Trainer(config, domains, run, device, progress).run(resume, force)
+            return Trainer(config, domains, run, device, progress, binding).run(resume, force)
     except TrainingInterruptedError as end:
         log(f"introshift: {end}")
         raise typer.Exit(EXIT_INTERRUPTED) from None

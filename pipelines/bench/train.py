@@ -56,6 +56,11 @@ def command(
     else:
         loaded = load_config(config, settings or [], options)
 
+    from translate.runtime.affinity import UNBOUND, bind_openmp_threads, usable_cores
+
+    fewer = threads is not None and threads < usable_cores()
+    binding = UNBOUND if fewer else bind_openmp_threads()  # before torch is imported
+
     import torch
 
     from translate.runtime.device import keep_freed_memory
@@ -72,7 +77,8 @@ def command(
             trainer = Trainer(timed, _noise(timed), Path(folder), device)
             data["device"] = str(trainer.device)
             data["dtype"] = str(trainer.train_step.dtype).removeprefix("torch.")
-            data[phase] = _measure(trainer, steps)
+            with binding.hold():
+                data[phase] = _measure(trainer, steps)
     data["matrix_gflops"] = _matrix_rate(trainer.device, trainer.train_step.dtype)
     result(data, _tables(data), as_json)
 

@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Compare folder translation with the bare model, and with the sum of its parts."""
     from translate.inference.translator import Translator
-    from translate.runtime.device import usable_cores
+    from translate.runtime.affinity import usable_cores
 
     translator = Translator.load(model, device, precision)
     with TemporaryDirectory() as folder, count_progress("drawing") as progress:
@@ -139,7 +139,7 @@ def _compare_with_the_parts(translator: Translator, folder: Path) -> dict[str, f
     import torch
 
     from translate.io.images import read_image, write_image
-    from translate.runtime.device import usable_cores
+    from translate.runtime.affinity import usable_cores
 
     seconds = _seconds_to_translate(translator, folder)
     spent = dict.fromkeys(PARTS, 0.0)

@@ -35,7 +35,8 @@ from translate.io.images import (
     to_channels,
 )
 from translate.io.tensors import to_float
-from translate.runtime.device import free_memory, usable_cores
+from translate.runtime.affinity import usable_cores
+from translate.runtime.device import free_memory
 
 # its import would ask the network for a newer version
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

@@ -23,7 +23,7 @@ from translate.inference.styles import MOST_WORKERS
 from translate.io import images
 from translate.io.images import UInt8
 from translate.losses.energy import EnergyQuantiles, Measured
-from translate.runtime.device import usable_cores
+from translate.runtime.affinity import usable_cores
 from translate.runtime.prefetch import ahead
 
 PARTS = Measured._fields

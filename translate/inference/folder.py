@@ -41,7 +41,7 @@ from translate.io import images
 from translate.io.files import DiskFullError, PathLike, is_full, make_folders
 from translate.io.images import UInt8
 from translate.losses.energy import RejectedImageError
-from translate.runtime.device import usable_cores
+from translate.runtime.affinity import usable_cores
 from translate.runtime.prefetch import ahead
 
 Progress: TypeAlias = Callable[[int, int], None]  # inputs done, of so many

@@ -23,7 +23,7 @@ from translate.io.files import PathLike
 from translate.io.images import ImageError, UInt8, list_images, read_image
 from translate.io.memory import InMemory, picture_from
 from translate.models.checkpoint import default_style
-from translate.runtime.device import usable_cores
+from translate.runtime.affinity import usable_cores
 from translate.runtime.prefetch import ahead
 
 # auto, mean, random, own, a file or folder, or in memory

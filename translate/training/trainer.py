@@ -27,6 +27,7 @@ from translate.losses.energy import KEY, training_quantiles
 from translate.losses.soft_introvae import auto_beta_neg
 from translate.models.alignment import domain_affine
 from translate.models.checkpoint import load_model, save_model
+from translate.runtime.affinity import UNBOUND, ThreadBinding
 from translate.runtime.device import choose_device
 from translate.runtime.distributed import Processes
 from translate.runtime.signals import interruption
@@ -100,6 +101,7 @@ class Trainer:
         out: The run folder.
         device: auto, cpu, cuda or mps.
         progress: Called at each line of the log.
+        binding: Where the threads run that compute the steps.
     """
 
     def __init__(
@@ -109,10 +111,12 @@ class Trainer:
         out: Path,
         device: str = "auto",
         progress: Callable[[TrainProgress], None] = lambda progress: None,
+        binding: ThreadBinding = UNBOUND,
     ) -> None:
         self.config = config
         self.domains = domains
         self.report_progress = progress
+        self.binding = binding
         self.out = Path(out)
         self.files = RunLogger(out)
         self.processes = Processes(choose_device(device))
@@ -211,7 +215,8 @@ class Trainer:
         state = self.state
         interval = _Interval(state.step, state.seconds)
         stop = 0.0
-        with ThreadPoolExecutor(1) as loader:
+        loader_pool = ThreadPoolExecutor(1, initializer=self.binding.release)
+        with loader_pool as loader, self.binding.hold():
             batch = loader.submit(self.batches.batch, state.step)
             start = time.perf_counter()
             while state.progress < 1 and not stop:  # what all processes agree on
