@@ -32,7 +32,9 @@ Settings = Annotated[
 Scale = Annotated[
     str,
     typer.Option(
-        help="model: through the training size and back; native: at the picture's own resolution."
+        help="model: through the training size and back; native: at the picture's own resolution; "
+        "detail: what changed at the training size is carried to the picture; auto: detail for "
+        "large photographs, else model."
     ),
 ]
 Format = Annotated[str, typer.Option(help="keep, png, jpg or webp.")]

@@ -51,7 +51,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")
     ] = None,
-    scale: Scale = "model",
+    scale: Scale = "auto",
     tile: Annotated[
         int,
         typer.Option(

@@ -127,6 +127,10 @@ class ModelConfig(_Section):
     align: bool = True
     """start translations at the target domain's mean place, size and slant (needs warp > 0)"""
 
+    detail: bool = False
+    """translations keep the detail of their input: M x + b, where M and b take its
+    reconstruction D(c, s, y) to D(c, s', y') (for photographs)"""
+
     style_dropout: float = Field(default=0.4, ge=0, lt=1)
     """share of the style features dropped in training, against memorizing the images"""
 

@@ -68,3 +68,34 @@ ONE_DOMAIN: dict[str, dict[str, Any]] = {
     },
     "augment": {"content_share": 0.0, "game_share": 0.0, "energy_shift": 0.0, "energy_cutout": 0.0},
 }
+
+CHARACTERS = 1 * 32 * 32  # values of an image for which the objective's default weights were found
+
+
+def photographs(size: int, channels: int) -> dict[str, dict[str, Any]]:
+    """Return what suits photographs: things stay in their place, and every detail counts.
+
+    Translations keep the detail of their input (`model.detail`). Divergences of the style do not
+    grow with the image, and L_r does: their weights are in proportion to its values, so that the
+    introspective phase is as strong as with characters. Measured at 64 px (docs/experiments.md).
+
+    Args:
+        size: training size in pixels, of squares.
+        channels: 1 or 3.
+    """
+    ratio = channels * size**2 / CHARACTERS
+    return {
+        "data": {"flip": 0.5},
+        "model": {
+            "fold": 2 if size < 64 else 4 if size < 128 else 8,
+            "levels": 1,
+            "width": 32,
+            "content_channels": 16,
+            "style_dim": 32,
+            "warp": 0.0,
+            "align": False,
+            "detail": True,
+        },
+        "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": 0.4 * ratio},
+        "augment": {"content_share": 0.0, "game_share": 0.0},
+    }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from translate.config import ObjectiveConfig
 from translate.data.augmentation import Augmentations
+from translate.models.detail import fit_colour_maps
 from translate.models.distributions import Gaussian
 from translate.models.networks import Model
 
@@ -44,6 +45,18 @@ def prior(p: Plain, x: Tensor) -> Tensor:
     return torch.randn((len(x), p.model.style_dim))
 
 
+def translated(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
+    """t, or with detail f = M x + b, where M and b take r to t."""
+    q_c = p.model.encoder.content(p.augment.introspective(x), y)
+    t: Tensor = p.model.decoder(q_c.mu.detach(), prior(p, x), other, y)
+    if not p.model.detail:
+        return t
+    q_s = p.model.encoder.style(p.augment.energy(x), y)
+    r = p.model.decoder(q_c.mu, q_s.mu, y, y).detach()
+    f = fit_colour_maps(r, t).apply(x)
+    return f + (f.clamp(-1, 1) - f).detach()
+
+
 def shared(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
     """The terms that encoder and decoder both minimise."""
     w = p.w
@@ -58,7 +71,7 @@ def shared(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
         + w.beta_kl_c * kl(q_c)
         + w.beta_kl_s * kl(q_s)
     )
-    t = decoder(q_c.mu.detach(), prior(p, x), other, y)
+    t = translated(p, x, y, other)
     t = t if w.cycle_grad else t.detach()
     loss = loss + w.lambda_c * (encoder.content(t, other).mu - q_c.mu.detach()).abs().mean(
         (1, 2, 3)
@@ -78,7 +91,7 @@ def fakes(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> list[tuple[Tensor, T
     s = draw(encoder.style(augment.energy(x), y)).detach()
     made = []
     if w.translation:
-        made.append((decoder(c, prior(p, x), other, y), other))
+        made.append((translated(p, x, y, other), other))
     if w.reconstruction:
         made.append((decoder(c, s, y, y), y))
     if w.prior:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -40,6 +41,35 @@ def test_size_channels_preset_and_crop_follow_the_pictures(
         config.model.preset,
         config.data.crop,
     ) == expected
+
+
+def textured(folder: Path, mode: str = "RGB", side: int = 64) -> Path:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        noise = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(noise).convert(mode).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(("mode", "ratio"), [("RGB", 12), ("L", 4)])
+def test_photographs_keep_their_detail_and_place(tmp_path: Path, mode: str, ratio: int) -> None:
+    folders = {name: textured(tmp_path / name, mode) for name in "AB"}
+    config = from_dict(suggest_config(folders))
+    assert config.model.detail
+    assert config.model.warp == 0
+    assert config.data.flip == 0.5
+    assert config.data.size == 64
+    assert config.objective.beta_kl_s == pytest.approx(3 * ratio)
+    assert config.objective.beta_fake == pytest.approx(0.4 * ratio)
+    assert config.augment.game_share == 0
+
+
+def test_drawings_and_mixed_pairs_are_no_photographs(tmp_path: Path) -> None:
+    photographs = textured(tmp_path / "A")
+    drawings = fill(tmp_path / "B", "RGB", (64, 64))
+    for folders in ({"A": photographs, "B": drawings}, {"A": photographs}):
+        assert not from_dict(suggest_config(folders)).model.detail
 
 
 def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_path: Path) -> None:

@@ -161,3 +161,22 @@ def test_torchscript_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\A[^\n]*pt2[^\n]*\Z"):
         export(predictor, "B", None, tmp_path / "b.pt", "torchscript")
     assert not (tmp_path / "b.pt").exists()
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_model_that_keeps_detail_is_exported_with_it(tmp_path: Path, kind: str) -> None:
+    predictor = Predictor.load(save(tmp_path, detail=True), "cpu")
+    path = tmp_path / f"graph.{kind}"
+    export(predictor, "B", None, path, kind)
+    image = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    style = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = predictor.model.translate(image, 0, 1, style)
+    if kind == "pt2":
+        found = torch.export.load(path).module()(image, style)
+    else:
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(path)
+        (array,) = session.run(None, {"image": image.numpy(), "style": style.numpy()})
+        found = torch.from_numpy(array)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)

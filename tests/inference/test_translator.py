@@ -190,7 +190,7 @@ def test_a_tensor_with_values_that_are_not_finite_is_refused(
 def test_a_tensor_is_made_in_float32_where_bf16_overflows(
     path: Path, monkeypatch: pytest.MonkeyPatch, scale: str
 ) -> None:
-    exact, rough = (Translator.load(path, "cpu", kind, scale=scale) for kind in ("32", "bf16"))
+    exact, rough = (Translator.load(path, "cpu", kind, scale=scale) for kind in ("fp32", "bf16"))
     forward = Predictor.forward
 
     def overflow(

@@ -101,11 +101,13 @@ def untouched(x: Tensor) -> Tensor:
 AUGMENT = Augmentations(warmup=untouched, introspective=turn, cycle=swap, energy=flip)
 
 
+@pytest.mark.parametrize("detail", [False, True], ids=["", "detail"])
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 def test_both_losses_and_their_gradients_equal_the_transcription(
-    recipe: dict[str, object], setting: tuple[Model, Tensor, Tensor, Tensor]
+    recipe: dict[str, object], detail: bool, setting: tuple[Model, Tensor, Tensor, Tensor]
 ) -> None:
     model, x, y, other = setting
+    model.detail = detail
     w = ObjectiveConfig.model_validate(recipe)
     losses = Objective(w, AUGMENT).introspective(model, x, y, other, BETA_NEG)
     backward(losses, model)

@@ -295,16 +295,17 @@ def _translate(
     x = images_from_pixels(source.numpy(), style.device)
     content = model.encode_content(x, a).mu
     own = model.encode_style(x, a).mu
-    translation = model.decode(content, style, a, b)
+    reconstruction = model.decode(content, own, a, a)
+    translation = model.keep_detail(x, reconstruction, model.decode(content, style, a, b))
     # rounded as in a file, so that the cycle cannot use what rounding removes
     rounded = to_float(to_uint8(translation))
     made = {
         "translation": translation,
-        "reconstruction": model.decode(content, own, a, a),
+        "reconstruction": reconstruction,
         "cycle": model.translate(rounded, b, a, own),
     }
     if variants.shape[1] > 1:
-        made["styles"] = torch.stack(
-            [model.decode(content, z_s, a, b) for z_s in variants.unbind(1)], dim=1
-        )
+        decoded = [model.decode(content, z_s, a, b) for z_s in variants.unbind(1)]
+        kept = [model.keep_detail(x, reconstruction, t) for t in decoded]
+        made["styles"] = torch.stack(kept, dim=1)
     return {what: torch.from_numpy(pixels_from_images(y)) for what, y in made.items()}

@@ -49,8 +49,7 @@ class Translation(nn.Module):
         Returns:
             The translations, like `image`.
         """
-        content = self.model.encode_content(image, self.source).mu
-        return self.model.decode(content, style, self.source, self.target)
+        return self.model.translate(image, self.source, self.target, style)
 
 
 def parse_format(name: str) -> Format:

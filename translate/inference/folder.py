@@ -344,34 +344,39 @@ class FolderJob:
 
     def _write(self, predicted: tuple[Entry, Prediction]) -> None:
         """Encode a job's outputs, in a thread."""
-        job, (pixels, warnings) = predicted
+        job, prediction = predicted
         if self.full:
             return
         try:
-            if isinstance(pixels, Exception):
-                raise pixels
-            self._write_outputs(job, pixels)
+            self._write_outputs(job, prediction)
             job.status = "ok"
             job.reason = None
             job.alpha = None
-            job.warnings = (*job.warnings, *warnings)
+            job.warnings = (*job.warnings, *prediction.warnings)
         except RejectedImageError as error:
             job.reason = str(error)
             job.alpha = None
         except Exception as error:  # encoders raise many things
-            self.full |= is_full(error) and error is not pixels
+            self.full |= is_full(error) and error is not prediction.pixels
             job.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
 
-    def _write_outputs(self, job: Entry, pixels: UInt8) -> None:
-        """Write what the model made of a job's picture, (K, H, W, C), in the picture's size."""
-        width, height = job.size or (0, 0)
+    def _write_outputs(self, job: Entry, prediction: Prediction) -> None:
+        """Write what the model made of a job's picture, in the picture's size."""
+        assert job.size is not None
+        width, height = job.size
         alpha = None
         if job.alpha is not None:
             alpha = np.frombuffer(zlib.decompress(job.alpha), np.uint8).reshape(height, width)
         make_folders((self.target / job.outputs[0]).parent)
-        for output, variant in zip(job.outputs, pixels, strict=True):
-            full = self.predictor.postprocess(variant, (width, height))
-            images.write_image(self.target / output, full, alpha)
+        outputs = self.predictor.outputs(prediction, job.size, lambda: self._read_again(job))
+        for path, pixels in zip(job.outputs, outputs, strict=True):
+            images.write_image(self.target / path, pixels, alpha)
+
+    def _read_again(self, job: Entry) -> images.Picture:
+        """Decode a job's picture once more: none of full size waits for the model."""
+        picture = images.read_image(self.folder / job.path, self.options.max_pixels)
+        check(picture.size == job.size, "the file has changed while it was translated")
+        return picture
 
     def _end(self, job: Entry) -> None:
         """Count a job that is over; with on_error "stop" a failed one ends the run."""

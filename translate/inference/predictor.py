@@ -19,6 +19,7 @@ from torch import Tensor
 
 from translate.data.dataset import shorter_side
 from translate.inference.batching import Batching
+from translate.inference.carrying import carry
 from translate.inference.tiling import Map
 from translate.io.files import PathLike
 from translate.io.images import Picture, UInt8, composite, resize, to_channels
@@ -32,6 +33,12 @@ from translate.losses.energy import (
     energies,
 )
 from translate.models.checkpoint import ModelFile, load_model
+from translate.models.detail import (
+    ColourMaps,
+    clipped,
+    fit_colour_maps,
+    share_not_carried,
+)
 from translate.models.distributions import Gaussian
 from translate.models.layers import BATCH_INVARIANT, with_layers
 from translate.runtime.device import choose_device, choose_precision
@@ -44,13 +51,66 @@ Direction: TypeAlias = tuple[int, int]  # indices of the source and the target d
 
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
 ASPECT_BOUND = 16
+SCALES = ("auto", "model", "native", "detail")
+# Of a change, what colour maps do not reproduce: 0.04 to 0.09 of seasons, 0.3 to 0.6 of characters.
+LARGE_SHARE = 0.25
+NOT_CARRIED = "shape changes cannot be carried: use --scale native or model"
+CARRIED = 1.5  # training sizes: larger pictures are given the change rather than the pixels
 
 
 class Prediction(NamedTuple):
-    """What the model makes of one image."""
+    """What the model makes of one image.
 
-    pixels: UInt8 | Exception  # (K, H, W, C), or why there are none
+    Attributes:
+        pixels: (K, H, W, C), or why there are none.
+        warnings: what is to be said of them.
+        maps: the change as colour maps, (K, C, C, h, w) and (K, C, h, w), where it can be
+            carried to the picture itself.
+    """
+
+    pixels: UInt8 | Exception
     warnings: tuple[str, ...] = ()
+    maps: ColourMaps | None = None
+
+
+class Translations(NamedTuple):
+    """A batch translated.
+
+    Attributes:
+        images: (K, B, C, H, W) in [-1, 1], float32 on the device.
+        maps: from reconstructions to translations, a set for each of K; None where not asked for.
+        not_carried: (K, B), the share of the change that they do not reproduce.
+    """
+
+    images: Tensor
+    maps: list[ColourMaps] | None = None
+    not_carried: Tensor | None = None
+
+
+class _Batch(NamedTuple):
+    """What the model makes of B images.
+
+    Attributes:
+        pixels: (K, B, H, W, C).
+        finite: (B,), which of them are.
+        energy: (B,), 0 without a threshold.
+        not_carried: (B,), the largest share of K that maps do not reproduce, 0 without maps.
+        maps: (K, C, C, h, w) and (K, C, h, w) for each of B, on the CPU.
+    """
+
+    pixels: UInt8
+    finite: NDArray[np.bool_]
+    energy: list[float]
+    not_carried: list[float]
+    maps: list[ColourMaps] | None = None
+
+    def row(self, i: int) -> _Batch:
+        """Return what was made of one image, as a batch."""
+        maps = None if self.maps is None else self.maps[i : i + 1]
+        one = slice(i, i + 1)
+        return _Batch(
+            self.pixels[:, one], self.finite[one], self.energy[one], self.not_carried[one], maps
+        )
 
 
 class Predictor:
@@ -61,10 +121,12 @@ class Predictor:
         device: auto, cpu, cuda or mps.
         precision: auto, fp32 or bf16.
         background: sRGB colour behind transparency, default the config's.
-        scale: "model", in which an image passes through the model at the training size and back,
-            or "native", at its own resolution. With "model", one more than `aspect_bound` times
-            as long as wide is squeezed on the way: 16 times, and every one that is no square
-            where the model has one latent.
+        scale: "model", in which an image passes through the model at the training size and back;
+            "native", at its own resolution; "detail", in which the change found at the training
+            size is carried to the picture; or "auto", which is "detail" for pictures of more than
+            CARRIED times the training size where the model keeps detail, else "model". But for
+            "native", one more than `aspect_bound` times as long as wide is squeezed on the way:
+            16 times, and every one that is no square where the model has one latent.
         tile: with "native", side in pixels of the square whose features fit in memory; a larger
             image is worked on in strips.
 
@@ -78,11 +140,11 @@ class Predictor:
         device: str = "auto",
         precision: str = "fp32",
         background: tuple[int, int, int] | None = None,
-        scale: str = "model",
+        scale: str = "auto",
         tile: int = 512,
     ) -> None:
-        if scale not in ("model", "native"):
-            raise ValueError(f"--scale {scale}: unknown; use model or native")
+        if scale not in SCALES:
+            raise ValueError(f"--scale {scale}: unknown; use {', '.join(SCALES)}")
         if tile < 1:
             raise ValueError(f"--tile {tile}: must be at least 1")
         self.config = file.config
@@ -90,11 +152,13 @@ class Predictor:
         self.summary = file.summary
 
         one_latent = self.config.model.one_latent
-        if one_latent and scale == "native":
+        if one_latent and scale in ("native", "detail"):
             raise ValueError(
-                "--scale native: a model of one domain has one latent and one size; "
+                f"--scale {scale}: a model of one domain has one latent and one size; "
                 "use --scale model"
             )
+        if scale == "auto" and not self.config.model.detail:
+            scale = "model"
         self.aspect_bound = 1 if one_latent else ASPECT_BOUND
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
@@ -116,7 +180,7 @@ class Predictor:
         device: str = "auto",
         precision: str = "fp32",
         background: tuple[int, int, int] | None = None,
-        scale: str = "model",
+        scale: str = "auto",
         tile: int = 512,
     ) -> Self:
         """Load a model file; the arguments are those of the class.
@@ -182,19 +246,49 @@ class Predictor:
 
     def squeezes(self, size: tuple[int, int]) -> bool:
         """Tell whether an image of a size changes its aspect in the model."""
-        return self.scale == "model" and max(size) > self.aspect_bound * min(size)
+        return self.scale != "native" and max(size) > self.aspect_bound * min(size)
+
+    def carries(self, size: tuple[int, int]) -> bool:
+        """Tell whether the change is carried to a picture of a size (width, height)."""
+        if self.scale == "auto":
+            return min(size) > CARRIED * self.config.data.size
+        return self.scale == "detail"
 
     def preprocess(self, picture: Picture) -> UInt8:
         """Return any picture as the model takes it, (H, W, C)."""
         pixels = to_channels(composite(picture, self.background), self.config.data.channels)
-        if self.scale == "model":
+        if self.scale != "native":
             return resize(pixels, self.model_size(*picture.size))
         rows, columns = (padded(side, self.config.model.stride) for side in pixels.shape[:2])
         return pixels[rows][:, columns]
 
     def postprocess(self, pixels: UInt8, size: tuple[int, int]) -> UInt8:
         """Return what the model made of a preprocessed picture in the picture's own size."""
-        return resize(pixels, size) if self.scale == "model" else pixels[: size[1], : size[0]]
+        return pixels[: size[1], : size[0]] if self.scale == "native" else resize(pixels, size)
+
+    def outputs(
+        self, prediction: Prediction, size: tuple[int, int], load: Callable[[], Picture]
+    ) -> list[UInt8]:
+        """Return what a prediction makes of its picture.
+
+        Args:
+            prediction: of the preprocessed picture.
+            size: the picture's (width, height).
+            load: gives the picture itself; called where the change is carried to it.
+
+        Returns:
+            K times (H, W, C).
+
+        Raises:
+            Exception: the prediction's, if there is one in place of pixels.
+        """
+        if isinstance(prediction.pixels, Exception):
+            raise prediction.pixels
+        if prediction.maps is None or not self.carries(size):
+            return [self.postprocess(pixels, size) for pixels in prediction.pixels]
+        pixels = to_channels(composite(load(), self.background), self.config.data.channels)
+        maps = zip(*prediction.maps, strict=True)
+        return [carry(ColourMaps(*variant), pixels) for variant in maps]
 
     def batching(self, size: int | None = None) -> Batching:
         """Return how images are put into batches; `size` is by default the device's."""
@@ -214,7 +308,7 @@ class Predictor:
         z_s: Tensor,
         dtype: torch.dtype | None = None,
         content: Tensor | None = None,
-    ) -> Tensor:
+    ) -> Translations:
         """Translate one batch.
 
         Args:
@@ -226,26 +320,68 @@ class Predictor:
             content: mu_c(x), (B, Cc, h, w), where it is known.
 
         Returns:
-            (K, B, C, H, W), float32 on the device.
+            With maps where the scale is "detail" or "auto".
         """
         with self.inference(dtype):
             x = x.to(self.device).contiguous(memory_format=torch.channels_last)
-            return torch.stack(list(self.translations(x, direction, z_s, content)))
+            decoded, r = self._decode(x, direction, z_s, content)
+            if r is None:
+                return Translations(torch.stack(list(decoded)))
+            images: list[Tensor] = []
+            maps: list[ColourMaps] = []
+            shares: list[Tensor] = []
+            for t in decoded:
+                fitted = fit_colour_maps(r, t)
+                images.append(clipped(fitted.apply(x)) if self._adds_detail(direction) else t)
+                if self._fits_maps(direction):
+                    maps.append(fitted)
+                    shares.append(share_not_carried(fitted, r, t))
+            if not maps:
+                return Translations(torch.stack(images))
+            return Translations(torch.stack(images), maps, torch.stack(shares))
 
-    def translations(
+    def _adds_detail(self, direction: Direction) -> bool:
+        """Tell whether translations keep the detail of their input; reconstructions do not."""
+        return self.config.model.detail and direction[0] != direction[1]
+
+    def _fits_maps(self, direction: Direction) -> bool:
+        """Tell whether the change is asked for as maps; by itself, of no reconstruction."""
+        return self.scale == "detail" or (self.scale == "auto" and self._adds_detail(direction))
+
+    def _decode(
         self, x: Tensor, direction: Direction, z_s: Tensor, content: Tensor | None = None
-    ) -> Iterator[Tensor]:
-        """Yield a translation (B, C, H, W) for each of the styles z_s (K, B, Ds).
+    ) -> tuple[Iterator[Tensor], Tensor | None]:
+        """Decode an image's content in each of the styles z_s (K, B, Ds), within `inference`.
 
-        Content is encoded once. `x` may be a `Map`, and then so are the results. It is called
-        within `inference`.
+        `x` may be a `Map`, and then all are maps.
+
+        Returns:
+            Translations t (B, C, H, W), and the reconstruction r where it is needed.
         """
         source, target = direction
         if content is None:
             content = self.model.encode_content(x, source).mu
-        if z_s.shape[2] == 0:
-            z_s = self.model.encode_style(x, source).mu.expand(len(z_s), -1, -1)
-        return (self.model.decode(content, z, source, target) for z in z_s.to(self.device))
+        own = z_s.shape[2] == 0
+        needs_reconstruction = self._adds_detail(direction) or self._fits_maps(direction)
+        if own or needs_reconstruction:
+            style = self.model.encode_style(x, source).mu
+        if own:
+            z_s = style.expand(len(z_s), -1, -1)
+        r = self.model.decode(content, style, source, source) if needs_reconstruction else None
+        decoded = (self.model.decode(content, z, source, target) for z in z_s.to(self.device))
+        return decoded, r
+
+    def translations_in_strips(self, x: Map, direction: Direction, z_s: Tensor) -> Iterator[Map]:
+        """Yield a translation of one image for each of the styles z_s (K, 1, Ds), as maps.
+
+        It is called within `inference`.
+        """
+        decoded, r = self._decode(cast(Tensor, x), direction, z_s)
+        for t in cast(Iterator[Map], decoded):
+            if self._adds_detail(direction):
+                yield t.pointwise(lambda t, x, r: clipped(t + x - r), x, r)
+            else:
+                yield t
 
     def predict_batch(
         self,
@@ -265,30 +401,26 @@ class Predictor:
             z_s: styles (K, B, Ds), see `forward`.
             threshold: of energies of the source domain.
         """
-        made, finite, energy = self._predict(
-            np.stack(pixels), direction, z_s, self.dtype, threshold
-        )
+        batch = self._predict(np.stack(pixels), direction, z_s, self.dtype, threshold)
         for i, image in enumerate(pixels):
-            outputs = made[:, i]
-            is_finite = bool(finite[i])
-            value = energy[i]
+            made = batch.row(i)
             warnings: tuple[str, ...] = ()
-            if not is_finite and self.dtype != torch.float32:
-                again, fine, values = self._predict(
+            if not made.finite[0] and self.dtype != torch.float32:
+                made = self._predict(
                     image[None], direction, z_s[:, i : i + 1], torch.float32, threshold
                 )
-                outputs = again[:, 0]
-                is_finite = bool(fine[0])
-                value = values[0]
                 warnings = ("not finite in bf16: made in float32",)
 
-            complaint = threshold.complaint(value) if threshold else ""
-            if not is_finite:
+            complaint = threshold.complaint(made.energy[0]) if threshold else ""
+            if not made.finite[0]:
                 yield Prediction(ValueError("the model's output is not finite"))
             elif threshold and threshold.skip and complaint:
                 yield Prediction(RejectedImageError(complaint))
             else:
-                yield Prediction(outputs, tuple(filter(None, (*warnings, complaint))))
+                shapes = NOT_CARRIED if made.maps and made.not_carried[0] > LARGE_SHARE else ""
+                warned = tuple(filter(None, (*warnings, complaint, shapes)))
+                maps = None if made.maps is None else made.maps[0]
+                yield Prediction(made.pixels[:, 0], warned, maps)
 
     def _predict(
         self,
@@ -297,26 +429,29 @@ class Predictor:
         z_s: Tensor,
         dtype: torch.dtype,
         threshold: RejectionThreshold | None,
-    ) -> tuple[UInt8, NDArray[np.bool_], list[float]]:
-        """Translate pixels (B, H, W, C) in one precision.
-
-        Returns:
-            Pixels (K, B, H, W, C), which of B are finite, and energies (B,), 0 without a
-            threshold.
-        """
+    ) -> _Batch:
+        """Translate pixels (B, H, W, C) in one precision."""
         energy = [0.0] * len(pixels)
         content = None
         if threshold is not None:
             found, q_c = self._energies(pixels, direction[0], dtype)
             energy = found.energy.tolist()
-            content = q_c.mu if self.scale == "model" else None
+            content = None if self.scale == "native" else q_c.mu
         if self.in_strips(pixels.shape[1:3]):
-            return (*self._predict_in_strips(pixels, direction, z_s, dtype), energy)
+            made, finite = self._predict_in_strips(pixels, direction, z_s, dtype)
+            return _Batch(made, finite, energy, [0.0] * len(pixels))
 
         x = images_from_pixels(pixels, self.device)
         y = self.forward(x, direction, z_s, dtype, content)
-        finite = y.isfinite().flatten(2).all(2).all(0).cpu().numpy()
-        return pixels_on_host(to_uint8(y)), finite, energy
+        finite = y.images.isfinite().flatten(2).all(2).all(0).cpu().numpy()
+        maps = None
+        not_carried = [0.0] * len(pixels)
+        if y.maps is not None and y.not_carried is not None:
+            not_carried = y.not_carried.amax(0).tolist()
+            matrices = torch.stack([one.matrices for one in y.maps], dim=1).cpu()
+            offsets = torch.stack([one.offsets for one in y.maps], dim=1).cpu()
+            maps = [ColourMaps(*one) for one in zip(matrices, offsets, strict=True)]
+        return _Batch(pixels_on_host(to_uint8(y.images)), finite, energy, not_carried, maps)
 
     def in_strips(self, shape: Sequence[int]) -> bool:
         """Tell whether an image (H, W) is too large to be worked on as a whole."""
@@ -330,9 +465,9 @@ class Predictor:
         finite = np.ones(len(pixels), np.bool_)
         for i, image in enumerate(pixels):
             with self.inference(dtype):
-                x = cast(Tensor, Map.of_image(image, self.tile, self.device))
-                outputs = self.translations(x, direction, z_s[:, i : i + 1])
-                for k, y in enumerate(cast(Iterator[Map], outputs)):
+                x = Map.of_image(image, self.tile, self.device)
+                outputs = self.translations_in_strips(x, direction, z_s[:, i : i + 1])
+                for k, y in enumerate(outputs):
                     for a, b in y.bands():
                         strip = y.read(a, b)
                         made[k, i, a:b] = pixels_on_host(to_uint8(strip))[0]
@@ -406,7 +541,7 @@ class Predictor:
     ) -> tuple[Energies, Gaussian]:
         """Return energies of pixels (B, H, W, C) at the training size, and q(c | x, y) there."""
         fitting = pixels
-        if self.scale != "model":
+        if self.scale == "native":
             size = self.model_size(pixels.shape[2], pixels.shape[1])
             fitting = np.stack([resize(image, size) for image in pixels])
         with self.inference(dtype):

@@ -7,8 +7,7 @@ dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from torch import Tensor
 from translate.inference.predictor import Direction, Predictor, padded
 from translate.inference.styles import StyleSource
 from translate.inference.tiling import Map
+from translate.models.detail import ColourMaps
 
 
 def translate_tensor(
@@ -42,7 +42,6 @@ def translate_tensor(
     _check(images, predictor.config.data.channels)
     if len(images) == 0:
         return images.clone()
-    height, width = images.shape[2:]
     shape = _to_model(predictor, images[:1]).shape[2:]
 
     # On a CPU one image fills the cores; elsewhere batches are filled up with their last image,
@@ -51,11 +50,9 @@ def translate_tensor(
     rows = 1 if alone else predictor.batching().rows(shape)
     parts = []
     for first in range(0, len(images), rows):
-        x = _to_model(predictor, images[first : first + rows])
-        z_s = torch.stack([style_of(i) for i in range(first, first + len(x))], dim=1)
-        y = _finite(predictor, x, direction, z_s, rows, first)
-        native = predictor.scale == "native"
-        y = y[..., :height, :width] if native else _resize(y, (width, height))
+        batch = images[first : first + rows]
+        z_s = torch.stack([style_of(i) for i in range(first, first + len(batch))], dim=1)
+        y = _finite(predictor, batch, direction, z_s, rows, first)
         parts.append(y.to(images))
     return torch.cat(parts)
 
@@ -78,7 +75,7 @@ def _to_model(predictor: Predictor, images: Tensor) -> Tensor:
     """Return images (B, C, H, W) in the size that the model takes, float32 on the device."""
     x = images.detach().to(predictor.device, torch.float32)
     height, width = x.shape[2:]
-    if predictor.scale == "model":
+    if predictor.scale != "native":
         return _resize(x, predictor.model_size(width, height))
     stride = predictor.config.model.stride
     rows, columns = (
@@ -88,13 +85,13 @@ def _to_model(predictor: Predictor, images: Tensor) -> Tensor:
 
 
 def _finite(
-    predictor: Predictor, x: Tensor, direction: Direction, z_s: Tensor, rows: int, first: int
+    predictor: Predictor, images: Tensor, direction: Direction, z_s: Tensor, rows: int, first: int
 ) -> Tensor:
     """Translate a batch; what bf16 makes not finite in float32.
 
     Args:
         predictor: the model.
-        x: (B, C, H, W) as the model takes them.
+        images: (B, C, H, W).
         direction: from which domain to which.
         z_s: styles (K, B, Ds).
         rows: images that a forward pass is filled up to.
@@ -104,21 +101,44 @@ def _finite(
         (B * K, C, H, W).
     """
 
-    def run(x: Tensor, z_s: Tensor, dtype: torch.dtype) -> Tensor:
+    def run(images: Tensor, z_s: Tensor, dtype: torch.dtype) -> Tensor:
+        x = _to_model(predictor, images)
+        height, width = images.shape[2:]
         if predictor.in_strips(x.shape[2:]):
-            return _run_in_strips(predictor, x, direction, z_s, dtype)
+            return _run_in_strips(predictor, x, direction, z_s, dtype)[..., :height, :width]
         places = torch.arange(rows).clamp(max=len(x) - 1)
         full = x[places.to(x.device)]
-        return predictor.forward(full, direction, z_s[:, places], dtype)[:, : len(x)]
+        made = predictor.forward(full, direction, z_s[:, places], dtype)
+        if made.maps is not None and predictor.carries((width, height)):
+            original = images.detach().to(predictor.device, torch.float32)
+            return torch.stack([_carried(maps, original) for maps in made.maps])
+        y = made.images[:, : len(x)]
+        if predictor.scale == "native":
+            return y[..., :height, :width]
+        resized = _resize(y.flatten(0, 1), (width, height))
+        return resized.reshape(*y.shape[:3], height, width)
 
     # outside of inference mode: it may be written to
-    y = run(x, z_s, predictor.dtype).transpose(0, 1).clone()
-    for i in range(len(x)) if not y.isfinite().all() else ():
+    y = run(images, z_s, predictor.dtype).transpose(0, 1).clone()
+    for i in range(len(images)) if not y.isfinite().all() else ():
         if not y[i].isfinite().all() and predictor.dtype != torch.float32:
-            y[i] = run(x[i : i + 1], z_s[:, i : i + 1], torch.float32)[:, 0]
+            y[i] = run(images[i : i + 1], z_s[:, i : i + 1], torch.float32)[:, 0]
         if not y[i].isfinite().all():
             raise ValueError(f"image {first + i} of the tensor: the model's output is not finite")
     return y.flatten(0, 1)
+
+
+def _carried(maps: ColourMaps, images: Tensor) -> Tensor:
+    """Apply maps of the training size to the first of their images, (B, C, H, W), in full size."""
+    size = images.shape[2:]
+    matrices = _enlarged(maps.matrices[: len(images)].flatten(1, 2), size)
+    offsets = _enlarged(maps.offsets[: len(images)], size)
+    matrices = matrices.reshape(*maps.matrices[: len(images)].shape[:3], *size)
+    return ColourMaps(matrices, offsets).apply(images).clamp(-1, 1)
+
+
+def _enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
 
 
 def _run_in_strips(
@@ -133,9 +153,8 @@ def _run_in_strips(
     shape = (x.shape[1], x.shape[2], x.shape[3])
     strips = math.ceil(shape[1] * shape[2] / predictor.tile**2)
     with predictor.inference(dtype):
-        image = cast(Tensor, Map(shape, read, strips))
-        outputs = predictor.translations(image, direction, z_s)
-        for k, output in enumerate(cast(Iterator[Map], outputs)):
+        image = Map(shape, read, strips)
+        for k, output in enumerate(predictor.translations_in_strips(image, direction, z_s)):
             for a, b in output.bands():
                 y[k, :, :, a:b] = output.read(a, b)
     return y

@@ -6,6 +6,7 @@ Legend: N images, K variants of each, C channels, H W pixels; pixels are uint8 (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -54,7 +55,7 @@ class Translator:
         device: str = "auto",
         precision: str = "fp32",
         background: tuple[int, int, int] | None = None,
-        scale: str = "model",
+        scale: str = "auto",
         tile: int = 512,
     ) -> Self:
         """Load a model file; see `Predictor` for the options.
@@ -157,11 +158,11 @@ class Translator:
         made: dict[int, list[UInt8]] = {}
         for batch in batching.group(enumerate(map(predictor.preprocess, pictures))):
             results = batching.run(batch, work)
-            for (i, _), (pixels, _) in zip(batch, results, strict=True):
-                if isinstance(pixels, Exception):
-                    raise pixels
-                size = pictures[i].size
-                made[i] = [predictor.postprocess(variant, size) for variant in pixels]
+            for (i, _), prediction in zip(batch, results, strict=True):
+                picture = pictures[i]
+                made[i] = predictor.outputs(
+                    prediction, picture.size, partial(pictures.__getitem__, i)
+                )
         return [made[i] for i in range(len(pictures))]
 
     def translate_folder(

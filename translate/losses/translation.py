@@ -63,7 +63,7 @@ class Objective:
 
     def _autoencode(
         self, model: Model, x_c: Tensor, x: Tensor, y: Tensor
-    ) -> tuple[Tensor, Terms, Gaussian, Tensor]:
+    ) -> tuple[Tensor, Terms, Gaussian, Gaussian, Tensor]:
         """Return the VAE's loss (B,), its terms, q(c | x_c, y) and a style drawn from q(s | x, y).
 
         `x_c` is the image that content is taken from.
@@ -81,7 +81,7 @@ class Objective:
         loss = scale * (
             w.beta_rec * terms["rec"] + w.beta_kl_c * terms["kl_c"] + w.beta_kl_s * terms["kl_s"]
         )
-        return loss, terms, q_c, s
+        return loss, terms, q_c, q_s, s
 
     def introspective(
         self, model: Model, x: Tensor, y: Tensor, other: Tensor, beta_neg: float
@@ -101,15 +101,10 @@ class Objective:
         """
         w = self.config
         scale = 1 / x[0].numel()
-        loss, terms, q_c, s = self._autoencode(model, self.augment.introspective(x), x, y)
+        loss, terms, q_c, q_s, s = self._autoencode(model, self.augment.introspective(x), x, y)
 
-        # t = D(c, s ~ N(0, I), y') is the translation. c is detached: t is the decoder's alone.
         needs_translation = w.translation or w.lambda_c > 0 or w.lambda_cyc > 0
-        t = (
-            model.decoder(q_c.mu.detach(), torch.randn_like(s), other, y)
-            if needs_translation
-            else x
-        )
+        t = self._translate(model, x, y, other, (q_c, q_s)) if needs_translation else x
         t_in = t if w.cycle_grad else t.detach()
         if w.lambda_c > 0:
             terms["consistency"] = (
@@ -148,6 +143,23 @@ class Objective:
             for kind, part in zip(negatives, stacked.split(len(x)), strict=True):
                 terms[f"{name}_{kind}"] = part
         return Losses(loss.mean(), encoder, decoder, _detached(terms))
+
+    def _translate(
+        self, model: Model, x: Tensor, y: Tensor, other: Tensor, q: tuple[Gaussian, Gaussian]
+    ) -> Tensor:
+        """Draw translations t = D(c, s ~ N(0, I), y') of x, with detail where the model keeps it.
+
+        q are the posteriors of content and style. c is detached: t is the decoder's alone. Of
+        the detail x - r, with r = D(c, mu_s, y), r is a constant: it is not to become worse for
+        the difference's sake.
+        """
+        q_c, q_s = q
+        t: Tensor = model.decoder(q_c.mu.detach(), torch.randn_like(q_s.mu), other, y)
+        if not model.detail:
+            return t
+        with torch.no_grad():
+            r = model.decoder(q_c.mu, q_s.mu, y, y)
+        return model.keep_detail(x, r, t)
 
     def _encode_fakes(self, model: Model, f: Tensor, y: Tensor) -> Terms:
         """Compute KL_s of negatives f, and KL_c and L_r where they have a weight."""

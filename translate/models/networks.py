@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from translate.config import Config, ModelConfig
 from translate.models.alignment import UNIFORM_AFFINE, relative_affine
+from translate.models.detail import clipped, fit_colour_maps
 from translate.models.distributions import Gaussian
 from translate.models.layers import AdaGroupNorm, Block, Warp, icnr_
 
@@ -159,7 +160,7 @@ class Encoder(nn.Module):
 
         heads = self.style_head(self.dropout(features))
         heads = heads.unflatten(1, (self.domain.num_embeddings, -1))  # (B, domains, 2 Ds)
-        return Gaussian.from_parameters(heads[torch.arange(len(y), device=y.device), y])
+        return Gaussian.from_parameters(heads[torch.arange(y.shape[0], device=y.device), y])
 
 
 class Decoder(nn.Module):
@@ -240,6 +241,7 @@ class Model(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.style_dim = config.model.style_dim
+        self.detail = config.model.detail
 
     def encode_content(self, x: Tensor, domain: Domain) -> Gaussian:
         """Return the posterior of the content.
@@ -297,11 +299,27 @@ class Model(nn.Module):
         """
         if style is None:
             style = x.new_zeros(len(x), self.style_dim)
-        return self.decode(self.encode_content(x, source).mu, style, source, target)
+        content = self.encode_content(x, source).mu
+        translation = self.decode(content, style, source, target)
+        if not self.detail:
+            return translation
+        reconstruction = self.decode(content, self.encode_style(x, source).mu, source, source)
+        return self.keep_detail(x, reconstruction, translation)
+
+    def keep_detail(self, x: Tensor, r: Tensor, t: Tensor) -> Tensor:
+        """Return what stands for a translation: t, or x mapped from r to t where detail is kept.
+
+        Args:
+            x: images (B, C, H, W) in [-1, 1].
+            r: their reconstructions.
+            t: their decoded translations.
+        """
+        return clipped(fit_colour_maps(r, t).apply(x)) if self.detail else t
 
     def reconstruct(self, x: Tensor, domain: Domain) -> Tensor:
         """Return D(E(x)) by the posterior means, like `x`."""
-        return self.translate(x, domain, domain, self.encode_style(x, domain).mu)
+        content = self.encode_content(x, domain).mu
+        return self.decode(content, self.encode_style(x, domain).mu, domain, domain)
 
     def _indices(self, domain: Domain, rows: int) -> Tensor:
         """Give every row of a batch its domain's index. Shape: (B,), int64."""
