@@ -125,7 +125,7 @@ def _model_rate(translator: Translator, batch: int, size: tuple[int, int], round
     x = torch.zeros(batch, translator.config.data.channels, *size)
     z_s = torch.zeros(1, batch, translator.config.model.style_dim)
     timer = benchmark_timer(
-        "forward(x, (0, 1), z_s).cpu()", forward=translator.predictor.forward, x=x, z_s=z_s
+        "forward(x, (0, 1), z_s).images.cpu()", forward=translator.predictor.forward, x=x, z_s=z_s
     )
     return batch / timer.timeit(rounds).mean
 
@@ -165,7 +165,7 @@ def _compare_with_the_parts(translator: Translator, folder: Path) -> dict[str, f
             for picture in pictures
         ]
         outputs = timed("model", partial(predict_batch, inputs))
-        for file, (pixels, _) in zip(batch, outputs, strict=True):
+        for file, (pixels, *_) in zip(batch, outputs, strict=True):
             full = timed("resize", partial(translator.predictor.postprocess, pixels[0], PHOTO))
             timed("encode", partial(write_image, folder.parent / file.name, full))
     torch.set_num_threads(threads)

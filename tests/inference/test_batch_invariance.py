@@ -51,9 +51,9 @@ def test_a_translation_does_not_depend_on_its_place_in_the_batch(
     rows = predictor.batching().rows((SIDE, width))
     images = images_from_pixels(np.stack([noise(SIDE, width, 3, seed=i) for i in range(rows)]))
     z_s = torch.randn(1, rows, 4, generator=torch.Generator().manual_seed(0))
-    together = predictor.forward(images, (0, 1), z_s)
+    together = predictor.forward(images, (0, 1), z_s).images
     for order in (torch.arange(rows).flip(0), torch.arange(rows).roll(rows // 2)):
-        moved = predictor.forward(images[order], (0, 1), z_s[:, order])
+        moved = predictor.forward(images[order], (0, 1), z_s[:, order]).images
         assert torch.equal(moved, together[:, order])
 
 
@@ -77,7 +77,8 @@ def test_a_stream_is_batch_invariant(tmp_path: Path, three_threads: None, batch_
 
     def stream(items: list[tuple[int, UInt8]]) -> dict[tuple[int, int], bytes]:
         results = {}
-        for i, (y, warnings) in translator.predictor.predict_stream(items, (0, 1), z_s, batch_size):
+        stream = translator.predictor.predict_stream(items, (0, 1), z_s, batch_size)
+        for i, (y, warnings, _) in stream:
             assert not isinstance(y, Exception)
             assert not warnings
             assert y.shape[::3] == (2, 3)
@@ -109,7 +110,7 @@ def test_a_failing_batch_yields_its_error_and_the_stream_goes_on(
     items = [(i, noise(SIDE, SIDE * (1 + i % 2), 3)) for i in range(6)]
     results = {
         i: y
-        for i, (y, _) in translator.predictor.predict_stream(
+        for i, (y, *_) in translator.predictor.predict_stream(
             items, (0, 1), lambda i: torch.zeros(1, 4), 2
         )
     }

@@ -15,7 +15,7 @@ from tests._helpers.folders import draw, files, manifest
 from tests._helpers.small_model import SIDE, save
 from translate.inference.folder import FolderJob, FolderOptions
 from translate.inference.manifest import NOT_REACHED, OUT_OF_MEMORY, STOPPED
-from translate.inference.predictor import Predictor
+from translate.inference.predictor import Predictor, Translations
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
@@ -148,10 +148,10 @@ def test_an_input_whose_output_is_not_finite_fails_alone(
     Image.new("RGB", (16, 16)).save(inputs / "black.png")
     forward = Predictor.forward
 
-    def burst(self: Predictor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
-        return forward(self, x, *rest).masked_fill(
-            (x.mean((1, 2, 3)) == -1)[None, :, None, None, None], float("nan")
-        )
+    def burst(self: Predictor, x: torch.Tensor, *rest: Any) -> Translations:
+        black = (x.mean((1, 2, 3)) == -1)[None, :, None, None, None]
+        y = forward(self, x, *rest)
+        return y._replace(images=y.images.masked_fill(black, float("nan")))
 
     monkeypatch.setattr(Predictor, "forward", burst)
     result = translator.translate_folder(inputs, tmp_path / "out", "B")
@@ -165,7 +165,7 @@ def test_a_size_for_which_memory_runs_out_fails_alone(
 ) -> None:
     forward = Predictor.forward
 
-    def small(self: Predictor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def small(self: Predictor, x: torch.Tensor, *rest: Any) -> Translations:
         if max(x.shape[2:]) > 60:
             raise torch.OutOfMemoryError("out of memory, tried to allocate much")
         return forward(self, x, *rest)
@@ -191,7 +191,7 @@ def test_running_out_of_memory_is_reported_with_its_remedy(
             raise MemoryError
         return load(self)
 
-    def exhausted_forward(self: Predictor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def exhausted_forward(self: Predictor, x: torch.Tensor, *rest: Any) -> Translations:
         if x.shape[3] > SIDE:
             raise MemoryError
         return forward(self, x, *rest)

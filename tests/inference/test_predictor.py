@@ -14,7 +14,7 @@ from torch import nn
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import save
 from translate.inference.folder import FolderOptions
-from translate.inference.predictor import Direction, Predictor
+from translate.inference.predictor import Direction, Predictor, Translations
 from translate.inference.translator import Translator
 from translate.models.checkpoint import load_model, save_model
 
@@ -64,11 +64,12 @@ def test_only_the_image_that_overflows_is_translated_again(
         z_s: torch.Tensor,
         dtype: Any,
         *more: Any,
-    ) -> torch.Tensor:
+    ) -> Translations:
         dtypes.append((dtype, len(x)))
         y = forward(self, x, direction, z_s, dtype, *more)
         black = (x.mean((1, 2, 3)) == -1) & (dtype == torch.bfloat16)
-        return y.masked_fill(black[None, :, None, None, None], float("inf"))
+        images = y.images.masked_fill(black[None, :, None, None, None], float("inf"))
+        return y._replace(images=images)
 
     for i in range(3):
         draw(tmp_path / "in" / f"{i}.png", seed=i)
@@ -91,7 +92,12 @@ def test_outputs_that_are_never_finite_fail_with_a_reason(
     build(tmp_path)
     translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
     forward = Predictor.forward
-    monkeypatch.setattr(Predictor, "forward", lambda *arguments: forward(*arguments) * float("nan"))
+
+    def never_finite(*arguments: Any) -> Translations:
+        y = forward(*arguments)
+        return y._replace(images=y.images * float("nan"))
+
+    monkeypatch.setattr(Predictor, "forward", never_finite)
     draw(tmp_path / "in" / "a.png")
     done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     ((name, reason),) = done.failures

@@ -16,7 +16,7 @@ from PIL import Image
 from tests._helpers.small_model import SIDE, noise, save
 from translate.config import Config
 from translate.inference import styles as module
-from translate.inference.predictor import Direction, Predictor
+from translate.inference.predictor import Direction, Predictor, Translations
 from translate.inference.styles import style_source
 from translate.inference.translator import Translator
 from translate.io.files import sha256
@@ -200,11 +200,12 @@ def test_a_tensor_is_made_in_float32_where_bf16_overflows(
         z_s: torch.Tensor,
         dtype: torch.dtype,
         *rest: Any,
-    ) -> torch.Tensor:
+    ) -> Translations:
         y = forward(self, x, direction, z_s, dtype, *rest)
         white = (x == 1).flatten(1).all(1)
         overflows = white & (dtype == torch.bfloat16)
-        return y.masked_fill(overflows[None, :, None, None, None], float("inf"))
+        images = y.images.masked_fill(overflows[None, :, None, None, None], float("inf"))
+        return y._replace(images=images)
 
     monkeypatch.setattr(Predictor, "forward", overflow)
     x = torch.zeros(3, 3, 16, 16)
