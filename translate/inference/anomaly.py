@@ -19,11 +19,10 @@ from translate.inference.folder import Progress, no_progress
 from translate.inference.manifest import NOT_REACHED, Entry
 from translate.inference.planning import Inputs, scan
 from translate.inference.predictor import Predictor
-from translate.inference.styles import MOST_WORKERS
+from translate.inference.styles import default_workers
 from translate.io import images
 from translate.io.images import UInt8
 from translate.losses.energy import EnergyQuantiles, Measured
-from translate.runtime.affinity import usable_cores
 from translate.runtime.prefetch import ahead
 
 PARTS = Measured._fields
@@ -83,7 +82,7 @@ def measure_folder(
     # Not Path.is_file, which raises for a path that is too long.
     jobs = [e for e in entries if e.reason == NOT_REACHED or os.path.isfile(folder / e.path)]
     numbers = count()
-    workers = min(usable_cores(), MOST_WORKERS)
+    workers = default_workers()
 
     def decode(job: Entry) -> UInt8 | None:
         try:

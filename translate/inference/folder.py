@@ -36,12 +36,11 @@ from translate.inference.manifest import (
 )
 from translate.inference.planning import Inputs, check, check_out, plan_outputs, scan
 from translate.inference.predictor import Prediction, Predictor
-from translate.inference.styles import MOST_WORKERS, resolve_direction, style_source
+from translate.inference.styles import default_workers, resolve_direction, style_source
 from translate.io import images
 from translate.io.files import DiskFullError, PathLike, is_full, make_folders
 from translate.io.images import UInt8
 from translate.losses.energy import RejectedImageError
-from translate.runtime.affinity import usable_cores
 from translate.runtime.prefetch import ahead
 
 Progress: TypeAlias = Callable[[int, int], None]  # inputs done, of so many
@@ -181,7 +180,7 @@ class FolderJob:
         self.options = options
         self.progress = progress
         self.batch_size = options.batch_size or predictor.batch_size
-        self.workers = options.workers or min(usable_cores(), MOST_WORKERS)
+        self.workers = options.workers or default_workers()
         names = predictor.config.data.names
         self.direction = resolve_direction(names, to, options.source, options.style)
         self.threshold = None

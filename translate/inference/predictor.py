@@ -202,10 +202,7 @@ class Predictor:
         Raises:
             ValueError: for an unknown name; it names those that the model knows.
         """
-        names = self.config.data.names
-        if name not in names:
-            raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
-        return names.index(name)
+        return domain_index(self.config.data.names, name)
 
     def reference(self, domain: str) -> EnergyQuantiles:
         """Return the energies of a domain's training images.
@@ -547,9 +544,15 @@ class Predictor:
         with self.inference(dtype):
             x = images_from_pixels(fitting, self.device)
             x = x.contiguous(memory_format=torch.channels_last)
-            y = torch.full((len(x),), domain, device=self.device)
-            q_c = self.model.encode_content(x, y)
-            return energies(self.model, x, y, self.config.objective, q_c), q_c
+            q_c = self.model.encode_content(x, domain)
+            return energies(self.model, x, domain, self.config.objective, q_c), q_c
+
+
+def domain_index(names: Sequence[str], name: str) -> int:
+    """Return a domain's index; raise ValueError that names those that the model knows."""
+    if name not in names:
+        raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
+    return names.index(name)
 
 
 def padded(side: int, stride: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from translate.inference.manifest import OUT_OF_MEMORY
-from translate.inference.predictor import Direction, Predictor
+from translate.inference.predictor import Direction, Predictor, domain_index
 from translate.io.files import PathLike
 from translate.io.images import ImageError, UInt8, list_images, read_image
 from translate.io.memory import InMemory, picture_from
@@ -35,6 +35,11 @@ OWN = "own"  # the style of which an image is itself the exemplar
 MOST_WORKERS = 8  # unless more are asked for: each holds an image of full size
 
 
+def default_workers() -> int:
+    """Return how many threads read and write pictures where nothing else is asked for."""
+    return min(usable_cores(), MOST_WORKERS)
+
+
 def resolve_direction(
     names: Sequence[str], to: str, source: str | None = None, style: Style = "auto"
 ) -> Direction:
@@ -49,10 +54,9 @@ def resolve_direction(
     Raises:
         ValueError: for names that do not fit; it lists those that do.
     """
-    for name in (to, source):
-        if name is not None and name not in names:
-            raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
-    target = names.index(to)
+    target = domain_index(names, to)
+    if source is not None:
+        domain_index(names, source)
     if _is(style, OWN):
         if source not in (None, to):
             raise ValueError(
@@ -149,7 +153,7 @@ def _read(predictor: Predictor, path: Path) -> Iterator[UInt8]:
             "in the wanted style"
         )
     paths = [path / name for name in list_images(path)] if path.is_dir() else [path]
-    workers = min(usable_cores(), MOST_WORKERS)
+    workers = default_workers()
     pool = ThreadPoolExecutor(workers)
     try:
         for file, future in ahead(

@@ -7,7 +7,6 @@ dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -111,6 +110,7 @@ def _finite(
         made = predictor.forward(full, direction, z_s[:, places], dtype)
         if made.maps is not None and predictor.carries((width, height)):
             original = images.detach().to(predictor.device, torch.float32)
+            # of a batch that was filled up, the first maps are its own
             return torch.stack([_carried(maps, original) for maps in made.maps])
         y = made.images[:, : len(x)]
         if predictor.scale == "native":
@@ -129,16 +129,9 @@ def _finite(
 
 
 def _carried(maps: ColourMaps, images: Tensor) -> Tensor:
-    """Apply maps of the training size to the first of their images, (B, C, H, W), in full size."""
-    size = images.shape[2:]
-    matrices = _enlarged(maps.matrices[: len(images)].flatten(1, 2), size)
-    offsets = _enlarged(maps.offsets[: len(images)], size)
-    matrices = matrices.reshape(*maps.matrices[: len(images)].shape[:3], *size)
-    return ColourMaps(matrices, offsets).apply(images).clamp(-1, 1)
-
-
-def _enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+    """Apply maps of the training size to images (B, C, H, W) of any size."""
+    full = ColourMaps.of(maps.numbers[: len(images)]).resized(images.shape[2:])
+    return full.apply(images).clamp(-1, 1)
 
 
 def _run_in_strips(

@@ -22,7 +22,7 @@ from translate.config import ObjectiveConfig
 from translate.data.dataset import over_batches
 from translate.losses.soft_introvae import reconstruction_error
 from translate.models.distributions import Gaussian
-from translate.models.networks import Model
+from translate.models.networks import Domain, Model
 
 # Dense in the tails, where images that belong are separated from others.
 LEVELS = (0.0, 0.001, 0.01, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.99, 0.999, 1.0)
@@ -87,23 +87,23 @@ class RejectionThreshold(NamedTuple):
 
 
 def energies(
-    model: Model, x: Tensor, y: Tensor, w: ObjectiveConfig, q_c: Gaussian | None = None
+    model: Model, x: Tensor, y: Domain, w: ObjectiveConfig, q_c: Gaussian | None = None
 ) -> Energies:
     """Compute the energies of images as images of given domains.
 
     Args:
         model: Encoder and decoder.
         x: (B, C, H, W) in [-1, 1], float32.
-        y: (B,) domain indices.
+        y: Their domain, or one for each, (B,).
         w: The weights of training.
         q_c: q(c | x, y), where it is known already.
 
     Returns:
         The energies and their parts, (B,) each.
     """
-    q_c = q_c or model.encoder.content(x, y)
-    q_s = model.encoder.style(x, y)
-    rec = reconstruction_error(x, model.decoder(q_c.mu, q_s.mu, y, y), w.rec)
+    q_c = q_c or model.encode_content(x, y)
+    q_s = model.encode_style(x, y)
+    rec = reconstruction_error(x, model.decode(q_c.mu, q_s.mu, y, y), w.rec)
     kl_c = q_c.kl()
     kl_s = q_s.kl()
     energy = (w.beta_rec * rec + w.beta_kl_c * kl_c + w.beta_kl_s * kl_s) / x[0].numel()
@@ -225,7 +225,7 @@ def _energies_of(
     """Return the energies (n,) of images (n, C, S, S) uint8."""
 
     def energy(x: Tensor) -> Tensor:
-        return energies(model, x, torch.full((len(x),), domain, device=x.device), w).energy
+        return energies(model, x, domain, w).energy
 
     device = next(model.parameters()).device
     found: NDArray[np.float32] = over_batches(energy, images, device).cpu().numpy()

@@ -12,6 +12,8 @@ Legend: B batch, C channels, h w pixels of the training size.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,6 +44,23 @@ class ColourMaps(NamedTuple):
 
     matrices: Tensor
     offsets: Tensor
+
+    @classmethod
+    def of(cls, numbers: Tensor) -> ColourMaps:
+        """Take maps from `numbers`, (B, C * C + C, h, w)."""
+        channels = math.isqrt(numbers.shape[1])
+        size = (-1, channels, channels, *numbers.shape[2:])
+        return cls(numbers[:, : channels**2].reshape(size), numbers[:, channels**2 :])
+
+    @property
+    def numbers(self) -> Tensor:
+        """All of M and b, (B, C * C + C, h, w)."""
+        return torch.cat([self.matrices.flatten(1, 2), self.offsets], dim=1)
+
+    def resized(self, size: Sequence[int]) -> ColourMaps:
+        """Interpolate the maps bilinearly to (h', w')."""
+        full = F.interpolate(self.numbers, tuple(size), mode="bilinear", align_corners=False)
+        return ColourMaps.of(full)
 
     def apply(self, x: Tensor) -> Tensor:
         """Map the colours of images (B, C, h, w)."""
@@ -85,11 +104,8 @@ def fit_colour_maps(
     # not a matrix product, which autocast would compute in bf16
     matrices = ((cross + penalty)[:, :, :, None] * inverse[:, None]).sum(2)
     offsets = mean_t - (matrices * mean_r[:, None]).sum(2)
-    numbers = torch.cat([matrices.flatten(1, 2), offsets], dim=1)
-    smooth = _window_mean(numbers, radius)
-    full = F.interpolate(smooth, size, mode="bilinear", align_corners=False)
-    matrices = full[:, : channels**2].reshape(-1, channels, channels, *size)
-    return ColourMaps(matrices, full[:, channels**2 :])
+    smooth = _window_mean(ColourMaps(matrices, offsets).numbers, radius)
+    return ColourMaps.of(smooth).resized(size)
 
 
 def share_not_carried(maps: ColourMaps, r: Tensor, t: Tensor) -> Tensor:
@@ -101,8 +117,8 @@ def share_not_carried(maps: ColourMaps, r: Tensor, t: Tensor) -> Tensor:
         t: (B, C, h, w).
 
     Returns:
-        |M r + b - t|^2 / (|t - r|^2 + 4 n / 255^2), (B,), in [0, 1] or little above: of a change
-        below 2/255 it is near 0, as nobody sees what is missing of it.
+        |M r + b - t|^2 / (|t - r|^2 + n (4 / 255)^2), (B,), in [0, 1] or little above: of a change
+        well below 4/255 it is near 0, as nobody sees what is missing of it.
     """
     missing = (maps.apply(r) - t).square().flatten(1).sum(1)
     change = (t - r).square().flatten(1).sum(1)
