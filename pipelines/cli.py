@@ -5,8 +5,9 @@ Commands import heavy modules inside their functions, so that --help answers at 
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -33,9 +34,19 @@ from pipelines import (
 )
 from pipelines._console import EXIT_FAILED, EXIT_MISTAKE, log
 
+MARKUP = re.compile(r"(?<!\\)\[(?=[a-z#/@])")  # what rich takes for the start of a tag
 
-class OneLineErrors(TyperGroup):
-    """A group of commands that ends users' mistakes with one line on stderr and exit code 2.
+
+class HelpfulGroup(TyperGroup):
+    """A group of commands that prints its help where no command is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments before the command's name; see `click.Command.parse_args`."""
+        return super().parse_args(ctx, args or ["--help"])
+
+
+class OneLineErrors(HelpfulGroup):
+    """The group that ends users' mistakes with one line on stderr and exit code 2.
 
     With --debug, it shows the traceback. --debug is an option of this group and of every command
     below it, so that the parser does not mistake an equal value of another option for it.
@@ -46,8 +57,8 @@ class OneLineErrors(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         option = next(param for param in self.params if param.name == "debug")
-        for command in self.commands.values():
-            _add_option(command, option)
+        for command in _below(self):
+            command.params.append(option)
 
     def main(
         self,
@@ -60,6 +71,9 @@ class OneLineErrors(TyperGroup):
     ) -> Any:
         """Run a command and exit; the arguments are those of `click.Command.main`."""
         self.debug = False
+        prog_name = prog_name or self.name  # not `python -m pipelines.cli`
+        for command in (self, *_below(self)):
+            _take_help_literally(command)
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
@@ -69,11 +83,19 @@ class OneLineErrors(TyperGroup):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _add_option(command: Any, option: Any) -> None:
-    """Give a command and all below it an option; typer has no public types for these."""
-    command.params.append(option)
-    for inner in getattr(command, "commands", {}).values():
-        _add_option(inner, option)
+def _below(group: Any) -> Iterator[Any]:
+    """Yield all commands below a group; typer has no public types for these."""
+    for command in getattr(group, "commands", {}).values():
+        yield command
+        yield from _below(command)
+
+
+def _take_help_literally(command: Any) -> None:
+    """Escape brackets in the help of a command and its options: rich would take them for tags."""
+    for holder in (command, *command.params):
+        text = getattr(holder, "help", None)
+        if text:
+            holder.help = MARKUP.sub(r"\[", text)
 
 
 def _report(error: Exception) -> int:
@@ -86,7 +108,9 @@ def _report(error: Exception) -> int:
 
 def _message(error: Exception, is_mistake: bool) -> str:
     if hasattr(error, "format_message"):  # a usage error of the command line parser
-        return str(error.format_message())
+        context = getattr(error, "ctx", None)
+        where = "" if context is None else f"; see {context.command_path} --help"
+        return f"{str(error.format_message()).rstrip('.')}{where}"
     if isinstance(error, OSError) and error.filename is not None:
         problem = str(error.strerror).lower()
         return f"{error.filename}: {problem}; give another path or fix its permissions"
@@ -100,8 +124,7 @@ app = typer.Typer(
     name="introshift",
     help="Unsupervised image translation: "
     "make the pictures of folder A look like those of folder B.",
-    no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -134,32 +157,43 @@ def options(
         ),
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Take the options before the command."""
 
 
-data = typer.Typer(help="Data sets that come with introshift.", no_args_is_help=True)
+data = typer.Typer(cls=HelpfulGroup, help="Data sets that come with introshift.")
 data.command("glyphs")(glyphs.command)
 
-app.command("demo")(demo.command)
-app.add_typer(data, name="data")
-app.command("init")(init.command)
-app.command("train")(train.command)
-app.command("translate")(translate_folder.command)
-app.command("evaluate")(evaluate.command)
-app.command("compare")(compare.command)
-app.command("swap")(swap.command)
-app.command("reconstruct")(reconstruct.command)
-app.command("sample")(sample.command)
-app.command("interpolate")(interpolate.command)
-app.command("score")(score.command)
-app.command("plot")(plot.command)
-app.command("toy2d")(toy2d.command)
-app.command("info")(info.command)
-app.command("export")(export.command)
-app.add_typer(bench.app, name="bench")
+# in the order in which a newcomer needs them
+START = "Start"
+app.command("demo", rich_help_panel=START)(demo.command)
+
+WORK = "Translate your own pictures"
+app.command("init", rich_help_panel=WORK)(init.command)
+app.command("train", rich_help_panel=WORK)(train.command)
+app.command("translate", rich_help_panel=WORK)(translate_folder.command)
+app.command("evaluate", rich_help_panel=WORK)(evaluate.command)
+
+LOOK = "See what a model does"
+app.command("info", rich_help_panel=LOOK)(info.command)
+app.command("plot", rich_help_panel=LOOK)(plot.command)
+app.command("swap", rich_help_panel=LOOK)(swap.command)
+app.command("reconstruct", rich_help_panel=LOOK)(reconstruct.command)
+app.command("interpolate", rich_help_panel=LOOK)(interpolate.command)
+app.command("sample", rich_help_panel=LOOK)(sample.command)
+
+MORE = "More"
+app.command("compare", rich_help_panel=MORE)(compare.command)
+app.command("score", rich_help_panel=MORE)(score.command)
+app.command("export", rich_help_panel=MORE)(export.command)
+app.command("toy2d", rich_help_panel=MORE)(toy2d.command)
+app.add_typer(data, name="data", rich_help_panel=MORE)
+app.add_typer(bench.app, name="bench", cls=HelpfulGroup, rich_help_panel=MORE)
 
 if __name__ == "__main__":
     app()

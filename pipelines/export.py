@@ -18,7 +18,7 @@ def command(
         typer.Option(
             "--format",
             metavar="[onnx|pt2]",
-            help="onnx: needs pip install 'introshift\\[onnx]'; pt2: of torch.export.",
+            help="onnx: needs pip install 'introshift[onnx]'; pt2: of torch.export.",
         ),
     ],
     out: Annotated[

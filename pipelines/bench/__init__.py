@@ -6,6 +6,6 @@ import typer
 
 from pipelines.bench import train, translate
 
-app = typer.Typer(help="Measure speed.", no_args_is_help=True)
+app = typer.Typer(help="Measure speed.")
 app.command("train")(train.command)
 app.command("translate")(translate.command)
