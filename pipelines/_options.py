@@ -7,13 +7,26 @@ from typing import Annotated, Literal
 
 import typer
 
+
+def _model_file(path: Path) -> Path:
+    """Return the model file that the argument means; a run folder stands for its model."""
+    from translate.models.metadata import model_file
+
+    return model_file(path)
+
+
 # every command
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 
 # files
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")]
+ModelFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", callback=_model_file, help="A model.safetensors, or the run folder of one."
+    ),
+]
 Pictures = Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")]
 PictureOut = Annotated[Path, typer.Argument(metavar="OUT.png", help="Picture to write.")]
 MirrorOut = Annotated[

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from translate.config import Config, from_dict
 from translate.models.checkpoint import load_model, save_model
-from translate.models.metadata import FORMAT, KEY
+from translate.models.metadata import FORMAT, KEY, read_info
 from translate.models.networks import Model
 from translate.training.checkpoint import load_state, save_state
 
@@ -45,6 +45,16 @@ def test_a_model_is_rebuilt_from_its_file_alone(saved: tuple[Path, Model], tmp_p
         assert torch.equal(file.model.translate(x, 0, 1), model.translate(x, 0, 1))
         assert torch.equal(file.model.reconstruct(x, 1), model.reconstruct(x, 1))
     assert not any(parameter.requires_grad for parameter in file.model.parameters())
+
+
+def test_a_run_folder_stands_for_its_model(saved: tuple[Path, Model], tmp_path: Path) -> None:
+    path, _ = saved
+    assert load_model(path.parent).sha256 == load_model(path).sha256
+    assert read_info(path.parent).summary == {"step": 3}
+    (tmp_path / "empty").mkdir()
+    for read in (load_model, read_info):
+        with pytest.raises(ValueError, match=r"empty: no model\.safetensors"):
+            read(tmp_path / "empty")
 
 
 def test_the_bytes_hold_no_pickle(saved: tuple[Path, Model]) -> None:

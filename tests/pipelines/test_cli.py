@@ -26,6 +26,15 @@ def test_info_shows_what_a_model_is(model: Path) -> None:
     assert "beta_neg: auto" in out
 
 
+def test_a_run_folder_stands_for_its_model(model: Path, tmp_path: Path) -> None:
+    assert call("info", model.parent, "--json") == call("info", model, "--json")
+    code, _, err = call("export", model.parent, "--format", "pt2", "-o", tmp_path / "graph.pt2")
+    assert code == 0, err
+    code, _, err = call("info", tmp_path)
+    assert code == 2
+    assert "model.safetensors" in err
+
+
 def mistakes(trained: Path, root: Path) -> list[tuple[list[object], list[str]]]:
     """Commands with a user's mistake, and what the message must name."""
     model = trained / "run" / "model.safetensors"

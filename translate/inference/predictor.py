@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -189,7 +188,7 @@ class Predictor:
             ValueError: in one line, for a file that is no model, a missing device or a wrong
                 option.
         """
-        return cls(load_model(Path(path)), device, precision, background, scale, tile)
+        return cls(load_model(path), device, precision, background, scale, tile)
 
     @property
     def cache_key(self) -> str:

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from translate.config import Config
-from translate.io.files import atomic, sha256
-from translate.models.metadata import FORMAT, KEY, parse_metadata
+from translate.io.files import PathLike, atomic, sha256
+from translate.models.metadata import FORMAT, KEY, model_file, parse_metadata
 from translate.models.networks import Model
 
 # Tensors that earlier versions wrote under other names.
@@ -147,12 +147,16 @@ def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, 
     save_tensors(path, model.state_dict(), {KEY: json.dumps(about)})
 
 
-def load_model(path: Path) -> ModelFile:
+def load_model(path: PathLike) -> ModelFile:
     """Rebuild a model from its file alone.
+
+    Args:
+        path: A model file, or the run folder that holds one.
 
     Raises:
         ValueError: If the file is missing, damaged or no model file, in one line.
     """
+    path = model_file(path)
     tensors, metadata = load_tensors(path)
     tensors = rename_old_tensors(tensors)
     config, summary = parse_metadata(path, metadata)

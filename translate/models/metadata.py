@@ -14,6 +14,8 @@ from translate.config import Config, ConfigError, from_dict
 KEY = "introshift"
 FORMAT = "introshift-1"
 
+RUN_MODEL = "model.safetensors"  # in a run folder: the step that validation kept
+
 MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library
 
 
@@ -30,6 +32,22 @@ class ModelInfo:
         """Number of learned parameters; the domains' affines, set from the data, do not count."""
         learned = [shape for name, shape in self.shapes.items() if name != "decoder.domain_affine"]
         return sum(math.prod(shape) for shape in learned)
+
+
+def model_file(path: str | os.PathLike[str]) -> Path:
+    """Return the model file that a path means: a run folder stands for its model.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / RUN_MODEL).is_file():
+            raise ValueError(f"{path}: no {RUN_MODEL} in it; give a run folder or a model file")
+        return path / RUN_MODEL
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    return path
 
 
 def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[str, Any]]:
@@ -67,14 +85,13 @@ def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[s
 
 
 def read_info(path: Path) -> ModelInfo:
-    """Read the header of a model file; the weights are neither read nor checked.
+    """Read the header of a model file or of a run's; the weights are neither read nor checked.
 
     Raises:
         ValueError: If the file is missing, cut short, no safetensors file or no introshift
             model, in one line.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    path = model_file(path)
     header = _read_header(path)
     config, summary = parse_metadata(path, header.pop("__metadata__", {}))
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
