@@ -47,8 +47,8 @@ def grid(
         raise ValueError(f"a grid takes tiles of one size, not of {len(sizes)}")
 
     width, height = sizes.pop()
-    font = ImageFont.load_default(size=min(max(width // 8, 11), 24))
-    sides = [_fit(text, max(3 * width, 120), font) for text in row_labels]
+    font = label_font(min(max(width // 8, 11), 24))
+    sides = [fit_text(text, max(3 * width, 120), font) for text in row_labels]
     left = pad + (int(max(map(font.getlength, sides))) + 1 + pad if sides else 0)
     top = pad + (int(font.getbbox("Ág")[3]) + pad if labels else 0)
     across = width + pad
@@ -59,7 +59,7 @@ def grid(
     draw = ImageDraw.Draw(picture)
     for i, text in enumerate(labels):
         middle = left + i * across + width / 2
-        draw.text((middle, top - pad), _fit(text, width, font), "black", font, "md")
+        draw.text((middle, top - pad), fit_text(text, width, font), "black", font, "md")
     for j, text in enumerate(sides):
         middle = top + j * down + height / 2
         draw.text((left - pad, middle), text, "black", font, "rm")
@@ -69,7 +69,12 @@ def grid(
     return np.array(picture)
 
 
-def _fit(text: str, room: int, font: Font) -> str:
+def label_font(size: int) -> Font:
+    """Return the font of labels in pictures, `size` px high."""
+    return ImageFont.load_default(size=size)
+
+
+def fit_text(text: str, room: int, font: Font) -> str:
     """Return text on one line, cut to at most `room` px; an empty one where no letter fits."""
     line = " ".join(text.split())
     cuts = (f"{line[:end]}…" for end in range(len(line) - 1, 0, -1))
