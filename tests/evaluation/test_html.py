@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests._helpers.evaluations import EVIL, drawn_direction, evaluation, write_log
-from translate.evaluation.html import html_page, to_data_uri
+from translate.evaluation.html import html_page
 from translate.io.images import UInt8
+from translate.viz.pages import to_data_uri
 
 
 @pytest.fixture
