@@ -7,7 +7,7 @@ ifneq ($(INTROSHIFT_LPIPS_WEIGHTS),)
 export INTROSHIFT_LPIPS_WEIGHTS
 endif
 
-.PHONY: demo test test-browser test-slow lint clean
+.PHONY: demo test test-browser test-slow lint docs clean
 
 demo: .venv/installed
 	$(BIN)/introshift demo demo
@@ -26,6 +26,11 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# build/site/index.html; every page, link and anchor is checked, and no other machine is asked.
+docs: .venv/installed
+	$(BIN)/python docs/generate.py build/docs
+	$(BIN)/zensical build --strict --clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

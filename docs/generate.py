@@ -1,0 +1,237 @@
+"""Stage the documentation in a folder for zensical: `python docs/generate.py FOLDER`.
+
+FOLDER gets the pages of docs/, the changelog and its like from the root of the checkout, and the
+reference, which the code itself writes: commands, settings, and a page for every module that a
+page links to. Links between files of the checkout become links between pages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from translate.config import Config
+from translate.presets import ONE_DOMAIN, PRESETS, photographs
+
+ROOT = Path(__file__).resolve().parents[1]
+FROM_THE_ROOT = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+# [text](target#anchor), of text without brackets; not a link to another machine
+LINK = re.compile(r"(\[(?P<text>[^\]]*)\])\((?P<target>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
+FENCED = re.compile(r"(^```.*?^```$)", re.M | re.S)
+
+
+@dataclass
+class Site:
+    """The staged pages.
+
+    Attributes:
+        folder: where they are written.
+        modules: modules that a page links to, each of which gets a page of its own.
+    """
+
+    folder: Path
+    modules: set[str]
+
+    def build(self) -> None:
+        """Write every page into the folder, which is emptied first."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        ignore = shutil.ignore_patterns("*.py", "__pycache__")
+        shutil.copytree(ROOT / "docs", self.folder, ignore=ignore)
+        for page in self._pages():
+            staged = self.folder / _staged(page)
+            text = (ROOT / page).read_text("utf-8")
+            staged.write_text(self._with_links(text, page), "utf-8")
+        for module in sorted(self.modules):
+            self._write(f"reference/code/{module}.md", _module_page(module))
+        self._write("reference/cli.md", _commands())
+        self._write("reference/configuration.md", _settings())
+
+    def _pages(self) -> Iterator[Path]:
+        for path in sorted((ROOT / "docs").rglob("*.md")):
+            yield path.relative_to(ROOT)
+        yield from map(Path, FROM_THE_ROOT)
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+    def _with_links(self, text: str, page: Path) -> str:
+        """Let the links of a page lead to staged pages; those in blocks of code stay."""
+        parts = FENCED.split(text)
+        parts[::2] = [LINK.sub(lambda link: self._link(link, page), part) for part in parts[::2]]
+        return "".join(parts)
+
+    def _link(self, link: re.Match[str], page: Path) -> str:
+        target = Path(os.path.normpath(page.parent / link["target"]))
+        generated = target.parent == Path("docs/reference")
+        if not generated and not (ROOT / target).exists():
+            raise SystemExit(f"{page}: {link['target']} does not exist")
+        anchor = link["anchor"] or ""
+        if target.suffix == ".py":
+            module = ".".join(target.with_suffix("").parts)
+            self.modules.add(module)
+            name = link["text"].strip("`")
+            anchor = f"#{module}.{name}" if re.fullmatch(r"[\w.]+", name) else ""
+        way = os.path.relpath(_staged(target), _staged(page).parent)
+        return f"{link[1]}({Path(way).as_posix()}{anchor})"
+
+
+def _staged(path: Path) -> Path:
+    """Return where a file of the checkout is below the folder of pages.
+
+    Args:
+        path: relative to the root of the checkout.
+    """
+    if path.parts[0] == "docs":
+        return path.relative_to("docs")
+    if path.suffix == ".py":
+        return Path("reference", "code", ".".join(path.with_suffix("").parts) + ".md")
+    if str(path) in FROM_THE_ROOT:
+        return Path(path.name.lower())
+    if path.name == "README.md":
+        return Path("index.md")
+    raise SystemExit(f"{path} has no page; do not link to it from docs/")
+
+
+def _module_page(module: str) -> str:
+    return (
+        f"# {module}\n\n::: {module}\n"
+        "    options:\n"
+        "      filters: []\n"
+        "      show_source: true\n"
+        "      show_root_heading: false\n"
+    )
+
+
+def _commands() -> str:
+    """Return the page of commands, as typer writes it."""
+    words = [sys.executable, "-m", "typer", "pipelines.cli", "utils", "docs"]
+    words += ["--name", "introshift", "--title", "Commands"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stdout
+
+
+def _settings() -> str:
+    """Return the page of settings, from the fields of the config and their docstrings."""
+    lines = [
+        "# Configuration",
+        "",
+        "A config is a YAML file of sections. What it leaves out has the default below. Change single",
+        "settings with `introshift train CONFIG --set SECTION.KEY=VALUE`; a wrong key or value is",
+        "refused, with the nearest valid name.",
+        "",
+    ]
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        assert isinstance(section, type) and issubclass(section, BaseModel)
+        lines += [f"## {name}", "", *_docstring(section), ""]
+        lines += _table(
+            ("key", "type", "default", "meaning"),
+            [
+                (f"`{name}.{key}`", _type(setting), _default(setting), setting.description or "")
+                for key, setting in section.model_fields.items()
+            ],
+        )
+    lines += [
+        "## Presets",
+        "",
+        "What `model.preset` stands for; a setting that is given beside it wins.",
+        "",
+        *_table(
+            ("setting", *PRESETS),
+            [
+                (f"`model.{key}`", *(str(sizes[key]) for sizes in PRESETS.values()))
+                for key in PRESETS["tiny"]
+            ],
+        ),
+        "## One domain",
+        "",
+        "Defaults where `data.domains` names one folder alone: a plain image Soft-IntroVAE.",
+        "",
+        *_nested(ONE_DOMAIN),
+        "## Photographs",
+        "",
+        "What `introshift init` writes for photographs, here at 64 px in colour.",
+        "",
+        *_nested(photographs(64, 3)),
+    ]
+    return "\n".join(lines)
+
+
+def _docstring(section: type[BaseModel]) -> list[str]:
+    return [line.strip() for line in (section.__doc__ or "").splitlines()]
+
+
+def _type(setting: FieldInfo) -> str:
+    """Return the type and range of a setting, as people write it."""
+    words = [_words(setting.annotation)]
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
+    for limit in setting.metadata:
+        for name, sign in signs.items():
+            value = getattr(limit, name, None)
+            if value is not None:
+                words.append(f"{sign} {value:g}" if value < 1e6 else f"{sign} {value:.4g}")
+    return ", ".join(words)
+
+
+def _words(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return "mapping"
+    if get_origin(annotation) is list:
+        return "list"
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+    if annotation in names:
+        return names[annotation]
+    if annotation is type(None):
+        return "nothing"
+    parts = [_words(part) for part in get_args(annotation) if part is not type(None)]
+    return " or ".join(dict.fromkeys(part for part in parts if part)) or ""
+
+
+def _default(setting: FieldInfo) -> str:
+    if setting.is_required():
+        return "preset"
+    default = setting.get_default(call_default_factory=True)
+    if default is None:
+        return ""
+    return f"`{str(default).lower()}`" if isinstance(default, bool) else f"`{default}`"
+
+
+def _nested(sections: dict[str, dict[str, Any]]) -> list[str]:
+    rows = [
+        (f"`{section}.{key}`", f"`{str(value).lower() if isinstance(value, bool) else value}`")
+        for section, settings in sections.items()
+        for key, value in settings.items()
+    ]
+    return _table(("key", "value"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Return a table in Markdown, and an empty line."""
+    cells = [head, ("---",) * len(head), *rows]
+    return [f"| {' | '.join(_one_line(cell) for cell in row)} |" for row in cells] + [""]
+
+
+def _one_line(cell: str) -> str:
+    return " ".join(cell.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python docs/generate.py FOLDER")
+    Site(Path(sys.argv[1]), set()).build()
