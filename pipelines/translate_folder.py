@@ -92,6 +92,13 @@ def command(  # noqa: PLR0913  (options of the command line)
     reject_skip: Annotated[
         bool, typer.Option("--reject-skip", help="Do not translate those that --reject finds.")
     ] = False,
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview",
+            help="Show the first pictures before and after: OUT/preview.html and preview.png.",
+        ),
+    ] = False,
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: Json = False,
@@ -123,6 +130,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         shard=share,
         reject=reject,
         reject_skip=reject_skip,
+        preview=preview,
     )
     translator = Translator.load(
         model, device, precision, background=colour, scale=scale, tile=tile

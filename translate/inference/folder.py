@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from translate.inference.folder_preview import refuse_clash, write_folder_preview
 from translate.inference.manifest import (
     ALL,
     ELSEWHERE,
@@ -85,6 +86,7 @@ class FolderOptions:
         reject: warn of inputs whose energy lies above this quantile of the source domain's
             training images.
         reject_skip: skip these instead of translating them; a later run measures them again.
+        preview: write preview.html and preview.png of the first pictures when all is done.
 
     Raises:
         ValueError: for an option that cannot be, naming it and the remedy.
@@ -104,6 +106,7 @@ class FolderOptions:
     shard: Shard = ALL
     reject: float | None = None
     reject_skip: bool = False
+    preview: bool = False
 
     def __post_init__(self) -> None:
         check(self.format in SUFFIXES, f"format {self.format}: use {', '.join(SUFFIXES)}")
@@ -210,6 +213,8 @@ class FolderJob:
             self.run()
         finally:
             self.finish()
+        if self.options.preview and self.options.shard[0] == 1:
+            self.write_preview()
         return self.summary(time.perf_counter() - start)
 
     def scan(self) -> None:
@@ -237,6 +242,8 @@ class FolderJob:
                 entry.reason = ELSEWHERE
 
         self.jobs = [entry for entry in self.own if entry.reason == NOT_REACHED]
+        if options.preview:
+            refuse_clash([output for made in outputs.values() for output in made])
         for job in self.jobs:
             job.outputs = outputs[job.path]
             with suppress(OSError):  # it will fail
@@ -300,6 +307,14 @@ class FolderJob:
     def finish(self) -> None:
         """Write the last manifest."""
         write_last_manifest(self.target, self.entries, self.options.shard)
+
+    def write_preview(self) -> None:
+        """Write the page that shows inputs beside their outputs."""
+        names = self.predictor.config.data.names
+        source, to = (names[domain] for domain in self.direction)
+        write_folder_preview(
+            self.target, self.folder, self.own, (source, to), self.options.max_pixels
+        )
 
     def summary(self, seconds: float) -> FolderSummary:
         """Count what became of the inputs."""
