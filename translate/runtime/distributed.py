@@ -27,13 +27,15 @@ class Processes:
     Args:
         device: where a process alone computes; of several, each takes a GPU of its own or all the
             CPU.
+        alone: for work that is not shared, whatever has started this process.
 
     Raises:
         ValueError: the launcher's environment variables are incomplete.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.rank, self.count = rank_and_count("unset them to train in one process")
+    def __init__(self, device: torch.device, alone: bool = False) -> None:
+        remedy = "unset them to train in one process"
+        self.rank, self.count = (0, 1) if alone else rank_and_count(remedy)
         self.device = device
         if self.count > 1:
             self._join()

@@ -37,15 +37,18 @@ from translate.training.preview import GRID_IMAGES, PreviewGrid
 from translate.training.run_logger import RunLogger
 from translate.training.state import TrainState
 from translate.training.step import TrainStep
-from translate.training.validation import ModelSelector, default_styles
+from translate.training.validation import (
+    REFERENCE_IMAGES,
+    SCORED_IMAGES,
+    ModelSelector,
+    default_styles,
+)
 
 # model files of a run: the best by its score, and the last
 BEST = "model.safetensors"
 LAST = "last.safetensors"
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a warning
 ALIGNMENT_IMAGES = 1024  # of a domain, whose mean place, size and slant are measured
-REFERENCE_IMAGES = 1024  # of a domain, whose energies are the reference distribution
-SCORED_IMAGES = 256  # trained images of a domain that translations are compared with
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
 INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
 MAX_ROLLBACKS = 3  # times a diverged run goes back with half the learning rate

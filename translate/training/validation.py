@@ -27,6 +27,9 @@ from translate.metrics.distribution import (
 )
 from translate.models.networks import Model
 
+SCORED_IMAGES = 256  # trained images of a domain that translations are compared with
+REFERENCE_IMAGES = 1024  # of a domain, whose energies are the reference distribution
+
 # Small: where the layout changes, the cycle's error grows although the translation gets better.
 CYCLE_WEIGHT = 0.1
 # The criterion itself does not rank models within this share of the lowest one.
