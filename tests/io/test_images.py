@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from tests._helpers.encoders import PHOTO, RNG, SRGB_PROFILE, encode, png, put, reason
-from translate.io.images import FORMATS, SUFFIXES, ImageError, read_image
+from translate.io import images
+from translate.io.images import FORMATS, SUFFIXES, ImageError, looks_like_image, read_image
 from translate.runtime.process_state import PROCESS_STATE, warnings_ignored
 
 
@@ -195,3 +196,41 @@ def test_imports_without_torch() -> None:
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=Path(__file__).parents[2], check=True
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.png", b"broken", True),  # calls itself a picture
+        ("a.PNG", b"", True),
+        ("a.heic", b"unread", True),
+        ("a.dat", "PNG", True),
+        ("a", "JPEG", True),
+        ("a.txt", b"BM: a text that begins like a bitmap", False),
+        ("Thumbs.db", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), False),
+        ("empty", b"", False),
+        ("missing", None, True),  # reading it says why
+    ],
+)
+def test_what_looks_like_an_image(
+    tmp_path: Path, name: str, content: bytes | str | None, expected: bool
+) -> None:
+    path = tmp_path / name
+    if isinstance(content, str):
+        Image.new("RGB", (8, 8)).save(path, content)
+    elif content is not None:
+        path.write_bytes(content)
+    assert looks_like_image(path) == expected
+
+
+def test_a_quality_makes_a_smaller_file_and_bytes_are_the_file_s(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    kinds = {".jpg": "JPEG", ".webp": "WEBP", ".avif": "AVIF"}
+    for suffix, kind in kinds.items() & SUFFIXES.items():
+        sizes = []
+        for quality in (40, 95):
+            images.write_image(tmp_path / f"a{suffix}", pixels, quality=quality)
+            data = (tmp_path / f"a{suffix}").read_bytes()
+            assert data == images.encode(kind, pixels, quality=quality)
+            sizes.append(len(data))
+        assert sizes[0] < 0.7 * sizes[1]

@@ -94,7 +94,7 @@ def test_resize_is_antialiased() -> None:
     st.integers(1, 33),
     st.sampled_from((1, 3)),
     st.booleans(),
-    st.sampled_from((".png", ".tif", ".TIFF", ".bmp")),
+    st.sampled_from((".png", ".tif", ".TIFF", ".bmp", ".jp2")),
     st.integers(0, 2**32),
 )
 def test_lossless_round_trip(

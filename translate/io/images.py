@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from translate.io.files import PathLike, atomic, list_files
@@ -26,15 +26,32 @@ from translate.runtime.process_state import PROCESS_STATE
 
 UInt8: TypeAlias = NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+# Codecs that Pillow may have been built without: their formats, and Pillow's name of the feature.
+OPTIONAL_FORMATS = {"AVIF": "avif", "JPEG2000": "jpg_2000"}
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"),
+    *(name for name, codec in OPTIONAL_FORMATS.items() if features.check(codec)),
+)
 # What a folder scan takes for an image, and what a name asks for when writing; decoding goes by
 # content.
-SUFFIXES = {f".{name.lower()}": name for name in FORMATS} | {
+SUFFIXES = {f".{name.lower()}": name for name in FORMATS if name != "JPEG2000"} | {
     ".jpg": "JPEG",
     ".jfif": "JPEG",
     ".tif": "TIFF",
 }
-ALPHA_FORMATS = ("PNG", "WEBP", "TIFF", "GIF")
+if "JPEG2000" in FORMATS:
+    SUFFIXES |= {".jp2": "JPEG2000", ".j2k": "JPEG2000"}
+# Suffixes of images of formats that are not read: to be named among failures, not left out.
+FOREIGN_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("apng", "avif", "exr", "hdr", "heic", "heif", "ico", "j2k", "jp2", "jpe", "jxl"),
+        *("pbm", "pgm", "pnm", "ppm", "psd", "svg", "tga"),
+        *("arw", "cr2", "cr3", "dng", "nef", "orf", "raf", "rw2"),  # raw photographs
+    )
+)
+ALPHA_FORMATS = ("PNG", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000")
+DEFAULT_QUALITY = 95
 CLEAR = 255  # index of a GIF's palette that stands for transparency
 # EXIF orientation -> what undoes it; 1 is upright.
 TURNS = {
@@ -109,6 +126,20 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000) -> Picture:
     except Exception as error:
         # hostile bytes make decoders raise anything: struct.error, AssertionError, KeyError
         raise ImageError(_reason(error)) from error
+
+
+def looks_like_image(path: PathLike) -> bool:
+    """Tell whether a file calls itself an image or begins like one of a format that is read.
+
+    A file that cannot be opened is taken for one, so that reading it says why.
+    """
+    if Path(path).suffix.lower() in SUFFIXES.keys() | FOREIGN_SUFFIXES:
+        return True
+    try:
+        with _pillow_kept_quiet(), open(path, "rb") as file, Image.open(file, formats=FORMATS):
+            return True
+    except Exception as error:  # hostile bytes, see read_image
+        return isinstance(error, OSError) and error.errno is not None
 
 
 def _reason(error: Exception) -> str:
@@ -354,7 +385,7 @@ def format_from_suffix(path: PathLike) -> str:
 
 
 def write_image(
-    path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = 95
+    path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = DEFAULT_QUALITY
 ) -> None:
     """Write a picture in the format that the suffix stands for, all or nothing.
 
@@ -363,12 +394,45 @@ def write_image(
         pixels: uint8 (H, W, 1 or 3).
         alpha: uint8 (H, W), 0 is transparent. A format without alpha gets the picture over white;
             in a GIF, which has no half transparency, it is rounded.
-        quality: of JPEG and WebP, 1 to 100.
+        quality: of JPEG, WebP and AVIF, 1 to 100; JPEG 2000 is written without loss.
 
     Raises:
         ValueError: another suffix, or pixels of another type or shape.
     """
     kind = format_from_suffix(path)
+    with atomic(path) as temporary:
+        _save(temporary, kind, pixels, alpha, quality)
+
+
+def encode(
+    kind: str, pixels: UInt8, alpha: UInt8 | None = None, quality: int = DEFAULT_QUALITY
+) -> bytes:
+    """Return a picture as the bytes of a file; the arguments are those of `write_image`.
+
+    Args:
+        kind: one of FORMATS.
+        pixels: uint8 (H, W, 1 or 3).
+        alpha: uint8 (H, W), 0 is transparent.
+        quality: of JPEG, WebP and AVIF, 1 to 100.
+    """
+    buffer = BytesIO()
+    _save(buffer, kind, pixels, alpha, quality)
+    return buffer.getvalue()
+
+
+def _save(
+    file: Path | BytesIO, kind: str, pixels: UInt8, alpha: UInt8 | None, quality: int
+) -> None:
+    """Write a picture; see `write_image`.
+
+    Args:
+        file: what to write into.
+        kind: one of FORMATS.
+        pixels: uint8 (H, W, 1 or 3).
+        alpha: uint8 (H, W). A format without it gets the picture over white; in a GIF, which has
+            no half transparency, it is rounded.
+        quality: of JPEG, WebP and AVIF; JPEG 2000 is written without loss.
+    """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"pixels must be uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")
 
@@ -381,6 +445,7 @@ def write_image(
     options: dict[str, dict[str, int]] = {
         "JPEG": {"quality": quality, "subsampling": 0},
         "WEBP": {"quality": quality, "method": 4},
+        "AVIF": {"quality": quality, "max_threads": 1},  # the same bytes on every machine
     }
     if alpha is not None and kind == "GIF":
         image = image.convert("RGB").quantize(CLEAR)
@@ -389,8 +454,7 @@ def write_image(
     elif alpha is not None:
         image.putalpha(Image.fromarray(alpha))
 
-    with atomic(path) as temporary:
-        image.save(temporary, kind, **options.get(kind, {}))
+    image.save(file, kind, **options.get(kind, {}))
 
 
 def write_gif(path: PathLike, frames: Sequence[UInt8], milliseconds: int = 100) -> None:
