@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -278,3 +279,82 @@ def test_a_config_written_before_fp32_had_its_name_is_read() -> None:
     path = Path(__file__).parent / "golden" / "run" / "config.yaml"
     assert "precision: '32'" in path.read_text()
     assert load_config(path).train.precision == "fp32"
+
+
+def config_in(folder: Path, text: str) -> Path:
+    folder.mkdir()
+    path = folder / "my.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("{}", "conf/trainA"),
+        ("data: {domains: {A: a, B: b}}", "conf/a"),
+        ("data: {root: pictures}", "conf/pictures/trainA"),
+        ("data: {root: ../pictures, domains: {A: a, B: b}}", "pictures/a"),
+    ],
+)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_folders_in_a_file_are_relative_to_it(
+    text: str, folder: str, absolute: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = config_in(Path("conf"), text)
+    data = load_config(path.absolute() if absolute else path).data
+    assert data.folder("A") == (tmp_path / folder if absolute else Path(folder))
+
+
+def test_absolute_folders_stay(tmp_path: Path) -> None:
+    path = config_in(tmp_path / "conf", f"data: {{root: {tmp_path / 'here'}, domains: {{A: /a}}}}")
+    data = load_config(path).data
+    assert data.folder("A") == Path("/a").absolute()
+    assert data.folder("A", "test") == tmp_path / "here" / "testA"
+
+
+def test_folders_in_settings_are_relative_to_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = config_in(Path("conf"), "data: {domains: {A: a, B: b}}")
+    (tmp_path / "elsewhere").mkdir()
+
+    replaced = load_config(path, ["data.domains.A=new"]).data
+    assert replaced.folder("A").resolve() == tmp_path / "new"
+    assert replaced.folder("B") == Path("conf/b")
+    mapped = load_config(path, ["data.tests={A: t}"]).data
+    assert mapped.folder("A", "test").resolve() == tmp_path / "t"
+    assert mapped.folder("B", "test") == Path("conf/testB")
+    assert load_config(path, [], {"data.root": "other"}).data.folder("A") == Path("other/a")
+    assert load_config(path, ["data.root=o", "data.domains.A=x"]).data.folder("A") == Path("o/x")
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = load_config(Path("../conf/my.yaml"), ["data.domains.A=new"]).data
+    assert again.folder("A").resolve() == tmp_path / "elsewhere" / "new"
+    assert again.folder("B") == Path("../conf/b")
+
+
+def test_a_config_that_is_written_to_a_folder_is_read_from_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/one", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    config = from_dict({"data": {"root": "pictures"}})
+    stored = config.written_to(Path("runs/one"))
+    assert stored.data.root == os.path.join("..", "..", "pictures")
+    assert stored.read_from(Path("runs/one")) == config
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = stored.read_from(Path("../runs/one")).data.folder("A")
+    assert found == Path("../pictures/trainA")
+
+
+def test_a_detour_over_a_link_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "runs").mkdir(parents=True)
+    (tmp_path / "disk" / "pictures").mkdir()
+    link = tmp_path / "runs"
+    link.symlink_to(tmp_path / "disk" / "runs", target_is_directory=True)
+    data = from_dict({"data": {"root": "../pictures"}}).read_from(link).data
+    assert Path(str(data.root)).resolve() == tmp_path / "disk" / "pictures"

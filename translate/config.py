@@ -7,6 +7,7 @@ unknown keys and wrong types are refused together, each with its path and the ne
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import reprlib
 from collections.abc import Hashable, Mapping, Sequence
@@ -33,6 +34,31 @@ class ConfigError(ValueError):
     """All that is wrong with a config, a line each: `key: problem; remedy`."""
 
 
+def path_from(folder: Path, path: Path) -> str:
+    """Return how a file in `folder` names `path`, whatever folder is the current one.
+
+    Returns:
+        A relative path; an absolute one where both share nothing but the file system's root, or
+        not even that.
+    """
+    path = path.resolve()
+    folder = folder.resolve()
+    try:
+        shared = os.path.commonpath([path, folder])
+    except ValueError:  # drives of Windows
+        return str(path)
+    return str(path) if shared == path.anchor else os.path.relpath(path, folder)
+
+
+def _tidy(path: Path) -> Path:
+    """Return the path without the detours `x/..`, where no link makes them lead elsewhere."""
+    tidied = Path(os.path.normpath(path))
+    try:
+        return tidied if tidied.resolve() == path.resolve() else path
+    except (OSError, ValueError, RuntimeError):  # no path of this system, a loop of links
+        return path
+
+
 class _Section(BaseModel):
     """A part of the config; the docstring below a field describes it."""
 
@@ -49,7 +75,8 @@ class DataConfig(_Section):
     """Where the pictures are and how they become (channels, size, size) arrays."""
 
     root: str | None = None
-    """folder with trainA, trainB and, for evaluation, testA, testB"""
+    """folder with trainA, trainB and, for evaluation, testA, testB; relative to the config file,
+    which also stands for a root that is not given"""
 
     domains: dict[str, str] | None = Field(default=None, min_length=1)
     """domain name -> training folder (relative to root); default A, B; one: see presets.py"""
@@ -92,6 +119,16 @@ class DataConfig(_Section):
         """Return the folder of a domain's split."""
         given = (self.domains if split == "train" else self.tests) or {}
         return Path(self.root or ".") / given.get(name, f"{split}{name}")
+
+    def read_from(self, folder: Path) -> DataConfig:
+        """Return what a file in `folder` says, with a root that leads there from the current one."""
+        root = str(_tidy(folder / (self.root or "")))
+        return self.model_copy(update={"root": None if root == "." else root})
+
+    def written_to(self, folder: Path) -> DataConfig:
+        """Return what a file in `folder` has to say: `read_from` undone, see `path_from`."""
+        root = path_from(folder, Path(self.root or "."))
+        return self.model_copy(update={"root": None if root == "." else root})
 
 
 class ModelConfig(_Section):
@@ -355,6 +392,14 @@ class Config(_Section):
             raise ValueError(f"data.load_size: {load_size} is below data.size {size}; raise it")
         return self
 
+    def read_from(self, folder: Path) -> Config:
+        """Return this config, read from a file in `folder`, for use in the current one."""
+        return self.model_copy(update={"data": self.data.read_from(folder)})
+
+    def written_to(self, folder: Path) -> Config:
+        """Return this config, in use in the current folder, for a file in `folder`."""
+        return self.model_copy(update={"data": self.data.written_to(folder)})
+
     def to_yaml(self) -> str:
         """Return the resolved config as YAML that reads back to the same config."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -538,18 +583,22 @@ def load_config(
 ) -> Config:
     """Read a YAML config and change settings.
 
+    Folders in the file are relative to the file, those in `overrides` and `options` to the current
+    folder (domains and tests, where there is a `data.root`, to that).
+
     Args:
         path: the YAML file.
         overrides: `section.key=value` texts, as of --set; the values are YAML.
         options: dotted key -> value, taken as it is; applied after `overrides`.
 
     Returns:
-        The validated config.
+        The validated config, whose folders are relative to the current one.
 
     Raises:
         ConfigError: the file cannot be read, or its settings with the changes are not valid.
     """
     origin = str(path)
+    folder = Path(path).parent
     try:
         values = parse_yaml(Path(path).read_text(encoding="utf-8"), origin)
     except (OSError, UnicodeDecodeError) as error:
@@ -558,7 +607,26 @@ def load_config(
 
     if values is not None and not isinstance(values, dict):
         return from_dict(values, origin)  # which refuses it
-    return from_dict(override(values or {}, overrides, options), origin)
+
+    changes = _changes(overrides, options)
+    if any(key == "data.root" for key, _ in changes):
+        return from_dict(_changed(values or {}, changes), origin)
+    data = (values or {}).get("data")
+    has_root = isinstance(data, dict) and data.get("root") is not None
+    if not has_root:  # the file's folder stands for it, and the changes are not relative to that
+        changes = [(key, _folders_from(folder, key, value)) for key, value in changes]
+    return from_dict(_changed(values or {}, changes), origin).read_from(folder)
+
+
+def _folders_from(folder: Path, key: str, value: object) -> object:
+    """Return a new value of a setting; folders of pictures as a file in `folder` names them."""
+    if not key.startswith(("data.domains", "data.tests")):
+        return value
+    if isinstance(value, dict):
+        return {name: _folders_from(folder, key, path) for name, path in value.items()}
+    if not isinstance(value, str) or os.path.isabs(value) or folder.resolve() == Path.cwd():
+        return value
+    return path_from(folder, Path(value))
 
 
 def override(
@@ -579,16 +647,31 @@ def override(
     Raises:
         ConfigError: a malformed override.
     """
-    changed: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return _changed(values, _changes(overrides, options))
+
+
+def _changes(
+    overrides: Sequence[str], options: Mapping[str, object] | None
+) -> list[tuple[str, object]]:
+    """Read the arguments of `override` as (dotted key, value), in order."""
+    changes: list[tuple[str, object]] = []
     for item in overrides:
         path, equals, text = item.partition("=")
         if not equals or not _is_setting(path):
             example = "section.key=value, such as train.steps=2000"
             raise ConfigError(f"--set {_clip(item)}: expected {example}")
-        _assign(changed, path, parse_yaml(text, f"--set {_clip(item)}"))
+        changes.append((path, parse_yaml(text, f"--set {_clip(item)}")))
     for path, value in (options or {}).items():
         if not _is_setting(path):
             raise ConfigError(f"{_clip(path)}: expected section.key, such as train.steps")
+        changes.append((path, value))
+    return changes
+
+
+def _changed(values: dict[str, Any], changes: Sequence[tuple[str, object]]) -> dict[str, Any]:
+    """Return a copy of a nested mapping with (dotted key, value) entered."""
+    changed: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    for path, value in changes:
         _assign(changed, path, value)
     return changed
 

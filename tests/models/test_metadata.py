@@ -81,3 +81,22 @@ def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     load_model(path)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_folders_of_the_config_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = save(Path("run"))
+    assert read_info(path).config.data.folder("B") == Path("B")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert read_info(Path("../run") / path.name).config.data.folder("B") == Path("../B")
+    assert str(tmp_path.parent).encode() not in (tmp_path / "run" / path.name).read_bytes()
+
+
+def test_folders_of_an_earlier_version_s_file_are_relative_to_the_current_one() -> None:
+    golden = Path(__file__).parents[1] / "golden" / "two_domains.safetensors"
+    assert not Path(read_info(golden).config.data.folder("A")).is_absolute()
+    assert "golden" not in str(read_info(golden).config.data.folder("A"))

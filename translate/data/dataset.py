@@ -153,7 +153,7 @@ def _decode(
     """Yield a folder's images in order, and enter into `failed` what cannot be read and why."""
     if not folder.is_dir():
         raise ValueError(
-            f"{folder}: no such folder for domain {name}; "
+            f"{folder.resolve()}: no such folder for domain {name}; "
             f"set data.root (--data) or data.domains.{name}"
         )
     paths = list_images(folder)

@@ -33,7 +33,7 @@ def match_by_name(folders: Mapping[str, Path], allow_missing: bool, notes: list[
         ValueError: For a folder that is missing or without images, two files of one name in a
             folder, and files without a partner.
     """
-    if missing := [str(folder) for folder in folders.values() if not folder.is_dir()]:
+    if missing := [str(folder.resolve()) for folder in folders.values() if not folder.is_dir()]:
         raise ValueError(f"no such folder: {' and '.join(missing)}; check the path")
     files = {what: list_images(folder) for what, folder in folders.items()}
     if empty := [str(folders[what]) for what, paths in files.items() if not paths]:

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from translate.config import Config
 from translate.io.files import PathLike, atomic, sha256
-from translate.models.metadata import FORMAT, KEY, model_file, parse_metadata
+from translate.models.metadata import FORMAT, KEY, describe_config, model_file, parse_metadata
 from translate.models.networks import Model
 
 # Tensors that earlier versions wrote under other names.
@@ -143,7 +143,7 @@ def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, 
         config: All its settings.
         summary: Facts about its training that JSON can hold.
     """
-    about = {"format": FORMAT, "config": config.model_dump(mode="json"), "summary": summary}
+    about = {"format": FORMAT, **describe_config(path, config), "summary": summary}
     save_tensors(path, model.state_dict(), {KEY: json.dumps(about)})
 
 

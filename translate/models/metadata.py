@@ -13,6 +13,9 @@ from translate.config import Config, ConfigError, from_dict
 
 KEY = "introshift"
 FORMAT = "introshift-1"
+# what the config's folders are relative to; in files of earlier versions: to the current folder
+FOLDERS = "folders"
+FROM_FILE = "from this file"
 
 RUN_MODEL = "model.safetensors"  # in a run folder: the step that validation kept
 
@@ -50,6 +53,19 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def describe_config(path: Path, config: Config) -> dict[str, Any]:
+    """Return what the metadata of a model file at `path` say about its config.
+
+    Folders are named relative to the file, so that they are found from any current folder, and
+    the names of the folders above both stay private. Where there is no such way, they are named as
+    the config does.
+    """
+    stored = config.written_to(path.parent)
+    if Path(stored.data.root or "").is_absolute():
+        return {"config": config.model_dump(mode="json")}
+    return {"config": stored.model_dump(mode="json"), FOLDERS: FROM_FILE}
+
+
 def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[str, Any]]:
     """Check the metadata of a model file.
 
@@ -71,7 +87,10 @@ def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[s
                 f"{path}: not an introshift model (format {found!r}, expected {FORMAT!r}); "
                 "give a model.safetensors"
             )
-        return from_dict(about["config"]), dict(about["summary"])
+        config = from_dict(about["config"])
+        if about.get(FOLDERS) == FROM_FILE:
+            config = config.read_from(path.parent)
+        return config, dict(about["summary"])
     except (
         KeyError,
         TypeError,

@@ -68,7 +68,7 @@ class RunLogger:
             for path in unfinished(self.path):
                 path.unlink()
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            write_text(self.path / "config.yaml", config.to_yaml())
+            write_text(self.path / "config.yaml", config.written_to(self.path).to_yaml())
         except OSError as error:
             raise ValueError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another --out"
