@@ -1,8 +1,9 @@
-"""Fixtures that several test files share: LPIPS weights or none, a tiny model file, pictures."""
+"""Fixtures that several test files share: LPIPS weights, a tiny model file, pictures, the browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
 
 # Before torch comes in, and for programs that tests start: with tensors so small, threads only wait
 # for each other.
@@ -136,3 +137,20 @@ def inputs(tmp_path: Path) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all examples of a property: hypothesis wants no fixture made for each test."""
     return tmp_path_factory.mktemp("images")
+
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """The browser is the machine's own: nothing is downloaded."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("no Chromium: install it (apt-get install chromium) to test pages in a browser")
+    return {**browser_type_launch_args, "executable_path": program}
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """Stand in for pytest-playwright's own, at whose definition pytest 9 warns."""
