@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: LPIPS weights, a tiny model file, pictures, the browser."""
+"""What several test files share: LPIPS weights, a tiny model file, pictures, the browser."""
 
 from __future__ import annotations
 
