@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests._helpers.trainings import bars, run, settings
+from translate.training.step import TrainStep
 from translate.training.timing import time_training
 
 
@@ -35,16 +36,22 @@ def test_a_run_takes_at_most_twice_as_long_as_told_and_at_least_half(tmp_path: P
     assert told.warmup_step < told.introspective_step
 
 
-@pytest.mark.usefixtures("processor_time")
-def test_a_slow_step_is_timed_on_fewer_images_and_scaled_up() -> None:
-    config = settings(data={"size": 32}, train={"batch_size": 16})
-    whole = time_training(config, "cpu", budget=1000.0)
+@pytest.mark.parametrize("seconds_an_image", [0.0001, 0.01, 0.5])
+def test_a_slow_step_is_timed_on_fewer_images_and_scaled_up(
+    seconds_an_image: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
 
-    start = time.perf_counter()
-    scaled = time_training(config, "cpu", budget=whole.warmup_step / 4)
-    assert time.perf_counter() - start < whole.warmup_step
-    for name in ("warmup_step", "introspective_step", "score", "closing"):
-        assert 1 / 3 < getattr(scaled, name) / getattr(whole, name) < 3
+    def gradients(_: TrainStep, x: torch.Tensor, *__: object) -> None:
+        nonlocal now
+        now += len(x) * seconds_an_image
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    monkeypatch.setattr(TrainStep, "gradients", gradients)
+    monkeypatch.setattr(TrainStep, "update", lambda *_: None)
+    told = time_training(settings(train={"batch_size": 64}), "cpu", budget=10.0)
+    assert told.warmup_step == pytest.approx(2 * 64 * seconds_an_image)
+    assert now < 10.0
 
 
 def test_random_numbers_of_the_process_stay_as_they_are() -> None:
