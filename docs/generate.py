@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typer.cli import get_docs_for_click
 
+from pipelines.cli import app
 from translate.config import Config
 from translate.presets import ONE_DOMAIN, PRESETS, photographs
 
@@ -111,17 +113,15 @@ def _module_page(module: str) -> str:
         "      filters: []\n"
         "      show_source: true\n"
         "      show_root_heading: false\n"
+        "      show_if_no_docstring: true\n"
     )
 
 
 def _commands() -> str:
     """Return the page of commands, as typer writes it."""
-    words = [sys.executable, "-m", "typer", "pipelines.cli", "utils", "docs"]
-    words += ["--name", "introshift", "--title", "Commands"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return done.stdout
+    command = typer.main.get_command(app)
+    context = typer.Context(command, info_name="introshift")
+    return get_docs_for_click(obj=command, ctx=context, name="introshift", title="Commands")
 
 
 def _settings() -> str:
@@ -129,14 +129,15 @@ def _settings() -> str:
     lines = [
         "# Configuration",
         "",
-        "A config is a YAML file of sections. What it leaves out has the default below. Change single",
-        "settings with `introshift train CONFIG --set SECTION.KEY=VALUE`; a wrong key or value is",
-        "refused, with the nearest valid name.",
+        "A config is a YAML file of sections. What it leaves out has the default below. Change",
+        "single settings with `introshift train CONFIG --set SECTION.KEY=VALUE`; a wrong key or",
+        "value is refused, with the nearest valid name.",
         "",
     ]
     for name, field in Config.model_fields.items():
         section = field.annotation
-        assert isinstance(section, type) and issubclass(section, BaseModel)
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
         lines += [f"## {name}", "", *_docstring(section), ""]
         lines += _table(
             ("key", "type", "default", "meaning"),

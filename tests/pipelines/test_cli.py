@@ -152,23 +152,6 @@ def test_a_suffix_may_be_called_debug(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "o" / "0--debug.png").exists()
 
 
-README = Path(__file__).parents[2] / "README.md"
-COMMANDS = [
-    line.split("#")[0].split()[2:]
-    for line in README.read_text("utf-8").splitlines()
-    if line.startswith("$ introshift ")
-]
-
-
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_readme_s_commands_exist_with_their_options(words: list[str]) -> None:
-    code, out, _ = call(words[0], "--help")
-    assert code == 0
-    for word in words:
-        if word.startswith("-"):
-            assert word in out
-
-
 @pytest.mark.parametrize(
     "words", [["train"], ["translate"], ["bench", "train"], ["bench", "translate"]]
 )
