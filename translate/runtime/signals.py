@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def interruption() -> Iterator[threading.Event]:
+def interruption(tell: Callable[[], None] = lambda: None) -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C and SIGTERM set, so that a step is never left half done.
 
-    Outside the main thread, which alone may handle signals, nothing sets it.
+    The second of them raises KeyboardInterrupt at once. Outside the main thread, which alone may
+    handle signals, nothing sets the event.
+
+    Args:
+        tell: Called at the first, from the signal handler: says that the work is ending.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
+    def handle(*_: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+        with suppress(RuntimeError):  # the signal came while the same stream was written to
+            tell()
+
     kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, lambda *_: event.set()) for kind in kinds]
+    before = [signal.signal(kind, handle) for kind in kinds]
     try:
         yield event
     finally:

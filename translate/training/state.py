@@ -13,7 +13,7 @@ from translate.config import TrainConfig
 LEARNING_RATE_RAMP = 100
 
 # Fields that states of earlier versions do not have; they take their default then.
-ADDED_FIELDS = {"best_influence"}
+ADDED_FIELDS = {"best_influence", "reserved"}
 
 
 @dataclass
@@ -22,7 +22,8 @@ class TrainState:
 
     train: TrainConfig
     step: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # spent on steps, and on what is written between them
+    reserved: float = 0.0  # seconds of train.max_minutes that are kept for all else
     kl_s: float = 0.0  # running mean of KL_s(x), nats: what beta_neg "auto" is made from
     beta_neg: float | None = None  # set once, when warm-up ends
     introspective_start: int = 0  # the step at which that was
@@ -62,8 +63,10 @@ class TrainState:
     @property
     def progress(self) -> float:
         """Share of the run that is done, in [0, 1]: by steps, or by minutes if they end first."""
-        minutes = self.seconds / 60 / self.train.max_minutes if self.train.max_minutes else 0.0
-        return min(1.0, max(self.step / self.train.steps, minutes))
+        by_time = 0.0
+        if self.train.max_minutes:
+            by_time = self.seconds / max(60 * self.train.max_minutes - self.reserved, 1e-9)
+        return min(1.0, max(self.step / self.train.steps, by_time))
 
     @property
     def warming_up(self) -> bool:

@@ -32,6 +32,9 @@ SCORE_COST = 1.4
 # Measuring an image's energy, as a share of scoring its translation in one direction: one pass
 # through the networks instead of four.
 REFERENCE_COST = 0.25
+# Of a limit of minutes, for the energies of training images, however few these are then.
+REFERENCE_SHARE = 0.05
+MIN_REFERENCE_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,10 @@ class TrainingTime:
         warmup_step: A step of warm-up.
         introspective_step: A step of the introspective phase.
         score: Scoring the model on held-out images once.
-        closing: What follows the last step: the score, and energies of the training images.
-        total: The whole training of the config, its end by `train.max_minutes` included.
+        reference_images: Images of a domain whose energies are measured at the end; a limit of
+            minutes may leave no time for REFERENCE_IMAGES.
+        closing: What follows the last step: a score, and those energies.
+        total: The steps that are left and the closing; at most `train.max_minutes`.
     """
 
     device: str
@@ -55,12 +60,25 @@ class TrainingTime:
     warmup_step: float
     introspective_step: float
     score: float
+    reference_images: int
     closing: float
     total: float
 
+    def least_minutes(self, before: float) -> float:
+        """Return the `train.max_minutes` that leave time for one step.
+
+        Args:
+            before: Seconds that have passed when the first step begins.
+        """
+        return (before + self.introspective_step + self.closing) / 60
+
 
 def time_training(
-    config: Config, device: str = "auto", images: int | None = None, budget: float = BUDGET
+    config: Config,
+    device: str = "auto",
+    images: int | None = None,
+    budget: float = BUDGET,
+    done: int = 0,
 ) -> TrainingTime:
     """Time a few steps of a config's network, and work out what the whole training takes.
 
@@ -73,6 +91,7 @@ def time_training(
         images: Training images of the largest domain; None for as many as are ever measured.
         budget: Seconds that this may take. A network that needs longer for a single image of each
             domain exceeds it.
+        done: Steps that need not be taken any more.
 
     Raises:
         ValueError: For a device that is not available.
@@ -81,10 +100,12 @@ def time_training(
     gpus = [chosen] if chosen.type == "cuda" else []
     with torch.random.fork_rng(gpus):
         trial = _Trial(config, chosen)
-        return _measure(trial, config, images, budget)
+        return _measure(trial, config, images, budget, done)
 
 
-def _measure(trial: _Trial, config: Config, images: int | None, budget: float) -> TrainingTime:
+def _measure(
+    trial: _Trial, config: Config, images: int | None, budget: float, done: int
+) -> TrainingTime:
     train = config.train
     held_out, trained = _measured_images(config, images)
     domains = len(config.data.names)
@@ -101,9 +122,12 @@ def _measure(trial: _Trial, config: Config, images: int | None, budget: float) -
 
     energy = REFERENCE_COST * score / held_out / directions
     # for the last model and for the best, where that is another one
-    closing = score + 2 * domains * min(trained, REFERENCE_IMAGES) * energy
-    steps = _seconds_of_steps(train, warmup_step, introspective_step)
-    scores = (train.steps - 1) // train.score_every
+    energies = 2 * domains * energy
+    reference_images = min(trained, _affordable(train, energies))
+    closing = score + reference_images * energies
+    steps = _seconds_of_steps(train, done, warmup_step, introspective_step)
+    scores = max(0, (train.steps - 1) // train.score_every - done // train.score_every)
+    total = steps + scores * score + closing
     return TrainingTime(
         device=_in_words(trial.device),
         precision="bf16" if trial.train_step.dtype == torch.bfloat16 else "fp32",
@@ -111,9 +135,18 @@ def _measure(trial: _Trial, config: Config, images: int | None, budget: float) -
         warmup_step=warmup_step,
         introspective_step=introspective_step,
         score=score,
+        reference_images=reference_images,
         closing=closing,
-        total=_until_limit(train, steps + scores * score + closing),
+        total=min(total, 60 * train.max_minutes) if train.max_minutes else total,
     )
+
+
+def _affordable(train: TrainConfig, energies: float) -> int:
+    """Return for how many images a limit of minutes leaves time, at `energies` seconds each."""
+    if not train.max_minutes:
+        return REFERENCE_IMAGES
+    affordable = int(REFERENCE_SHARE * 60 * train.max_minutes / energies)
+    return min(REFERENCE_IMAGES, max(MIN_REFERENCE_IMAGES, affordable))
 
 
 def _measured_images(config: Config, images: int | None) -> tuple[int, int]:
@@ -126,13 +159,14 @@ def _measured_images(config: Config, images: int | None) -> tuple[int, int]:
     return held_out, images - held_out
 
 
-def _seconds_of_steps(train: TrainConfig, warmup_step: float, introspective_step: float) -> float:
-    warmup = min(1.0, train.warmup)
-    return train.steps * (warmup * warmup_step + (1 - warmup) * introspective_step)
-
-
-def _until_limit(train: TrainConfig, seconds: float) -> float:
-    return min(seconds, 60 * train.max_minutes) if train.max_minutes else seconds
+def _seconds_of_steps(
+    train: TrainConfig, done: int, warmup_step: float, introspective_step: float
+) -> float:
+    """Compute what the steps after `done` ones take."""
+    warmup = round(train.warmup * train.steps)
+    in_warmup = max(0, warmup - done)
+    later = max(0, train.steps - max(warmup, done))
+    return in_warmup * warmup_step + later * introspective_step
 
 
 def _in_words(device: torch.device) -> str:

@@ -30,6 +30,8 @@ from translate.models.networks import Model
 SCORED_IMAGES = 256  # trained images of a domain that translations are compared with
 REFERENCE_IMAGES = 1024  # of a domain, whose energies are the reference distribution
 
+MAX_NAMED = 2  # directions of translation that a sentence on quality names
+
 # Small: where the layout changes, the cycle's error grows although the translation gets better.
 CYCLE_WEIGHT = 0.1
 # The criterion itself does not rank models within this share of the lowest one.
@@ -120,6 +122,10 @@ class SelectionCriterion:
         allowed = max(AS_GOOD * best.value, CHANCE * self.error_of_difference(best))
         return self.value - best.value <= allowed
 
+    def is_clearly_better_than(self, other: SelectionCriterion) -> bool:
+        """Return whether this model of the same run is better by more than chance."""
+        return other.value - self.value > CHANCE * self.error_of_difference(other)
+
     def better_of(
         self, best_value: float | None, best_influence: list[list[float]] | None
     ) -> SelectionCriterion:
@@ -181,6 +187,10 @@ class DirectionScore:
     domain_distance_error: float
     """Standard error of `domain_distance`."""
 
+    gain_error: float = math.nan
+    """Standard error of `identity - distance`, which are of the same images; nan in the logs of
+    earlier versions."""
+
     @property
     def single_domain(self) -> bool:
         """Whether there is one domain alone."""
@@ -200,6 +210,37 @@ class DirectionScore:
     def value(self) -> float:
         """The selection criterion of this direction: distance, and what was lost of the content."""
         return self.distance / self.unit + CYCLE_WEIGHT * self.cycle
+
+    @property
+    def quality(self) -> str:
+        """How much nearer translations are to the target than the images they were made of."""
+        direction = self._direction
+        if self.single_domain:
+            return f"{direction}: drawn pictures are at a kernel distance of {self.distance:.2g}"
+        if not self.domains_differ:
+            return f"{direction}: the pictures of both look the same to the validation"
+        gain = self.identity - self.distance
+        if not abs(gain) > CHANCE * self.gain_error:
+            return f"{direction}: no clear difference to the untranslated pictures"
+        share = min(100, round(100 * abs(gain) / max(self.identity, ALIKE)))
+        place = f"nearer to {self.to}" if gain > 0 else f"farther from {self.to}"
+        return f"{direction}: {share} % {place} than the untranslated pictures"
+
+    def notes(self, settled: bool) -> dict[str, str]:
+        """Return what may well be as it should, by kind, each with its number and a remedy.
+
+        Args:
+            settled: Whether the introspective phase has run for a while.
+        """
+        direction = self._direction
+        found: dict[str, str] = {}
+        if settled and self.diversity < UNSEEN:
+            found[f"{direction}, style"] = (
+                f"{direction}: another random style changes nothing that can be seen "
+                f"({255 * self.diversity:.2f} of 255 levels a pixel), as it should where {self.to} "
+                "has one look; where it has many, lower objective.beta_kl_s"
+            )
+        return found
 
     def warnings(self, settled: bool) -> dict[str, str]:
         """Return what went wrong, by kind, each with its number and a remedy.
@@ -227,16 +268,18 @@ class DirectionScore:
         found: dict[str, str] = {}
         if not (self.single_domain or self.domains_differ):
             found[f"{direction}, alike"] = (
-                f"{direction}: {self.source} and {self.to} cannot be told apart (kernel distance "
-                f"{self.domain_distance:.3f}, standard error {self.domain_distance_error:.3f}); "
-                "the last model that is not clearly worse is kept; check data.domains, or give "
-                "more images"
+                f"{direction}: the pictures of {self.source} and {self.to} look the same to the "
+                f"validation (kernel distance {self.domain_distance:.3f}, standard error "
+                f"{self.domain_distance_error:.3f}), so that it keeps the last model that is not "
+                "clearly worse; check that data.domains names two kinds of pictures, or give more "
+                "of them"
             )
         if self.feature_std_ratio < COLLAPSED:
-            cycle = "" if self.single_domain else "content is lost; raise objective.lambda_cyc or "
+            cycle = "" if self.single_domain else "raise objective.lambda_cyc or "
             found[f"{direction}, content"] = (
-                f"{direction}: {self._outputs} vary only {self.feature_std_ratio:.2f} times as "
-                f"much as images of {self.to}: {cycle}lower objective.beta_fake"
+                f"{direction}: {self._outputs} look too much like one another (they vary "
+                f"{self.feature_std_ratio:.2f} times as much as pictures of {self.to}); "
+                f"{cycle}lower objective.beta_fake"
             )
         return found
 
@@ -246,27 +289,21 @@ class DirectionScore:
         found: dict[str, str] = {}
         if self.domains_differ and self.distance >= self.identity:
             found[f"{direction}, identity"] = (
-                f"{direction}: translations of held-out images are no nearer to {self.to} (kernel "
-                f"distance {self.distance:.3f}) than the images themselves ({self.identity:.3f}); "
-                "train longer, look at samples/"
+                f"{direction}: translations are no nearer to {self.to} (kernel distance "
+                f"{self.distance:.3f}) than the untranslated pictures ({self.identity:.3f}); look "
+                "at the grids in samples/, and train longer"
             )
         if self.energy_gap < 0:
             found[f"{direction}, energy gap"] = (
-                f"{direction}: the encoder takes {self._outputs} for {self.to} rather than images "
-                f"of {self.to} (energy gap {self.energy_gap:.1f} nats, should be above 0); lower "
-                "objective.beta_fake"
-            )
-        if self.diversity < UNSEEN:
-            found[f"{direction}, style"] = (
-                f"{direction}: another random style changes a pixel by {255 * self.diversity:.2f} "
-                f"of 255 levels: style carries nothing, as it should where {self.to} has one look; "
-                "else lower objective.beta_kl_s"
+                f"{direction}: the encoder finds {self._outputs} more typical of {self.to} than "
+                f"real pictures of it (energy gap {self.energy_gap:.1f} nats, should be above 0), "
+                "and no longer tells the decoder what is missing; lower objective.beta_fake"
             )
         if self.kl_generalization_gap > MEMORIZED:
             found[f"{self.to}, memorized"] = (
-                f"{self.to}: the encoder memorizes the training images (KL_s of held-out ones is "
-                f"{self.kl_generalization_gap:.1f} nats higher); model.safetensors keeps the best; "
-                "take more images or less time"
+                f"{self.to}: the encoder has begun to memorize the training pictures (KL_s of "
+                f"others is {self.kl_generalization_gap:.1f} nats higher); model.safetensors is "
+                "the best model so far; more pictures would help, longer training would not"
             )
         return found
 
@@ -367,11 +404,12 @@ class ModelSelector:
         # Samples of one domain alone would be all alike in the mean style.
         varied = made.features if a == b else made.mean_style_features
         domains = self._domain_distances.get(direction)
+        identity = self._distance(self._held_out_features[a], b)
         return DirectionScore(
             source=self.names[a],
             to=self.names[b],
             distance=distance.value,
-            identity=self._distance(self._held_out_features[a], b).value,
+            identity=identity.value,
             cycle=cycle,
             feature_std_ratio=(varied.std(0) / self._center_and_std(b)[1]).mean().item(),
             diversity=diversity,
@@ -381,6 +419,7 @@ class ModelSelector:
             distance_error=distance.error,
             domain_distance=domains.value if domains else 0.0,
             domain_distance_error=domains.error if domains else 0.0,
+            gain_error=_paired_error(distance, identity),
         )
 
     def _center_and_std(self, domain: int) -> tuple[Tensor, Tensor]:
@@ -435,6 +474,17 @@ class ModelSelector:
         return over_batches(measure, images, device)
 
 
+def quality_sentence(scores: Sequence[DirectionScore]) -> str:
+    """Say in one sentence how good a model is, by its scores in all directions.
+
+    Of many directions the best and the worst are named.
+    """
+    if len(scores) <= MAX_NAMED:
+        return "; ".join(score.quality for score in scores)
+    ranked = sorted(scores, key=lambda score: score.distance / max(score.identity, ALIKE))
+    return f"best {ranked[0].quality}; worst {ranked[-1].quality}"
+
+
 def default_styles(direction_scores: Sequence[DirectionScore]) -> dict[str, str]:
     """Return the style of translations to each domain where none is asked for.
 
@@ -452,6 +502,11 @@ def default_styles(direction_scores: Sequence[DirectionScore]) -> dict[str, str]
 def _pixel_error(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute difference (n,) of images (n, C, S, S) in [-1, 1], range [0, 1]."""
     return (x - y).abs().flatten(1).mean(1) / 2
+
+
+def _paired_error(x: KernelDistance, y: KernelDistance) -> float:
+    """Compute the standard error of the difference of two distances of the same images."""
+    return jackknife_error([x.influence_x - y.influence_x, x.influence_y - y.influence_y])
 
 
 def _error(influence: list[list[float]]) -> float:
