@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FROM_THE_ROOT = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 # [text](target#anchor), of text without brackets; not a link to another machine
 LINK = re.compile(r"(\[(?P<text>[^\]]*)\])\((?P<target>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
+SHORTENED = re.compile(r"\*\*Commands\*\*:\n\n(\* .*\n)+\n")  # lists of cut-off texts
 FENCED = re.compile(r"(^```.*?^```$)", re.M | re.S)
 
 
@@ -113,6 +114,7 @@ def _module_page(module: str) -> str:
         "      filters: []\n"
         "      show_source: true\n"
         "      show_root_heading: false\n"
+        "      heading_level: 2\n"
         "      show_if_no_docstring: true\n"
     )
 
@@ -121,7 +123,8 @@ def _commands() -> str:
     """Return the page of commands, as typer writes it."""
     command = typer.main.get_command(app)
     context = typer.Context(command, info_name="introshift")
-    return get_docs_for_click(obj=command, ctx=context, name="introshift", title="Commands")
+    page = get_docs_for_click(obj=command, ctx=context, name="introshift", title="Commands")
+    return SHORTENED.sub("", page)
 
 
 def _settings() -> str:
