@@ -1,4 +1,4 @@
-"""`introshift sample`: draw images of a domain from random latents."""
+"""`introshift sample`: draw new images of a domain, in random styles."""
 
 from __future__ import annotations
 
@@ -28,21 +28,19 @@ def command(
     content: Annotated[
         str,
         typer.Option(
-            metavar="prior|DIR",
-            help="Content: from N(0, I), or of encoded pictures of the domain.",
+            metavar="training|DIR|prior",
+            help="Content: of pictures of the training or of a folder, or random, which gives "
+            "texture; a model of one domain has but one latent, which is random.",
         ),
-    ] = "prior",
+    ] = "training",
     count: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 64,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw images of a domain from random latents.
-
-    Style is drawn from its prior; content from its prior or from a folder of pictures.
-    """
+    """Draw new images of a domain: the content of its pictures in random styles."""
     from translate.inference.predictor import Predictor
-    from translate.inference.sampling import PRIOR, sample
+    from translate.inference.sampling import PRIOR, content_folder, sample
     from translate.io.files import PART
     from translate.io.images import write_image
     from translate.viz.grids import image_grid
@@ -51,7 +49,9 @@ def command(
     grid = out / "grid.png"
     if images.exists() and any(images.iterdir()):
         raise ValueError(f"{images}: holds files already; choose another folder")
-    drawn = sample(Predictor.load(model, device), domain, count, seed, content)
+    predictor = Predictor.load(model, device)
+    drawn = sample(predictor, domain, count, seed, content)
+    folder = content_folder(predictor.config, domain, content)
     if images.exists():  # and empty
         images.rmdir()
 
@@ -75,9 +75,8 @@ def command(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
-    origin = "its prior N(0, I)" if content == PRIOR else f"the encoded pictures of {content}"
-    latents = f"style from its prior, content from {origin}"
-    text = f"{images}: {count} images of {domain}, {latents}; grid: {grid}"
+    origin = "latents from N(0, I)" if folder is None else f"content of {folder} in random styles"
+    text = f"{images}: {count} images of {domain}, {origin}; grid: {grid}"
     data = {
         "images": str(images),
         "grid": str(grid),
@@ -85,6 +84,6 @@ def command(
         "domain": domain,
         "seed": seed,
         "style": PRIOR,
-        "content": content,
+        "content": PRIOR if folder is None else str(folder),
     }
     result(data, text, as_json)

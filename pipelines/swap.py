@@ -14,18 +14,24 @@ from pipelines._options import Device, Json, ModelFile, PictureOut
 def command(  # noqa: PLR0913  (options of the command line)
     model: ModelFile,
     contents: Annotated[
-        Path, typer.Argument(metavar="CONTENT_DIR", help="Pictures of one domain: the first row.")
+        Path,
+        typer.Argument(
+            metavar="CONTENT", help="A picture or a folder of one domain: the first row."
+        ),
     ],
     styles: Annotated[
-        Path, typer.Argument(metavar="STYLE_DIR", help="Pictures of the other: the first column.")
+        Path,
+        typer.Argument(
+            metavar="STYLE", help="A picture or a folder of the other: the first column."
+        ),
     ],
     out: PictureOut,
     to: Annotated[
-        str | None, typer.Option("--to", help="Domain of STYLE_DIR; default: the model's last.")
+        str | None, typer.Option("--to", help="Domain of STYLE; default: the model's last.")
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", help="Domain of CONTENT_DIR, where the model has more than two."),
+        typer.Option("--from", help="Domain of CONTENT, where the model has more than two."),
     ] = None,
     columns: Annotated[int, typer.Option(min=1, help="Contents at most, evenly spaced.")] = 8,
     rows: Annotated[int, typer.Option(min=1, help="Styles at most, evenly spaced.")] = 8,

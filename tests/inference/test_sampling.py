@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from tests._helpers.commands import call
 from tests._helpers.folders import build, draw, opened
 from tests._helpers.small_model import SIDE, save
+from translate.inference.predictor import Predictor
 from translate.inference.sampling import BATCH, interpolate, read_square, sample
 from translate.inference.styles import generator
 from translate.inference.translator import Translator
@@ -73,11 +75,29 @@ def test_samples_are_decoded_draws(translator: Translator, tmp_path: Path) -> No
             assert is_close(made, expected)
 
 
+def trained_on(translator: Translator, root: Path) -> Predictor:
+    """The predictor as if its training pictures lay below a folder."""
+    predictor = copy(translator.predictor)
+    data = predictor.config.data.model_copy(update={"root": str(root), "domains": {"B": "b"}})
+    predictor.config = predictor.config.model_copy(update={"data": data})
+    return predictor
+
+
+def test_content_is_by_default_that_of_the_training(translator: Translator, tmp_path: Path) -> None:
+    predictor = trained_on(translator, tmp_path)
+    with pytest.raises(ValueError, match="b: .*--content"):
+        sample(predictor, "B", 1)
+    draw(tmp_path / "b" / "a.png", seed=4)
+    (made,) = sample(predictor, "B", 1)
+    assert np.array_equal(made, next(sample(predictor, "B", 1, content=tmp_path / "b")))
+    assert not np.array_equal(made, next(sample(predictor, "B", 1, content="prior")))
+
+
 def test_wrong_arguments_of_sampling_are_refused(translator: Translator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--count 0"):
-        sample(translator.predictor, "B", 0)
-    with pytest.raises(ValueError, match=r"\AC: .*A, B"):
-        sample(translator.predictor, "C", 1)
+        sample(translator.predictor, "B", 0, content="prior")
+    with pytest.raises(ValueError, match=r"\bC: .*A and B"):
+        sample(translator.predictor, "C", 1, content="prior")
     with pytest.raises(ValueError, match=f"{tmp_path.name}: no pictures"):
         sample(translator.predictor, "B", 1, content=tmp_path)
     (tmp_path / "a.png").write_bytes(b"")
@@ -125,38 +145,40 @@ def test_interpolations_in_another_domain_draw_their_styles(translator: Translat
     )
     with pytest.raises(ValueError, match="--steps 1"):
         interpolate(translator.predictor, first, second, "A", steps=1)
-    with pytest.raises(ValueError, match=r"\AC: "):
+    with pytest.raises(ValueError, match=r"\bC: "):
         interpolate(translator.predictor, first, second, "A", "C")
 
 
 def test_the_sample_command(tmp_path: Path) -> None:
-    arguments = ["sample", save(tmp_path), tmp_path / "out", "--domain", "A", "--count", 10]
-    exit_code, stdout, stderr = call(*arguments, "--json")
+    for i in range(3):
+        draw(tmp_path / "in" / f"{i}.png", seed=i)
+    model = save(tmp_path)
+    arguments = ["sample", model, tmp_path / "out", "--domain", "A", "--count", 10]
+    exit_code, stdout, stderr = call(*arguments, "--content", tmp_path / "in", "--json")
     assert exit_code == 0, stderr
     summary = json.loads(stdout)
-    assert (summary["content"], summary["style"], summary["count"]) == ("prior", "prior", 10)
+    assert (summary["content"], summary["style"]) == (str(tmp_path / "in"), "prior")
+    assert summary["count"] == 10
     names = sorted(path.name for path in (tmp_path / "out" / "images").iterdir())
     assert names == [f"{i:06}.png" for i in range(10)]
     assert opened(tmp_path / "out" / "grid.png").size == (8 * 66 + 2, 2 * 66 + 2)
 
-    exit_code, _, stderr = call(*arguments)
+    exit_code, _, stderr = call(*arguments, "--content", "prior")
     assert exit_code == 2
     assert "images: holds files" in stderr
 
 
-def test_the_sample_command_with_the_content_of_pictures(tmp_path: Path) -> None:
-    for i in range(3):
-        draw(tmp_path / "in" / f"{i}.png", seed=i)
-    model = save(tmp_path)
-    options = ["--domain", "A", "--count", 2, "--content"]
-    exit_code, stdout, _ = call("sample", model, tmp_path / "out", *options, tmp_path / "in")
-    assert exit_code == 0
-    assert str(tmp_path / "in") in stdout
+def test_the_sample_command_without_pictures_for_content(tmp_path: Path) -> None:
+    arguments = ["sample", save(tmp_path), tmp_path / "out", "--domain", "A"]
+    for options, named in (([], "--content"), (["--content", tmp_path / "none"], "none: ")):
+        exit_code, stdout, stderr = call(*arguments, *options)
+        assert (exit_code, stdout) == (2, "")
+        assert named in stderr
+        assert not (tmp_path / "out").exists()
 
-    exit_code, _, stderr = call("sample", model, tmp_path / "no", *options, tmp_path / "none")
-    assert exit_code == 2
-    assert "none: " in stderr
-    assert not (tmp_path / "no").exists()
+    exit_code, stdout, stderr = call(*arguments, "--content", "prior", "--count", 1, "--json")
+    assert exit_code == 0, stderr
+    assert json.loads(stdout)["content"] == "prior"
 
 
 def test_an_interrupted_sample_command_can_be_run_again(
@@ -164,7 +186,7 @@ def test_an_interrupted_sample_command_can_be_run_again(
 ) -> None:
     out = tmp_path / "out"
     write = writing.write_image
-    arguments = ["sample", save(tmp_path), out, "--domain", "A", "--count"]
+    arguments = ["sample", save(tmp_path), out, "--domain", "A", "--content", "prior", "--count"]
 
     def interrupted(path: Path, *rest: Any) -> None:
         if path.name == "000005.png":

@@ -62,6 +62,7 @@ def test_pictures_are_taken_evenly_spaced(tmp_path: Path) -> None:
     (tmp_path / "3.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"3\.png: empty file"):
         spread_of(tmp_path, 3, config)
+    assert spread_of(tmp_path / "2.png", 3, config)[:, 0, 0, 0].tolist() == [2], "a picture alone"
     with pytest.raises(ValueError, match="none: no pictures"):
         spread_of(tmp_path / "none", 3, config)
 
@@ -81,6 +82,11 @@ def test_the_swap_command(tmp_path: Path, arguments: list[object]) -> None:
     assert exit_code == 0, stderr
     assert json.loads(stdout) == {"out": str(out), "contents": 4, "styles": 2}
     assert opened(out).size == (5 * 66 + 2, 3 * 66 + 2)
+
+    alone = ["swap", arguments[1], tmp_path / "a" / "0.png", tmp_path / "b" / "deep" / "0.png"]
+    exit_code, stdout, stderr = call(*alone, out)
+    assert exit_code == 0, stderr
+    assert "1 contents of A in 1 styles of B" in stdout
 
     exit_code, stdout, _ = call(*arguments, out, "--to", "A")
     assert exit_code == 0

@@ -1,4 +1,4 @@
-"""Images from the latents alone: samples of a domain, and what lies between two images.
+"""Images that no picture has been: samples of a domain, and what lies between two images.
 
 Legend: B batch, Cc content channels, h w content map, Ds style dimensions, S training size, C
 channels; images are uint8 (S, S, C).
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from translate.config import Config
 from translate.data.dataset import load_square
 from translate.inference.predictor import Predictor
 from translate.inference.styles import generator
@@ -21,27 +22,29 @@ from translate.io.files import PathLike
 from translate.io.images import ImageError, UInt8, list_images
 from translate.io.tensors import images_from_pixels, pixels_from_images
 
+TRAINING = "training"
 PRIOR = "prior"
 BATCH = 16  # always as many at once, so that no image depends on how many there are
 KEPT = 1024  # pictures that are not read again
 
 
 def sample(
-    predictor: Predictor, domain: str, count: int, seed: int = 0, content: PathLike = PRIOR
+    predictor: Predictor, domain: str, count: int, seed: int = 0, content: PathLike = TRAINING
 ) -> Iterator[UInt8]:
     """Draw images of a domain; image i follows from seed and i alone.
 
-    Style is drawn from its prior N(0, I). Content is as well, or, where a folder of pictures of
-    the domain is named, drawn from what they are encoded as: one of them at random, then from
-    its posterior q(c | x). (A content map of hundreds of nats is far from its prior: images made
-    of that are texture.)
+    Style is drawn from its prior N(0, I). Content is that of pictures of the domain: one of them
+    at random, then from its posterior q(c | x). It can be drawn from its prior as well, but a
+    content map of hundreds of nats is far from that: such images are texture. Where a model has
+    one latent, that is drawn from its prior.
 
     Args:
         predictor: the model.
         domain: whose images to draw.
         count: how many.
         seed: of all that is random.
-        content: "prior", or a folder of pictures.
+        content: "training", the pictures that the model was trained on; a folder of others; or
+            "prior".
 
     Returns:
         An iterator that makes images (S, S, C) as they are asked for; it raises ValueError for a
@@ -53,12 +56,38 @@ def sample(
     if count < 1:
         raise ValueError(f"--count {count}: must be at least 1")
     index = predictor.domain(domain)
-    if content != PRIOR and predictor.config.model.one_latent:
-        raise ValueError(
-            "--content: a model of one domain has no content but its one latent; leave it out"
-        )
-    pictures = None if content == PRIOR else _Pictures(Path(content), predictor)
+    folder = content_folder(predictor.config, domain, content)
+    pictures = None if folder is None else _Pictures(folder, predictor)
     return _samples(predictor, index, count, seed, pictures)
+
+
+def content_folder(config: Config, domain: str, content: PathLike = TRAINING) -> Path | None:
+    """Return the folder whose pictures give samples their content; see `sample`.
+
+    Returns:
+        None where content comes from the prior, or the model has none.
+
+    Raises:
+        ValueError: for a folder with a model of one latent, and where the pictures of the training
+            are not there.
+    """
+    if config.model.one_latent:
+        if content not in (TRAINING, PRIOR):
+            raise ValueError(
+                "--content: a model of one domain has no content but its one latent; leave it out"
+            )
+        return None
+    if content == PRIOR:
+        return None
+    if content != TRAINING:
+        return Path(content)
+    folder = config.data.folder(domain)
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}: the pictures of {domain} that the model was trained on are not there; "
+            f"name a folder of such pictures with --content"
+        )
+    return folder
 
 
 def _samples(
@@ -91,7 +120,7 @@ class _Pictures:
     def __init__(self, folder: Path, predictor: Predictor) -> None:
         self.paths = [folder / path for path in list_images(folder)]
         if not self.paths:
-            raise ValueError(f"{folder}: no pictures; use prior or name another folder")
+            raise ValueError(f"{folder}: no pictures; name another folder with --content")
         self._load = lru_cache(maxsize=KEPT)(lambda path: read_square(path, predictor))
 
     def __getitem__(self, number: int) -> UInt8:

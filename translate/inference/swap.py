@@ -48,8 +48,8 @@ def swap_figure(model: Model, contents: UInt8, styles: UInt8, source: int, targe
     return image_grid(rows)
 
 
-def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
-    """Read at most `count` pictures of a folder, evenly spaced by name, as the model takes them.
+def spread_of(place: Path, count: int, config: DataConfig) -> UInt8:
+    """Read a picture, or at most `count` of a folder, evenly spaced by name, as the model does.
 
     Returns:
         (n, S, S, C).
@@ -57,11 +57,11 @@ def spread_of(folder: Path, count: int, config: DataConfig) -> UInt8:
     Raises:
         ValueError: for a folder without pictures and for a picture that cannot be read.
     """
-    paths = list_images(folder)
+    paths = [place] if place.is_file() else [place / path for path in list_images(place)]
     if not paths:
-        raise ValueError(f"{folder}: no pictures; name another folder")
+        raise ValueError(f"{place}: no pictures; name another folder, or a picture")
     pictures = []
-    for path in (folder / path for path in evenly_spaced(paths, count)):
+    for path in evenly_spaced(paths, count):
         try:
             pictures.append(load_square(path, config))
         except ImageError as error:
