@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from translate.evaluation.results import DirectionMetrics, Evaluation, MetricValue
+from translate.evaluation.results import Difference, DirectionMetrics, Evaluation, MetricValue
 from translate.io.images import UInt8
 from translate.metrics.registry import Direction
 
@@ -18,14 +19,24 @@ EVIL = "<script>alert('x')</script>\"&'"  # a name that a page must escape
 def metric(
     value: float,
     identity: float | None = None,
-    better: Direction = "lower",
+    better: Direction | None = "lower",
     warning: str | None = None,
+    margin: float = 0.01,
+    n: int = 9,
 ) -> MetricValue:
-    """A value of nine images with an interval 0.04 wide, its identity with one of 0.02."""
-    other = None
-    if identity is not None:
-        other = MetricValue(identity, identity - 0.01, identity + 0.01, 9, better)
-    return MetricValue(value, value - 0.02, value + 0.02, 9, better, other, warning=warning)
+    """A value of n images with an interval 0.04 wide, its identity with one of 0.02.
+
+    The interval of their difference is twice the margin.
+    """
+    found = MetricValue(value, value - 0.02, value + 0.02, n, better, warning=warning)
+    if identity is None:
+        return found
+    change = value - identity
+    return replace(
+        found,
+        identity=MetricValue(identity, identity - 0.01, identity + 0.01, n, better),
+        difference=Difference(change, change - margin, change + margin),
+    )
 
 
 def evaluation(

@@ -22,6 +22,7 @@ from tests._helpers.folders import shorten, stack
 from translate.evaluation.options import EvaluationOptions
 from translate.evaluation.protocols import compare
 from translate.evaluation.report import table, write_report
+from translate.evaluation.results import Difference
 from translate.evaluation.thresholds import missed_thresholds, parse_threshold
 from translate.metrics.image import l1
 
@@ -92,7 +93,9 @@ def test_closed_forms_and_identity(
     for name in (*PAIRED, "kid_alex", "fid_alex"):
         found = copy.metrics[name]
         assert found.identity
-        assert asdict(found) | {"identity": None} == asdict(found.identity)
+        assert asdict(found) | {"identity": None, "difference": None} == asdict(found.identity)
+        if name != "fid_alex":  # which is not measured on pairs of pictures
+            assert found.difference == Difference(0, 0, 0)
 
 
 def test_pairs_may_have_sizes_of_their_own(

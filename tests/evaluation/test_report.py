@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from tests._helpers.evaluations import evaluation, metric
-from translate.evaluation.html import verdict
 from translate.evaluation.protocols import evaluate
 from translate.evaluation.report import as_plain_data, picture_grid, table, write_report
 from translate.evaluation.results import DirectionMetrics, MetricValue
 from translate.evaluation.thresholds import missed_thresholds, parse_threshold
+from translate.evaluation.wording import headline, outcome, sentence, verdict
+from translate.metrics.registry import METRICS
 
 
 def direction(
@@ -58,6 +59,11 @@ def test_the_files_of_a_report(tmp_path: Path) -> None:
     expected = asdict(measured)
     for plain in expected["directions"]:
         del plain["per_image"]
+    for plain, found in zip(expected["directions"], measured.directions, strict=True):
+        plain["in_words"] = headline(found)
+        for name, value in found.metrics.items():
+            words = {"label": METRICS[name].label, "outcome": outcome(value)}
+            plain["metrics"][name] |= words | {"in_words": sentence(value)}
     assert metrics == expected
     assert metrics["notes"] == ["a note"]
     assert metrics["directions"][0]["metrics"]["lpips_paired"]["identity"]["value"] == 0.2
@@ -140,32 +146,22 @@ def test_out_that_cannot_be_written(tmp_path: Path) -> None:
 # The table
 
 
-def test_the_table_is_aligned_and_says_what_is_better() -> None:
-    head, *lines = table(evaluation(A_B, direction("B", "A", l1=metric(0.1)))).splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        ["A-B", "lpips_paired"],
-        ["A-B", "ssim"],
-        ["A-B", "lpips_source"],
-        ["B-A", "l1"],
-    ]
-    assert "0.1500  [0.1300, 0.1700]  0.2000        [0.1900, 0.2100]" in lines[0]
-    assert lines[0].endswith("-25 % better")
-    assert lines[1].endswith("+20 % better")
-    start = head.index("better")
-    assert all(
-        line[start:].startswith(("lower", "higher")) and line[start - 2 : start] == "  "
-        for line in lines
-    )
-    assert lines[2].endswith("lower")
-
-
-def test_verdicts() -> None:
-    assert verdict(metric(0.3, 0.2)) == "+50 % worse"
-    assert verdict(metric(0.3, 0.6, "higher")) == "-50 % worse"
-    assert verdict(metric(0.2, 0.2)) == "same"
-    assert verdict(metric(0.1)) == ""
-    assert verdict(metric(0.1, 0.0)) == "worse"
-    assert verdict(metric(-0.2, -0.1)) == "better"
+def test_the_table_is_aligned_and_in_words() -> None:
+    text = table(evaluation(A_B, direction("B", "A", l1=metric(0.1))))
+    a_b, b_a = (part.splitlines() for part in text.split("\n\n"))
+    assert a_b[0] == "A to B, 3 pictures"
+    assert b_a[0] == "B to A, 3 pictures"
+    assert "25 % nearer" in a_b[1]
+    head, *rows = a_b[2:6]
+    names = ("lpips_paired", "ssim", "lpips_source")
+    assert [row.split("  ")[0] for row in rows] == [METRICS[name].label for name in names]
+    assert rows[0].endswith("0.150  0.130 to 0.170         0.200  25 % better")
+    assert rows[1].endswith("20 % better")
+    assert rows[2].split()[-3:] == ["0.280", "to", "0.320"], "no baseline and no direction"
+    ends = [head.index("value") + len("value"), head.index("untranslated") + len("untranslated")]
+    assert [rows[0][end - 5 : end] for end in ends] == ["0.150", "0.200"]
+    assert ", ".join(names) in a_b[-1]
+    assert max(map(len, a_b[:6])) < 100
 
 
 def test_plain_data_holds_no_nan_and_verdicts_need_two_numbers() -> None:
@@ -182,12 +178,12 @@ def test_plain_data_holds_no_nan_and_verdicts_need_two_numbers() -> None:
 
 
 def test_the_table_says_why_a_figure_is_not_to_be_quoted() -> None:
-    careful = MetricValue(
-        7.0, 6.0, 8.0, 9, "lower", MetricValue(9.0, 8.0, 10.0, 9, "lower"), 4, "too few images"
-    )
-    _, line, reason = table(evaluation(direction(fid_alex=careful))).splitlines()
+    careful = metric(7.0, 9.0, warning="too few images")
+    rows = table(evaluation(direction(fid_alex=careful))).splitlines()
+    label = METRICS["fid_alex"].label
+    line, reason = (row for row in rows if row.startswith(label))
     assert line.endswith("not to be quoted")
-    assert reason == "A-B fid_alex: too few images"
+    assert reason == f"{label}: too few images"
 
 
 def test_a_real_evaluation(

@@ -12,6 +12,7 @@ from torch import Tensor
 from translate.metrics import distribution
 from translate.metrics.distribution import (
     KID_SUBSETS,
+    error_of_difference,
     estimate_kernel_distance,
     fid,
     kernel_distance,
@@ -171,6 +172,27 @@ def test_the_error_is_that_of_other_draws(shift: float) -> None:
     ]
     errors = [one.error for one in found]
     assert 0.85 < np.mean(errors) / np.std([one.value for one in found]) < 1.7
+
+
+def test_the_error_of_a_difference_is_the_jackknifes() -> None:
+    """Every image left out in turn, from both measured sets: row i of each belongs to image i."""
+    n, m = 12, 9
+    fx = features(n, 1, 0.3).double()
+    fz = fx + 0.1 * features(n, 3).double()
+    fy = features(m, 2).double()
+
+    def difference(keep: torch.Tensor, of_target: torch.Tensor) -> float:
+        target = fy[of_target]
+        return kernel_distance(fx[keep], target) - kernel_distance(fz[keep], target)
+
+    every = torch.ones(n, dtype=torch.bool), torch.ones(m, dtype=torch.bool)
+    without_x = [difference(torch.arange(n) != i, every[1]) for i in range(n)]
+    without_y = [difference(every[0], torch.arange(m) != i) for i in range(m)]
+    variances = [(len(found) - 1) * np.var(found) for found in (without_x, without_y)]
+    error = error_of_difference(fx, fz, fy)
+    assert error == pytest.approx(sum(variances) ** 0.5, rel=1e-9)
+    assert error < estimate_kernel_distance(fx, fy).error, "what both have in common cancels out"
+    assert error_of_difference(fx, fx, fy) == 0
 
 
 def test_the_error_of_two_images_is_a_number() -> None:

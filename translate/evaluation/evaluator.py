@@ -24,10 +24,16 @@ from torch import Tensor
 from translate import __version__
 from translate.data.pairing import Groups
 from translate.evaluation.options import EvaluationOptions
-from translate.evaluation.results import DirectionMetrics, Evaluation, MetricValue
+from translate.evaluation.results import Difference, DirectionMetrics, Evaluation, MetricValue
 from translate.io import images
 from translate.io.files import evenly_spaced
-from translate.metrics.distribution import FID_HEADLINE, fid, kid, scaled
+from translate.metrics.distribution import (
+    FID_HEADLINE,
+    error_of_difference,
+    fid,
+    kid,
+    scaled,
+)
 from translate.metrics.image import SSIM_WINDOW, l1, ssim
 from translate.metrics.inception import ENVIRONMENT, Inception
 from translate.metrics.lpips import SMALLEST, Net, Perceptual, WeightsUnavailableError
@@ -52,6 +58,9 @@ PACKAGES = ("torch", "torchvision", "lpips", "torch-fidelity", "numpy", "pillow"
 # images, and pixels, that are floats at a time; larger batches are slower on CPUs
 BATCH = 16
 BATCH_PIXELS = 1 << 20
+# images of a set whose kernel distances give the error of KID's difference; of more, it would
+# take much memory, and with fewer it is larger, on the safe side
+DIFFERENCE = 2000
 # images whose pictures are kept, and what these may take
 SHOWN = 500
 SHOWN_BYTES = 1 << 27
@@ -272,10 +281,37 @@ class Evaluator:
             mean = values.mean().item()
 
         identity = None
+        difference = None
         if columns.get(IDENTITY + metric):
             identity = self.mean_over_images(IDENTITY + metric, columns)
+            difference = self._paired_difference(columns[metric], columns[IDENTITY + metric])
         better = METRICS[metric.removeprefix(IDENTITY)].better
-        return MetricValue(mean, low, high, len(values), better, identity, warning=warning)
+        return MetricValue(
+            mean,
+            low,
+            high,
+            len(values),
+            better,
+            identity,
+            warning=warning,
+            difference=difference,
+        )
+
+    def _paired_difference(
+        self, measured: dict[str, float], identity: dict[str, float]
+    ) -> Difference | None:
+        """Return the mean difference over images, and its bootstrap interval; None if not finite.
+
+        Args:
+            measured: numbers of the translations, by image.
+            identity: those of the inputs; the images are the same.
+        """
+        changes = [number - identity[name] for name, number in measured.items()]
+        values = torch.tensor(changes, dtype=torch.float64)
+        if not values.isfinite().all():
+            return None
+        low, high = bootstrap_interval(values, seed=self.options.seed)
+        return Difference(values.mean().item(), low, high)
 
     def set_metrics(self, features: Pictures) -> dict[str, MetricValue]:
         """Return KID and FID of the translations, and of the sources, to the truth.
@@ -296,12 +332,36 @@ class Evaluator:
                 value = self.set_distance(name, features["translation"], features["truth"])
                 if "source" in features:
                     identity = self.set_distance(name, features["source"], features["truth"])
-                    value = replace(value, identity=identity)
+                    difference = self._set_difference(name, value, identity, features)
+                    value = replace(value, identity=identity, difference=difference)
             except ValueError as error:
                 self.notes.append(f"{name.upper()} is left out: {error}")
                 continue
             metrics[name + self.suffix] = value
         return metrics
+
+    def _set_difference(
+        self, name: str, value: MetricValue, identity: MetricValue, features: Pictures
+    ) -> Difference | None:
+        """Return the difference of two distances to the same target set; None if not finite.
+
+        KID's error is that of kernel distances whose images are paired. FID has none of its own:
+        its two intervals are taken as independent, which makes it too wide rather than too narrow.
+        """
+        if not (value.is_finite() and identity.is_finite()):
+            return None
+        change = value.value - identity.value
+        if name == "fid":
+            margin = math.hypot(value.high - value.value, identity.high - identity.value)
+        else:
+            chosen = {
+                kind: found[evenly_spaced(range(len(found)), DIFFERENCE)]
+                for kind, found in features.items()
+            }
+            target = chosen["truth"]
+            sets = [self._in_units_of(target, chosen[kind]) for kind in ("translation", "source")]
+            margin = 1.96 * error_of_difference(*sets, self._in_units_of(target, target))
+        return Difference(change, change - margin, change + margin)
 
     def set_distance(self, name: str, measured: Tensor, target: Tensor) -> MetricValue:
         """Return KID or FID of two sets of features.
@@ -317,7 +377,7 @@ class Evaluator:
         Raises:
             ValueError: for too few images, and for a target set without variance.
         """
-        sets = (measured, target) if self.inception else scaled(measured, target)
+        sets = (self._in_units_of(target, measured), self._in_units_of(target, target))
         distance = kid if name == "kid" else fid
         found = distance(*sets, self.options.seed)
         fewest = min(len(measured), len(target))
@@ -342,6 +402,10 @@ class Evaluator:
             )
             value = replace(value, warning="not finite")
         return value
+
+    def _in_units_of(self, target: Tensor, features: Tensor) -> Tensor:
+        """Return features (n, D) in units of the target's deviation; Inception's as they are."""
+        return features if self.inception else scaled(features, target)[0]
 
     def _count_progress(self, images: int) -> None:
         """Count images that are done, and report it."""

@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 import math
-from base64 import b64encode
-from importlib.resources import files
-from io import BytesIO
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
+from translate.data.inspection import FLAT, flat_share
+from translate.evaluation.evaluator import IDENTITY
 from translate.evaluation.results import DirectionMetrics, Evaluation, MetricValue
-from translate.io.images import UInt8, resize, to_channels
+from translate.evaluation.wording import count, headline, interval, number, outcome, verdict
+from translate.io.files import evenly_spaced
+from translate.io.images import UInt8, to_channels
 from translate.metrics.registry import METRICS
 from translate.viz.curves import curves_svg, read_stats
+from translate.viz.pages import render_page, to_data_uri
 
-# of pictures, in the order of the large view
-KINDS = ("source", "translation", "truth", "reconstruction", "cycle")
-THUMBNAILS = KINDS[:3]  # with their difference, four on a card
-SMALL = 128  # px; up to this, pictures are enlarged pixel by pixel
-LOSSLESS = 64  # px a side; pictures up to this are encoded exactly
+# What a picture shows, in the order of the large view, and how readers call it.
+KINDS = {
+    "source": "input",
+    "translation": "translation",
+    "truth": "true picture",
+    "reconstruction": "reconstruction",
+    "cycle": "there and back",
+}
+THUMBNAILS = ("source", "translation", "truth")  # on a card, and encoded exactly where small
+SMALL = 128  # px; up to this, pictures are enlarged so far that their pixels are seen
+# px that pictures have at most, and how many images are few enough for the larger ones
+SIDE = 256
+LARGE = 768
+FEW = 60
+JUDGED = 16  # images that tell whether these are photographs
 
 
 def html_page(evaluation: Evaluation, run: Path | None = None) -> str:
     """Return the page, with the training curves of the folder `run`, where it has any."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    layout = files("translate.evaluation").joinpath("templates", "report.html")
-    template = environment.from_string(layout.read_text(encoding="utf-8"))
     titles = dict.fromkeys(_title(result) for result in evaluation.directions)
     hashes = {
         "model": evaluation.model_sha256,
         f"LPIPS network ({evaluation.net})": evaluation.weights_sha256,
         "Inception": evaluation.inception_sha256,
     }
-    return template.render(
+    directions = [_direction(result) for result in evaluation.directions]
+    used = [name for direction in directions for name in direction["columns"]]
+    return render_page(
+        "translate.evaluation",
+        "report.html",
         title=" and ".join(titles),
         evaluation=evaluation,
-        directions=[_direction(result) for result in evaluation.directions],
+        directions=directions,
+        megabytes=_megabytes(directions),
+        kinds=KINDS,
+        thumbnails=THUMBNAILS,
+        metrics=[[name, METRICS[name].label, METRICS[name].better] for name in dict.fromkeys(used)],
+        smooth=_are_photographic(evaluation.directions),
+        identity=IDENTITY,
         hashes={file: digest for file, digest in hashes.items() if digest},
         curves=_curves(run) if run else None,
     )
@@ -55,69 +71,82 @@ def _curves(run: Path) -> dict[str, Any] | None:
         return None
 
 
+def _are_photographic(directions: list[DirectionMetrics]) -> bool:
+    """Tell whether pictures look better enlarged smoothly than pixel by pixel."""
+    shown = [pictures for result in directions for pictures in result.shown.values()]
+    flat = [
+        flat_share(to_channels(pictures["translation"], 3))
+        for pictures in evenly_spaced(shown, JUDGED)
+    ]
+    return bool(flat) and mean(flat) < FLAT
+
+
 def _title(result: DirectionMetrics) -> str:
     """Return the name of a direction as readers see it."""
     return f"{result.source} to {result.to}"
+
+
+def _megabytes(directions: list[dict[str, Any]]) -> str:
+    """Return about how large the page is: nearly all of it are the pictures."""
+    cards = [card for direction in directions for card in direction["cards"]]
+    size = sum(len(uri) for card in cards for _, _, uri in card["pictures"])
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else "under 1 MB"
 
 
 def _direction(result: DirectionMetrics) -> dict[str, Any]:
     """Return what the template shows of one direction."""
     rows = {str(row["name"]): row for row in result.per_image}
     measured = {column for row in result.per_image for column in row}
+    columns = [name for name in METRICS if name in measured]
     shown = {kind for pictures in result.shown.values() for kind in pictures}
+    side = LARGE if len(result.shown) <= FEW else SIDE
     swap = None
     if result.swap is not None:
         swap = to_data_uri(result.swap, max(result.swap.shape))
     return {
         "title": _title(result),
+        "headline": headline(result),
         "source": result.source,
         "to": result.to,
         "n": len(result.per_image),
+        "pictures": count(len(result.per_image), "picture"),
         "sizes": result.sizes,
-        "metrics": [_metric(name, found) for name, found in result.metrics.items()],
-        "sorts": [
-            {"name": name, "better": METRICS[name].better} for name in METRICS if name in measured
+        "metrics": [_metric(name, found) for name, found in result.ordered()],
+        "columns": columns,
+        "orders": [{"name": name, "label": METRICS[name].label} for name in columns],
+        "thumbnails": [kind for kind in THUMBNAILS if kind in shown],
+        "cards": [
+            _card(name, rows[name], pictures, side) for name, pictures in result.shown.items()
         ],
-        "kinds": [kind for kind in THUMBNAILS if kind in shown],
-        "cards": [_card(name, rows[name], pictures) for name, pictures in result.shown.items()],
         "swap": swap,
     }
 
 
-def _card(name: str, row: dict[str, str | float], pictures: dict[str, UInt8]) -> dict[str, Any]:
+def _card(
+    name: str, row: dict[str, str | float], pictures: dict[str, UInt8], side: int
+) -> dict[str, Any]:
     """Return what the template shows of one image: its numbers and encoded pictures."""
-    numbers = {metric: float(row[metric]) for metric in METRICS if metric in row}
-    kinds = [(kind, pictures[kind]) for kind in KINDS if kind in pictures]
-    styles = [(f"style {k + 1}", pixels) for k, pixels in enumerate(pictures.get("styles", ()))]
-    height, width = kinds[0][1].shape[:2]
+    columns = [column for metric in METRICS for column in (metric, IDENTITY + metric)]
+    numbers = {column: float(row[column]) for column in columns if column in row}
+    height, width = pictures["translation"].shape[:2]
+    encoded = [
+        (kind, label, to_data_uri(pictures[kind], side, exact=kind in THUMBNAILS))
+        for kind, label in KINDS.items()
+        if kind in pictures
+    ]
+    for k, pixels in enumerate(pictures.get("styles", ()), start=1):
+        encoded.append((f"style {k}", f"style {k}", to_data_uri(pixels, side, exact=False)))
     return {
         "name": name,
         # JSON has no NaN
         "measured": {
-            metric: round(number, 6) for metric, number in numbers.items() if math.isfinite(number)
+            column: round(number, 6) for column, number in numbers.items() if math.isfinite(number)
         },
-        "pictures": [(kind, to_data_uri(pixels)) for kind, pixels in kinds + styles],
+        "pictures": encoded,
         "small": max(height, width) <= SMALL,
-        "aspect": f"{4 * width} / {height}",  # of four thumbnails
+        "width": width,
+        "height": height,
     }
-
-
-def to_data_uri(pixels: UInt8, side: int = 256) -> str:
-    """Encode a picture as a data: URI of a WebP, lossless up to 64 px a side.
-
-    Args:
-        pixels: uint8 (H, W, C), C 1, 3 or 4.
-        side: pixels; a picture whose longer side exceeds it is made smaller.
-    """
-    factor = min(1.0, side / max(pixels.shape[:2]))
-    height, width = (max(1, round(length * factor)) for length in pixels.shape[:2])
-    small = to_channels(resize(pixels, (width, height)), 3)
-    lossless = max(small.shape) <= LOSSLESS
-    buffer = BytesIO()
-    Image.fromarray(small).save(
-        buffer, "WEBP", lossless=lossless, quality=0 if lossless else 90, method=0
-    )
-    return "data:image/webp;base64," + b64encode(buffer.getvalue()).decode()
 
 
 def _metric(name: str, found: MetricValue) -> dict[str, Any]:
@@ -128,12 +157,14 @@ def _metric(name: str, found: MetricValue) -> dict[str, Any]:
         bar = _bar(found, identity)
     return {
         "name": name,
+        "label": METRICS[name].label,
         "found": found,
         "meaning": METRICS[name].meaning,
-        "value": f"{found.value:.4f}",
+        "value": number(found.value, found),
         "interval": interval(found),
-        "input": f"{identity.value:.4f}" if identity else "",
+        "input": number(identity.value, found) if identity else "",
         "input_interval": interval(identity) if identity else "",
+        "outcome": outcome(found) or "",
         "verdict": verdict(found),
         "bar": bar,
     }
@@ -152,26 +183,3 @@ def _bar(found: MetricValue, identity: MetricValue) -> list[float]:
         ends.append(round(100 * (one.low - low) / length, 2))
         ends.append(round(100 * (one.high - one.low) / length, 2))
     return ends
-
-
-def interval(found: MetricValue) -> str:
-    """Return the 95 % interval as text."""
-    return f"[{found.low:.4f}, {found.high:.4f}]"
-
-
-def verdict(found: MetricValue) -> str:
-    """Return how a value compares with that of the input itself, such as "-24 % better".
-
-    Empty without the latter, and where either is not finite.
-    """
-    identity = found.identity
-    if identity is None or not (found.is_finite() and identity.is_finite()):
-        return ""
-    change = found.value - identity.value
-    if change == 0:
-        return "same"
-    better = (change < 0) == (found.better == "lower")
-    # an unbiased kernel distance may fall below 0: no share then
-    has_share = min(found.value, identity.value) > 0
-    share = f"{100 * change / identity.value:+.0f} % " if has_share else ""
-    return share + ("better" if better else "worse")

@@ -18,8 +18,17 @@ from typing import Any
 import numpy as np
 
 from translate.evaluation.evaluator import IDENTITY
-from translate.evaluation.html import html_page, interval, verdict
+from translate.evaluation.html import html_page
 from translate.evaluation.results import DirectionMetrics, Evaluation, MetricValue
+from translate.evaluation.wording import (
+    count,
+    headline,
+    interval,
+    number,
+    outcome,
+    sentence,
+    verdict,
+)
 from translate.io.files import evenly_spaced, write_text
 from translate.io.images import UInt8, resize, to_channels, write_image
 from translate.metrics.registry import METRICS
@@ -30,17 +39,7 @@ ROWS = ("source", "translation", "truth", "reconstruction")  # of a grid
 TILE = 96
 LARGEST = 256
 TILES = 16
-TABLE_HEAD = (
-    "direction",
-    "metric",
-    "value",
-    "95 % interval",
-    "input itself",
-    "95 % interval",
-    "n",
-    "better",
-    "verdict",
-)
+TABLE_HEAD = ("", "value", "95 % interval", "untranslated", "the translations are")
 
 
 def write_report(evaluation: Evaluation, out: Path, run: Path | None = None) -> dict[str, Path]:
@@ -83,11 +82,19 @@ def write_report(evaluation: Evaluation, out: Path, run: Path | None = None) -> 
 
 
 def as_plain_data(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as dictionaries, lists, texts and numbers.
+    """Return an evaluation as dictionaries, lists, texts and numbers, with what they say in words.
 
     None stands for what is not finite, as JSON has no NaN.
     """
     plain: dict[str, Any] = _without_nan(asdict(evaluation))
+    for direction, result in zip(plain["directions"], evaluation.directions, strict=True):
+        direction["in_words"] = headline(result)
+        for name, found in result.metrics.items():
+            direction["metrics"][name] |= {
+                "label": METRICS[name].label,
+                "outcome": outcome(found),
+                "in_words": sentence(found),
+            }
     return plain
 
 
@@ -175,34 +182,36 @@ def _safe(name: str) -> str:
 
 
 def table(evaluation: Evaluation) -> str:
-    """Return plain aligned text: a line a metric beside the input itself, then the warnings."""
-    rows: list[tuple[str, ...]] = [TABLE_HEAD]
-    warnings: list[str] = []
-    for result in evaluation.directions:
-        for name, found in result.metrics.items():
-            rows.append(_table_row(result.name, name, found))
-            if found.warning:
-                warnings.append(f"{result.name} {name}: {found.warning}")
+    """Return plain text: for each direction a sentence, its metrics and their warnings."""
+    return "\n\n".join(_direction_table(result) for result in evaluation.directions)
 
+
+def _direction_table(result: DirectionMetrics) -> str:
+    """Return one direction as aligned text."""
+    rows = [TABLE_HEAD, *(_table_row(name, found) for name, found in result.ordered())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *warnings])
+    lines = [
+        f"{result.source} to {result.to}, {count(len(result.per_image), 'picture')}",
+        headline(result),
+    ]
+    for label, *cells in rows:
+        aligned = [cell.rjust(width) for cell, width in zip(cells[:-1], widths[1:-1], strict=True)]
+        lines.append("  ".join([label.ljust(widths[0]), *aligned, cells[-1]]).rstrip())
+    lines += [
+        f"{METRICS[name].label}: {found.warning}"
+        for name, found in result.metrics.items()
+        if found.warning
+    ]
+    lines.append(f"in --fail-if and --json, in this order: {', '.join(dict(result.ordered()))}")
+    return "\n".join(filter(None, lines))
 
 
-def _table_row(direction: str, name: str, found: MetricValue) -> tuple[str, ...]:
+def _table_row(name: str, found: MetricValue) -> tuple[str, ...]:
     """Return the cells of one metric, in the order of TABLE_HEAD."""
-    identity = found.identity
     return (
-        direction,
-        name,
-        f"{found.value:.4f}",
+        METRICS[name].label,
+        number(found.value, found),
         interval(found),
-        f"{identity.value:.4f}" if identity else "",
-        interval(identity) if identity else "",
-        str(found.n),
-        found.better,
-        "not to be quoted" if found.warning else verdict(found),
+        number(found.identity.value, found) if found.identity else "",
+        verdict(found),
     )

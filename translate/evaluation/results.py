@@ -13,6 +13,19 @@ from translate.metrics.registry import Direction
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A metric's value minus that of the untranslated input, with its 95 % interval.
+
+    Both are measured on the same images, so that what is easy or hard about these cancels out: the
+    interval tells whether the two differ, even where their own intervals overlap.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class MetricValue:
     """A metric's value with its 95 % interval over `n` images, in the metric's own unit.
 
@@ -21,20 +34,23 @@ class MetricValue:
         low: lower end of the interval.
         high: upper end of the interval.
         n: number of images.
-        better: whether a lower or a higher value is better.
+        better: whether a lower or a higher value is better; None where neither is.
         identity: the same of the untranslated input as the answer; None where it means nothing.
         subset: images of each set that are taken at a time, where sets are compared.
         warning: why the value must not be quoted; None where it may be.
+        difference: the value minus that of `identity`; None without it, and where one of them is
+            not finite.
     """
 
     value: float
     low: float
     high: float
     n: int
-    better: Direction
+    better: Direction | None
     identity: MetricValue | None = None
     subset: int | None = None
     warning: str | None = None
+    difference: Difference | None = None
 
     def is_finite(self) -> bool:
         """Return whether the value and both ends of its interval are numbers."""
@@ -69,6 +85,16 @@ class DirectionMetrics:
     def __post_init__(self) -> None:
         self.shown: dict[str, dict[str, UInt8]] = {}
         self.swap: UInt8 | None = None
+
+    def ordered(self) -> list[tuple[str, MetricValue]]:
+        """Return the metrics in the order of their weight for a reader.
+
+        First those that compare with the input and may be quoted, last those that may not.
+        """
+        return sorted(
+            self.metrics.items(),
+            key=lambda item: (item[1].warning is not None, item[1].identity is None),
+        )
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,25 @@ def estimate_kernel_distance(fx: Tensor, fy: Tensor) -> KernelDistance:
     return KernelDistance(distance, influence_x, influence_y)
 
 
+def error_of_difference(fx: Tensor, fz: Tensor, fy: Tensor) -> float:
+    """Compute the standard error of the difference of two kernel distances to one target set.
+
+    Args:
+        fx: (N, D), a measured set, of a scale near 1.
+        fz: (N, D), another one; where row i of both belongs to one image, such as before and after
+            its translation, what is easy or hard about it cancels out.
+        fy: (M, D), the target set.
+
+    Raises:
+        ValueError: other shapes, or fewer than two rows.
+    """
+    one = estimate_kernel_distance(fx, fy)
+    other = estimate_kernel_distance(fz, fy)
+    return jackknife_error(
+        [one.influence_x - other.influence_x, one.influence_y - other.influence_y]
+    )
+
+
 @dataclass(frozen=True)
 class SetDistance:
     """A distance of two sets of images with its 95 % interval.

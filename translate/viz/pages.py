@@ -34,17 +34,18 @@ def render_page(package: str, template: str, **values: object) -> str:
     return environment.get_template(template).render(**values)
 
 
-def to_data_uri(pixels: UInt8, side: int = 256) -> str:
+def to_data_uri(pixels: UInt8, side: int = 256, exact: bool = True) -> str:
     """Encode a picture as a data: URI of a WebP, lossless up to 64 px a side.
 
     Args:
         pixels: uint8 (H, W, C), C 1 or 3.
         side: pixels; a picture whose longer side exceeds it is made smaller.
+        exact: whether small pictures are lossless, which takes about four times the bytes.
     """
     factor = min(1.0, side / max(pixels.shape[:2]))
     height, width = (max(1, round(length * factor)) for length in pixels.shape[:2])
     small = to_channels(resize(pixels, (width, height)), 3)
-    lossless = max(small.shape) <= SMALL
+    lossless = exact and max(small.shape) <= SMALL
     buffer = BytesIO()
     Image.fromarray(small).save(
         buffer, "WEBP", lossless=lossless, quality=0 if lossless else 90, method=0
