@@ -16,7 +16,7 @@ SIZES = {32: "tiny", 64: "small", 128: "base", 256: "large"}
 # largest difference between channels, of 255, that still counts as gray (JPEG leaves a few)
 _GRAY = 8
 _ALIKE = 2  # of 255
-_FLAT = 1 / 3  # photographs have less, everything else that was measured has more
+FLAT = 1 / 3  # photographs have less, everything else that was measured has more
 _SQUARE = 1.05  # longest side over shortest up to which a centre crop loses nothing worth keeping
 
 
@@ -41,7 +41,7 @@ class Survey:
     @property
     def is_photographic(self) -> bool:
         """Whether they look like photographs rather than drawings, renderings or scans."""
-        return self.flat < _FLAT
+        return self.flat < FLAT
 
 
 def inspect_folder(folder: Path) -> Survey:
