@@ -76,7 +76,7 @@ def _write_data_and_config(out: Path) -> Path:
 
     log("drawing the characters of two typefaces")
     write_glyphs(out / "data")
-    values = suggest_config({name: out / "data" / f"train{name}" for name in "AB"})
+    values = suggest_config({name: out / "data" / f"train{name}" for name in "AB"}, base=out)
     path = out / "demo.yaml"
     write_text(path, yaml.safe_dump(values, sort_keys=False))
     return path

@@ -1,27 +1,40 @@
-"""`introshift init`: write a config that fits the pictures of each domain."""
+"""`introshift init`: write a config that fits the pictures, and say what to expect."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines._console import log, result
-from pipelines._options import Json
+from pipelines._options import Device, Json
+
+if TYPE_CHECKING:
+    from translate.data.duplicates import Copies, Duplicates
+    from translate.data.inspection import Survey
+    from translate.data.layout import Layout
+    from translate.training.plan import Plan
 
 HEADER = (
-    "# What differs from the defaults; all settings, once trained: introshift info MODEL --config\n"
+    "# What differs from the defaults; folders are relative to this file.\n"
+    "# All settings: introshift settings\n"
 )
+FEW = 100  # pictures of a domain below which more of them are the first thing to try
+TOO_FEW = 20
+WIDTH = 88  # of the plan's lines
 
 
 def command(
     folders: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="A_DIR B_DIR ...",
-            help="A folder of pictures for each domain: A, B and so on; a model of one alone can "
-            "draw new pictures, not translate.",
+            metavar="FOLDER ...",
+            help="A folder with a sub-folder for each domain (trainA and trainB, or any names), or "
+            "a folder for each domain. Domains are named after their folders, or by NAME=FOLDER. "
+            "A model of one domain alone can draw new pictures, not translate.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Config file to write.")] = Path(
@@ -29,31 +42,266 @@ def command(
     ),
     size: Annotated[
         int | None,
-        typer.Option(min=8, max=2048, help="Training size in pixels; default: from the pictures."),
+        typer.Option(
+            min=8,
+            max=2048,
+            help="Training size in pixels; default: the largest that the pictures fill and whose "
+            "training ends within hours on this machine.",
+        ),
     ] = None,
+    device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing config.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look at folders of pictures and write a config with fitting size, channels and preset."""
-    from string import ascii_uppercase
+    """Look at folders of pictures, time the training, write a config and say what to expect."""
+    if out.exists() and not force:
+        raise ValueError(f"{out}: exists already; give another -o or --force")
 
     import yaml
 
     from translate.config import from_dict
-    from translate.data.inspection import suggest_config
+    from translate.data.duplicates import find_duplicates
+    from translate.data.inspection import inspect_folder, with_folders
+    from translate.data.layout import find_domains
     from translate.io.files import make_parent, write_text
 
-    if out.exists() and not force:
-        raise ValueError(f"{out}: exists already; give another -o or --force")
-    if len(folders) > len(ascii_uppercase):
-        raise ValueError(
-            f"{len(folders)} folders: at most {len(ascii_uppercase)} have a letter; write {out} "
-            "by hand"
-        )
+    layout = find_domains(folders)
+    if layout.understood:
+        log(layout.understood)
+    surveys = {name: inspect_folder(folder) for name, folder in layout.domains.items()}
     make_parent(out)
-    values = suggest_config(dict(zip(ascii_uppercase, folders, strict=False)), size)
+    duplicates = find_duplicates(_all_folders(layout))
+
+    log("timing the training")
+    plan = _plan(surveys, size, device)
+    values = with_folders(plan.settings, layout, out.parent)
     from_dict(values, str(out))
-    write_text(out, HEADER + yaml.safe_dump(values, sort_keys=False))
-    for key, value in values["data"].items():
-        log(f"{key}: {value}")
-    result({"config": str(out), **values}, f"{out}: next, introshift train {out}", as_json)
+    write_text(out, HEADER + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+    notes = [*_notes(surveys, plan), *_notes_on_copies(duplicates)]
+    advice = [*_advice(surveys), *_advice_on_copies(duplicates), *_advice_on_time(plan, size)]
+    lines = _lines(layout, surveys, plan, size)
+    lines += _wrapped("note", notes) + _wrapped("advice", advice)
+    following = f"introshift train {shlex.quote(str(out))}"
+    data = {
+        "config": str(out),
+        **values,
+        "plan": {
+            "pictures": {name: seen.count for name, seen in surveys.items()},
+            "device": plan.time.device,
+            "minutes": round(plan.minutes, 1),
+            "notes": notes,
+            "advice": advice,
+            "next": following,
+        },
+    }
+    result(data, "\n".join([*lines, "", f"{out} is written; next: {following}"]), as_json)
+
+
+def _all_folders(layout: Layout) -> dict[str, Path]:
+    tests = {f"the test pictures of {name}": path for name, path in layout.tests.items()}
+    return {**layout.domains, **tests}
+
+
+def _plan(surveys: Mapping[str, Survey], size: int | None, device: str) -> Plan:
+    from translate.runtime.affinity import bind_openmp_threads
+
+    binding = bind_openmp_threads()  # before torch is imported
+
+    from translate.runtime.device import keep_freed_memory
+    from translate.training.plan import plan_training
+
+    keep_freed_memory()
+    with binding.hold():
+        return plan_training(surveys, size, device)
+
+
+def _lines(
+    layout: Layout, surveys: Mapping[str, Survey], plan: Plan, size: int | None
+) -> list[str]:
+    """Return the plan, an entry a line or more."""
+    from translate.config import TrainConfig
+    from translate.data.inspection import are_photographs
+
+    pictures = []
+    for name, seen in surveys.items():
+        tests = f", tests in {layout.tests[name]}" if layout.tests else ""
+        pixels = _range(min(seen.sides), max(seen.sides))
+        pictures.append(f"{name}: {seen.count} of {pixels} px in {layout.domains[name]}{tests}")
+
+    flat = ", ".join(f"{seen.flat:.2f}" for seen in surveys.values())
+    kind = f"neighbouring pixels that are alike: {flat}; photographs have less than 0.33. "
+    if are_photographs(surveys):
+        kind = f"photographs ({kind}Translations keep the picture's detail and its layout.)"
+    else:
+        kind = f"no photographs, or not only ({kind}Translations may move and redraw things.)"
+
+    model = plan.settings["model"]
+    network = f"preset {model['preset']}" if "preset" in model else "chosen for this size"
+    parameters = plan.time.parameters / 1e6
+    train = TrainConfig(**plan.settings.get("train", {}))
+    images = " + ".join([str(train.batch_size)] * len(surveys))
+    training = (
+        f"{train.steps} steps of {images} pictures on {plan.time.device} "
+        f"({plan.time.precision}): {_duration(plan.minutes)}"
+    )
+    entries = {
+        "size": f"{plan.size} px, {_reason(plan, size)}",
+        "kind": kind,
+        "network": f"{network}, {parameters:.1f} million parameters",
+        "training": training,
+    }
+    lines = _wrapped("pictures", pictures)
+    return lines + [line for name, text in entries.items() for line in _wrapped(name, [text])]
+
+
+def _reason(plan: Plan, size: int | None) -> str:
+    """Say why the training size is what it is."""
+    if size is not None:
+        return "as --size says"
+    if not plan.too_long:
+        return "the largest that most pictures fill"
+    hours = "; ".join(
+        f"{tried} px would take {_duration(60 * long)}" for tried, long in plan.too_long.items()
+    )
+    return f"the largest whose training ends within hours here: {hours}"
+
+
+def _notes(surveys: Mapping[str, Survey], plan: Plan) -> Iterator[str]:
+    """Say what is normal and good to know."""
+    from statistics import median
+
+    from translate.training.plan import BUSY
+
+    small = [name for name, seen in surveys.items() if median(seen.sides) < plan.size]
+    if small:
+        yield f"most pictures of {' and '.join(small)} are smaller than {plan.size} px: enlarged"
+    if plan.share < BUSY:
+        yield (
+            f"other programs keep this machine busy ({plan.share:.0%} of it was free): "
+            f"beside them the training takes {_duration(plan.time.total / 60)}"
+        )
+    largest = plan.fitting[0]
+    if plan.on_cpu and (plan.too_long or "preset" not in plan.settings["model"]):
+        yield f"a GPU trains larger networks in minutes; there, init may propose {largest} px"
+    if len(surveys) == 1:
+        yield "one domain: its model draws and compares pictures; translation needs a second folder"
+
+
+def _advice(surveys: Mapping[str, Survey]) -> Iterator[str]:
+    """Say what to do about too few or broken pictures."""
+    for name, seen in surveys.items():
+        if seen.count < TOO_FEW:
+            yield (
+                f"{name} has {seen.count} pictures, with which a model learns these by heart and "
+                f"little else; add some, {FEW} or more"
+            )
+        elif seen.count < FEW:
+            yield f"{name} has {seen.count} pictures; with {FEW} or more, results get better"
+        if seen.broken:
+            path, why = next(iter(seen.broken.items()))
+            looked_at = len(seen.sides) + len(seen.broken)
+            yield (
+                f"{len(seen.broken)} of {looked_at} pictures of {name} that were looked at cannot "
+                f"be read, such as {path} ({why}); they are left out: fix or remove them"
+            )
+
+
+def _advice_on_time(plan: Plan, size: int | None) -> Iterator[str]:
+    from translate.training.plan import HOURS
+
+    if plan.minutes > 60 * HOURS:
+        smaller = "a smaller --size" if size is not None else "--max-minutes"
+        yield (
+            f"the training takes {_duration(plan.minutes)} on this machine; {smaller} or a GPU "
+            "makes it shorter"
+        )
+
+
+def _is_test(name: str) -> bool:
+    return name.startswith("the test pictures of ")
+
+
+def _notes_on_copies(found: Duplicates) -> Iterator[str]:
+    """Say what is no mistake: near copies within a domain, as frames of a film are."""
+    for (first, second), copies in found.alike.items():
+        if first == second:
+            yield (
+                f"{_counted(copies)} of {first} {_looks(copies)} like another one there "
+                f"({_example(copies)}): they teach less than their number"
+            )
+    if found.compared < found.total:
+        yield f"{found.compared} of {found.total} pictures were compared for near copies"
+
+
+def _advice_on_copies(found: Duplicates) -> Iterator[str]:
+    """Say what to do about copies, and about near copies in different folders."""
+    for (first, second), copies in found.exact.items():
+        if first == second:
+            yield (
+                f"{_counted(copies)} of {first} {_are(copies)} there twice, byte for byte "
+                f"({_example(copies)}); remove the copies"
+            )
+        else:
+            yield _advice_across(first, second, copies, f"{_are(copies)}, byte for byte,")
+    for (first, second), copies in found.alike.items():
+        if first != second:
+            yield _advice_across(first, second, copies, f"{_looks(copies)} like pictures")
+
+
+def _advice_across(first: str, second: str, copies: Copies, how: str) -> str:
+    """Say what to do about pictures of the second folder that are in the first, too."""
+    what = f"{_counted(copies)} of {second} {how} in {first} ({_example(copies)})"
+    if _is_test(second) and not _is_test(first):
+        return f"{what}; remove them from one of both, or evaluation looks better than it is"
+    return f"{what}; remove them from one of both: what both have is not translated"
+
+
+def _counted(copies: Copies) -> str:
+    return f"{copies.count} picture{'s' * (copies.count != 1)}"
+
+
+def _are(copies: Copies) -> str:
+    return "is" if copies.count == 1 else "are"
+
+
+def _looks(copies: Copies) -> str:
+    return "looks" if copies.count == 1 else "look"
+
+
+def _example(copies: Copies) -> str:
+    first, second = copies.example
+    return f"{second.name} as {first.name}"
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _duration(minutes: float) -> str:
+    """Return a duration in words, as precise as a measurement of seconds allows."""
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 100:
+        return f"about {minutes:.0f} minute{'s' * (round(minutes) != 1)}"
+    if minutes < 48 * 60:
+        return f"about {minutes / 60:.0f} hours"
+    return f"about {minutes / 60 / 24:.0f} days"
+
+
+def _wrapped(label: str, texts: list[str]) -> list[str]:
+    """Return each text behind its label, wrapped; the label stands once."""
+    import textwrap
+
+    lines = []
+    for i, text in enumerate(texts):
+        head = f"{label if i == 0 or label in ('note', 'advice') else '':<10}"
+        lines += textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines

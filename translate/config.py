@@ -121,12 +121,12 @@ class DataConfig(_Section):
         return Path(self.root or ".") / given.get(name, f"{split}{name}")
 
     def read_from(self, folder: Path) -> DataConfig:
-        """Return what a file in `folder` says, with a root that leads there from the current one."""
+        """Return what a file in `folder` says, its root relative to the current folder."""
         root = str(_tidy(folder / (self.root or "")))
         return self.model_copy(update={"root": None if root == "." else root})
 
     def written_to(self, folder: Path) -> DataConfig:
-        """Return what a file in `folder` has to say: `read_from` undone, see `path_from`."""
+        """Return what a file in `folder` has to say: `read_from` undone; see `path_from`."""
         root = path_from(folder, Path(self.root or "."))
         return self.model_copy(update={"root": None if root == "." else root})
 

@@ -9,7 +9,12 @@ import pytest
 from PIL import Image
 
 from translate.config import from_dict
-from translate.data.inspection import suggest_config
+from translate.data.inspection import (
+    fitting_sizes,
+    inspect_folder,
+    suggest_config,
+    suggest_settings,
+)
 
 
 def fill(folder: Path, mode: str, size: tuple[int, int], count: int = 3) -> Path:
@@ -94,11 +99,39 @@ def test_only_the_leading_train_of_a_folder_s_name_is_replaced(tmp_path: Path) -
     assert "tests" not in suggest_config({"A": constraints, "B": pretrained})["data"]
     a = fill(tmp_path / "trains_at_train", "RGB", (32, 32))
     b = fill(tmp_path / "trainB", "RGB", (32, 32))
-    expected = {
-        "A": str(fill(tmp_path / "tests_at_train", "RGB", (32, 32))),
-        "B": str(fill(tmp_path / "testB", "RGB", (32, 32))),
-    }
-    assert suggest_config({"A": a, "B": b})["data"]["tests"] == expected
+    for name in ("tests_at_train", "testB"):
+        fill(tmp_path / name, "RGB", (32, 32))
+    config = from_dict(suggest_config({"A": a, "B": b}))
+    assert config.data.folder("A", "test") == tmp_path / "tests_at_train"
+    assert config.data.folder("B", "test") == tmp_path / "testB"
+
+
+@pytest.mark.parametrize(
+    ("size", "fold"), [(32, None), (48, 2), (64, 4), (96, 4), (128, 8), (256, 8)]
+)
+def test_a_cpu_gets_a_network_it_can_train(tmp_path: Path, size: int, fold: int | None) -> None:
+    surveys = {name: inspect_folder(fill(tmp_path / name, "RGB", (256, 256))) for name in "AB"}
+    model = suggest_settings(surveys, size, for_cpu=True)["model"]
+    assert model.get("fold") == fold
+    assert (model.get("preset") == "tiny") == (fold is None)
+    alone = suggest_settings({"A": surveys["A"]}, size, for_cpu=True)
+    data = {**alone["data"], "domains": {"A": "a"}}
+    assert from_dict({**alone, "data": data}).model.one_latent
+
+
+def test_sizes_are_those_that_most_pictures_fill(tmp_path: Path) -> None:
+    small = inspect_folder(fill(tmp_path / "s", "RGB", (20, 20), count=1))
+    large = inspect_folder(fill(tmp_path / "l", "RGB", (200, 130)))
+    assert fitting_sizes({"A": small, "B": large}) == [128, 64, 32]
+    assert fitting_sizes({"A": small}) == [32]
+
+
+def test_broken_pictures_are_counted(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "A", "RGB", (32, 32))
+    (folder / "broken.png").write_bytes(b"nothing")
+    seen = inspect_folder(folder)
+    assert seen.count == 4
+    assert [path.name for path in seen.broken] == ["broken.png"]
 
 
 def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,12 +186,9 @@ def test_init_writes_a_config_for_one_folder_and_for_three(tmp_path: Path) -> No
         ran = runner.invoke(app, ["init", *map(str, folders[:count]), "-o", str(out)])
         assert ran.exit_code == 0, ran.output
         config = load_config(out)
-        assert config.data.names == tuple("ABC"[:count])
-        assert config.data.folder("A") == folders[0]
+        assert config.data.names == tuple("xyz"[:count])
+        assert config.data.folder("x") == folders[0]
         assert config.model.one_latent == (count == 1)
-    ran = runner.invoke(app, ["init", *[str(folders[0])] * 27, "-o", str(tmp_path / "many.yaml")])
-    assert ran.exit_code == 2
-    assert "26" in ran.output
 
 
 def test_an_image_of_any_shape_passes_through_one_latent(alone: Path) -> None:

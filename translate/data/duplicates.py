@@ -116,7 +116,11 @@ def _decode(
     # in an order that leaves them spread where time ends
     order = [i for start in range(7) for i in spread[start::7]]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        found = {i: seen for i, seen in zip(order, pool.map(read, order)) if seen is not None}
+        found = {
+            i: seen
+            for i, seen in zip(order, pool.map(read, order), strict=True)
+            if seen is not None
+        }
     chosen = sorted(found)
     values = [found[i] for i in chosen] or [np.zeros(0, np.uint8)]
     return chosen, np.stack(values).astype(np.float32)[: len(chosen)]

@@ -1,22 +1,26 @@
-"""Folders of pictures, one a domain, and the config that suits them."""
+"""Pictures of each domain, a few of them looked at, and the config that suits them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 import numpy as np
 
+from translate.data.layout import Layout
+from translate.io.files import evenly_spaced
 from translate.io.images import ImageError, UInt8, list_images, read_image, resize
-from translate.presets import photographs
+from translate.presets import affordable, photographs
 
 SAMPLE = 24  # images a folder that are decoded
 SIZES = {32: "tiny", 64: "small", 128: "base", 256: "large"}
+FLAT = 1 / 3  # photographs have less, everything else that was measured has more
 # largest difference between channels, of 255, that still counts as gray (JPEG leaves a few)
 _GRAY = 8
 _ALIKE = 2  # of 255
-FLAT = 1 / 3  # photographs have less, everything else that was measured has more
 _SQUARE = 1.05  # longest side over shortest up to which a centre crop loses nothing worth keeping
 
 
@@ -30,6 +34,7 @@ class Survey:
         aspects: Their longer sides over their shorter ones.
         gray: Whether all of them are gray.
         flat: Mean share of neighbouring pixels that are alike, see `flat_share`.
+        broken: Those that could not be decoded, and why.
     """
 
     count: int
@@ -37,6 +42,7 @@ class Survey:
     aspects: list[float]
     gray: bool
     flat: float
+    broken: dict[Path, str]
 
     @property
     def is_photographic(self) -> bool:
@@ -51,18 +57,18 @@ def inspect_folder(folder: Path) -> Survey:
         ValueError: Where the folder is missing, or nothing in it can be read.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; give folders of pictures")
+        raise ValueError(f"{folder.resolve()}: no such folder; give folders of pictures")
     paths = list_images(folder)
     sides = []
     aspects = []
     gray = True
     flat = []
-    problems = []
-    for path in paths[:: max(1, len(paths) // SAMPLE)]:
+    broken = {}
+    for path in evenly_spaced(paths, SAMPLE):
         try:
             picture = read_image(folder / path)
         except ImageError as error:
-            problems.append(f"{path}: {error}")
+            broken[path] = str(error)
             continue
         height, width = picture.pixels.shape[:2]
         sides.append(min(width, height))
@@ -70,9 +76,9 @@ def inspect_folder(folder: Path) -> Survey:
         flat.append(flat_share(picture.pixels))
         gray &= int(np.ptp(picture.pixels, axis=2).max()) <= _GRAY
     if not sides:
-        reason = f" ({problems[0]})" if problems else ""
-        raise ValueError(f"{folder}: no readable picture{reason}; name another folder")
-    return Survey(len(paths), sides, aspects, gray, mean(flat))
+        reason = "".join(f" ({path}: {why})" for path, why in list(broken.items())[:1])
+        raise ValueError(f"{folder.resolve()}: no readable picture{reason}; name another folder")
+    return Survey(len(paths), sides, aspects, gray, mean(flat), broken)
 
 
 def flat_share(pixels: UInt8) -> float:
@@ -92,14 +98,57 @@ def flat_share(pixels: UInt8) -> float:
     return float((steps <= _ALIKE).mean())
 
 
+def are_photographs(surveys: Mapping[str, Survey]) -> bool:
+    """Whether all domains, of several, look like photographs."""
+    return len(surveys) > 1 and all(seen.is_photographic for seen in surveys.values())
+
+
+def fitting_sizes(surveys: Mapping[str, Survey]) -> list[int]:
+    """Return the training sizes that the pictures have the pixels for, the largest first."""
+    typical = median(side for seen in surveys.values() for side in seen.sides)
+    return sorted((size for size in SIZES if size <= typical), reverse=True) or [min(SIZES)]
+
+
+def suggest_settings(
+    surveys: Mapping[str, Survey], size: int, for_cpu: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Choose channels, cropping and network for pictures, or photographs' settings.
+
+    Args:
+        surveys: Domain -> what was seen.
+        size: The training size in pixels.
+        for_cpu: Whether the network is one that a CPU trains within hours.
+
+    Returns:
+        Section -> setting -> entry, those that differ from the defaults; no folders.
+    """
+    data: dict[str, Any] = {
+        "size": size,
+        "channels": 1 if all(seen.gray for seen in surveys.values()) else 3,
+    }
+    if any(aspect > _SQUARE for seen in surveys.values() for aspect in seen.aspects):
+        data["crop"] = "random"
+    if are_photographs(surveys):
+        settings = photographs(size, data["channels"])
+        return {**settings, "data": {**data, **settings["data"]}}
+    preset = SIZES[max((s for s in SIZES if s <= size * 1.34), default=min(SIZES))]
+    if for_cpu and preset != "tiny":
+        sizes = affordable(size)
+        if len(surveys) == 1:  # which has latents of its own, see presets.py
+            sizes = {key: sizes[key] for key in ("fold", "levels", "width")}
+        return {"data": data, "model": sizes}
+    return {"data": data, "model": {"preset": preset}}
+
+
 def suggest_config(
-    folders: dict[str, Path], size: int | None = None
-) -> dict[str, dict[str, object]]:
-    """Choose size, channels, cropping and preset for these folders, or photographs' settings.
+    folders: dict[str, Path], size: int | None = None, base: Path = Path()
+) -> dict[str, dict[str, Any]]:
+    """Choose a config for these folders, whatever computes.
 
     Args:
         folders: Domain -> folder of training images.
-        size: The size to be taken; None for one that suits the pictures.
+        size: The size to be taken; None for the largest that suits the pictures.
+        base: The folder of the config's file, which its paths are relative to.
 
     Returns:
         Section -> setting -> entry, those that differ from the defaults.
@@ -107,31 +156,13 @@ def suggest_config(
     Raises:
         ValueError: As `inspect_folder` does.
     """
-    found = {name: inspect_folder(folder) for name, folder in folders.items()}
-    typical = median(side for seen in found.values() for side in seen.sides)
-    chosen = size or max((s for s in SIZES if s <= typical), default=min(SIZES))
-    preset = SIZES[max((s for s in SIZES if s <= chosen * 1.34), default=min(SIZES))]
-    data: dict[str, object] = {
-        "domains": {name: str(folder) for name, folder in folders.items()},
-        "size": chosen,
-        "channels": 1 if all(seen.gray for seen in found.values()) else 3,
-    }
-    tests = {name: _test_folder(folder) for name, folder in folders.items()}
-    if all(tests[name] != folder and tests[name].is_dir() for name, folder in folders.items()):
-        data["tests"] = {name: str(folder) for name, folder in tests.items()}
-    if any(aspect > _SQUARE for seen in found.values() for aspect in seen.aspects):
-        data["crop"] = "random"
-    if len(folders) > 1 and all(seen.is_photographic for seen in found.values()):
-        settings = photographs(chosen, 1 if data["channels"] == 1 else 3)
-        return {**settings, "data": {**data, **settings["data"]}}
-    return {"data": data, "model": {"preset": preset}}
+    surveys = {name: inspect_folder(folder) for name, folder in folders.items()}
+    settings = suggest_settings(surveys, size or fitting_sizes(surveys)[0])
+    return with_folders(settings, Layout(folders).with_tests(), base)
 
 
-def _test_folder(folder: Path) -> Path:
-    """Return the folder's name with a leading "train" replaced by "test".
-
-    Other names, such as `constraints`, stay as they are.
-    """
-    if not folder.name.startswith("train"):
-        return folder
-    return folder.with_name("test" + folder.name.removeprefix("train"))
+def with_folders(
+    settings: dict[str, dict[str, Any]], layout: Layout, base: Path
+) -> dict[str, dict[str, Any]]:
+    """Return settings with the folders as a config in `base` names them, before all others."""
+    return {**settings, "data": {**layout.settings(base), **settings["data"]}}
