@@ -12,6 +12,7 @@ import torch
 from tests._helpers.trainings import bars, run, settings
 from translate.training.step import TrainStep
 from translate.training.timing import time_training
+from translate.training.validation import ModelSelector
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_a_slow_step_is_timed_on_fewer_images_and_scaled_up(
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     monkeypatch.setattr(TrainStep, "gradients", gradients)
     monkeypatch.setattr(TrainStep, "update", lambda *_: None)
+    monkeypatch.setattr(ModelSelector, "score", lambda *_: None)
     told = time_training(settings(train={"batch_size": 64}), "cpu", budget=10.0)
     assert told.warmup_step == pytest.approx(2 * 64 * seconds_an_image)
     assert now < 10.0

@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,8 +24,11 @@ from translate.io.images import read_image
 from translate.models.checkpoint import load_model, load_tensors, save_tensors
 from translate.presets import PRESETS
 from translate.runtime.device import choose_device, choose_precision, keep_freed_memory
+from translate.training.timing import time_training
 from translate.training.trainer import Trainer, TrainingInterruptedError, TrainProgress
 from translate.training.validation import AS_GOOD, CHANCE
+
+STEP_OF_A_SECOND = {"warmup_step": 1.0, "introspective_step": 1.0}
 
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
@@ -208,8 +212,12 @@ def test_minutes_end_a_run_and_its_schedules(
     monkeypatch.setattr(
         "translate.training.trainer.time", SimpleNamespace(perf_counter=lambda: next(seconds))
     )
-    trainer = run(settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5}), tmp_path)
-    assert trainer.state.step == trainer.state.seconds == 12
+    config = settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5})
+    timing = replace(time_training(config, "cpu", budget=0.1), **STEP_OF_A_SECOND, closing=3.0)
+    trainer = Trainer(config, bars(config), tmp_path, "cpu", timing=timing)
+    trainer.run()
+    # of 12 seconds 1 before the first step, 3 for the closing, 1 for a step that begins too late
+    assert trainer.state.step == trainer.state.seconds == 7
     assert trainer.state.progress == 1
     assert trainer.state.learning_rate == 0
     assert trainer.state.beta_neg is not None

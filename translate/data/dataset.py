@@ -65,6 +65,11 @@ class Domain:
     failed: dict[Path, str]
     held_out: list[np.ndarray] = field(default_factory=list)
 
+    @property
+    def count(self) -> int:
+        """How many images there are, those that are held out included."""
+        return len(self.images) + len(self.held_out)
+
 
 def load_image(path: Path, config: DataConfig) -> np.ndarray:
     """Decode a file to (h, w, C) uint8, shorter side `load_size` (default `size`).

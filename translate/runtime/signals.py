@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def interruption(tell: Callable[[], None] = lambda: None) -> Iterator[threading.Event]:
+def interruption(
+    tell: Callable[[], None] = lambda: None, abort: Callable[[], None] = lambda: None
+) -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C and SIGTERM set, so that a step is never left half done.
 
     The second of them raises KeyboardInterrupt at once. Outside the main thread, which alone may
@@ -17,6 +19,7 @@ def interruption(tell: Callable[[], None] = lambda: None) -> Iterator[threading.
 
     Args:
         tell: Called at the first, from the signal handler: says that the work is ending.
+        abort: Called at the second: has other threads end what they do.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -25,6 +28,7 @@ def interruption(tell: Callable[[], None] = lambda: None) -> Iterator[threading.
 
     def handle(*_: object) -> None:
         if event.is_set():
+            abort()
             raise KeyboardInterrupt
         event.set()
         with suppress(RuntimeError):  # the signal came while the same stream was written to

@@ -21,6 +21,7 @@ from translate.training.step import TrainStep
 from translate.training.validation import REFERENCE_IMAGES, ModelSelector
 
 BUDGET = 10.0  # seconds that the timing itself may take, whatever the network
+BUDGET_SHARE = 0.05  # of a limit of minutes, that the timing may take
 ROUNDS = 5  # calls of one kind that are timed at most
 ENOUGH = 0.5  # seconds of one kind after which no more calls are timed
 CALLS = 3  # those that have to fit into the budget, one of which is not counted
@@ -139,6 +140,11 @@ def _measure(
         closing=closing,
         total=min(total, 60 * train.max_minutes) if train.max_minutes else total,
     )
+
+
+def timing_budget(max_minutes: float | None) -> float:
+    """Return the seconds that timing may take before a training with this limit."""
+    return min(BUDGET, BUDGET_SHARE * 60 * max_minutes) if max_minutes else BUDGET
 
 
 def _affordable(train: TrainConfig, energies: float) -> int:

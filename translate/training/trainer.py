@@ -37,17 +37,22 @@ from translate.training.preview import GRID_IMAGES, PreviewGrid
 from translate.training.run_logger import RunLogger
 from translate.training.state import TrainState
 from translate.training.step import TrainStep
+from translate.training.timing import TrainingTime, time_training, timing_budget
 from translate.training.validation import (
     REFERENCE_IMAGES,
     SCORED_IMAGES,
+    DirectionScore,
     ModelSelector,
+    SelectionCriterion,
     default_styles,
+    quality_sentence,
 )
 
 # model files of a run: the best by its score, and the last
 BEST = "model.safetensors"
 LAST = "last.safetensors"
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a warning
+TREND_FROM = 0.6  # share of the run: does the model still get better after it?
 ALIGNMENT_IMAGES = 1024  # of a domain, whose mean place, size and slant are measured
 KL_EVERY = 20  # steps between readings of KL_s during warm-up
 INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
@@ -105,6 +110,9 @@ class Trainer:
         device: auto, cpu, cuda or mps.
         progress: Called at each line of the log.
         binding: Where the threads run that compute the steps.
+        timing: What the training takes on this device, where it is known; with `train.max_minutes`
+            it is measured otherwise.
+        started: When `train.max_minutes` begin, as of `time.perf_counter()`; None for now.
     """
 
     def __init__(
@@ -115,7 +123,10 @@ class Trainer:
         device: str = "auto",
         progress: Callable[[TrainProgress], None] = lambda progress: None,
         binding: ThreadBinding = UNBOUND,
+        timing: TrainingTime | None = None,
+        started: float | None = None,
     ) -> None:
+        self.started = time.perf_counter() if started is None else started
         self.config = config
         self.domains = domains
         self.report_progress = progress
@@ -124,6 +135,10 @@ class Trainer:
         self.files = RunLogger(out)
         self.processes = Processes(choose_device(device))
         self.device = self.processes.device
+        self.writes = self.processes.rank == 0
+        self.timing = timing
+        if timing is None and config.train.max_minutes and self.writes:
+            self.timing = self._time_training(config.train.max_minutes)
         self.batches = UnpairedBatches(domains, config, self.device, self.processes.share)
 
         self.train_step = TrainStep(config, self.processes, self._domain_affines())
@@ -133,11 +148,22 @@ class Trainer:
         shown = min(GRID_IMAGES, *(len(domain.images) for domain in domains))
         self.previews = PreviewGrid(names, self._fixed_images(shown))
 
-        self.writes = self.processes.rank == 0
         self.warned: dict[str, str] = {}  # kind -> warning of the last score
+        self.noted: set[str] = set()  # kinds of notes that were logged
+        self.kept: list[DirectionScore] = []  # scores of the model that is kept
+        self.late: list[SelectionCriterion] = []  # criteria of models after TREND_FROM
         self.styles: dict[str, str] = {}  # default_styles of the last score
         self.reference: dict[str, Any] = {}  # energies under the averaged weights, once trained
         self.state = TrainState(config.train)
+
+    def _time_training(self, max_minutes: float) -> TrainingTime:
+        train = self.config.train
+        share = max(1, train.batch_size // self.processes.count)
+        part = train.model_copy(update={"batch_size": share})
+        config = self.config.model_copy(update={"train": part})
+        images = max(domain.count for domain in self.domains)
+        with self.binding.hold():
+            return time_training(config, str(self.device), images, timing_budget(max_minutes))
 
     def _fixed_images(self, count: int) -> list[Tensor]:
         """Return up to `count` training images of each domain, always the same."""
@@ -160,11 +186,12 @@ class Trainer:
             force: Go on with this config and data also where the state was made with others.
 
         Returns:
-            The training summary.
+            The training summary, and how good the model is in words (quality).
 
         Raises:
             TrainingInterruptedError: Ctrl-C or SIGTERM came; the state is saved.
             TrainingDivergedError: A loss or gradient is not finite.
+            KeyboardInterrupt: Ctrl-C or SIGTERM came twice; the last states are there.
             DiskFullError: No space is left; the last states are there.
             ValueError: There is no state to resume, or it is of another config, data or version.
         """
@@ -185,10 +212,8 @@ class Trainer:
             self._resume(force)
         else:
             self._begin()
-        if self.config.train.compile:
-            self.train_step.compile(self.batches.batch(self.state.step))
 
-        with interruption() as interrupted:
+        with interruption(self._tell_of_interruption) as interrupted:
             while not self._run_until(interrupted):
                 self._roll_back()
             if self.writes:
@@ -197,7 +222,12 @@ class Trainer:
             raise TrainingInterruptedError(
                 f"interrupted at step {self.state.step}; --resume continues from {self.out}"
             )
-        return self.summary()
+        return {**self.summary(), "quality": self.quality()}
+
+    def _tell_of_interruption(self) -> None:
+        logger.info(
+            "interrupted: saving after this step, --resume then continues; once more stops at once"
+        )
 
     def _resume(self, force: bool) -> None:
         """Go on from the last training state, if it is of this config and data or by `force`."""
@@ -205,13 +235,34 @@ class Trainer:
         logger.info("resumed at step %d", self.state.step)
         if self.writes:
             self.files.open(self.config, self.state.step)
+        self._compile()
+
+    def _compile(self) -> None:
+        if self.config.train.compile:
+            self.train_step.compile(self.batches.batch(self.state.step))
 
     def _begin(self) -> None:
         """Start anew in a run folder that has no other run's files."""
         if self.writes:
             self.files.clear()
             self.files.open(self.config, self.state.step)
+        self._compile()
+        if self.config.train.max_minutes:
+            self.state.reserved = self._reserve()
+        if self.writes:
             self._save_state()  # where a run that diverges at once goes back to
+
+    def _reserve(self) -> float:
+        """Return the seconds of `train.max_minutes` that go to other things than steps.
+
+        To what came before the first step, to the closing, and to a step, so that the last one
+        does not end too late.
+        """
+        reserved = time.perf_counter() - self.started
+        if self.timing is not None:
+            steps = (self.timing.warmup_step, self.timing.introspective_step)
+            reserved += self.timing.closing + max(steps)
+        return self.processes.agree(reserved)[0]
 
     def _run_until(self, interrupted: threading.Event) -> bool:
         """Train to the end or an interruption; return False after a step that is not finite."""
@@ -263,12 +314,16 @@ class Trainer:
 
     def _finish(self, interrupted: threading.Event) -> None:
         """Score, measure and save; an interruption ends this early, with the state saved."""
+        state = self.state
         if not interrupted.is_set():
             # before the score, which takes long: an interruption may be followed by a kill
             self._save_state()
+            logger.info("%d steps are done; scoring the model on held-out pictures", state.step)
             self.score()
         if not interrupted.is_set():
+            logger.info("measuring what is usual in training pictures, for introshift score")
             self._measure_reference()
+        logger.info("writing %s and %s in %s", BEST, LAST, self.out)
         self.sample()
         self.save()
 
@@ -388,6 +443,9 @@ class Trainer:
         state.best_influence = best.influence
         if kept:
             state.best_step = state.step
+            self.kept = scores
+        if state.beta_neg is not None and state.progress >= TREND_FROM:
+            self.late.append(criterion)
         self.files.log(
             "scores",
             {
@@ -406,6 +464,10 @@ class Trainer:
         for kind in warnings.keys() - self.warned.keys():
             logger.warning("step %d: warning: %s", state.step, warnings[kind])
         self.warned = warnings
+        notes = {kind: text for score in scores for kind, text in score.notes(settled).items()}
+        for kind in notes.keys() - self.noted:
+            logger.info("step %d: note: %s", state.step, notes[kind])
+        self.noted |= notes.keys()
         self.styles = default_styles(scores)
         if kept:
             self._save_average(BEST)
@@ -413,7 +475,8 @@ class Trainer:
     def summary(self) -> dict[str, Any]:
         """Return what the model file says of its training."""
         state = self.state.values()
-        del state["best_influence"]  # of no use once training is done
+        for name in ("best_influence", "reserved"):  # of no use once training is done
+            del state[name]
         return {
             **state,
             "warnings": list(self.warned.values()),
@@ -423,6 +486,16 @@ class Trainer:
             **({KEY: self.reference} if self.reference else {}),
             "versions": {"introshift": __version__, "torch": torch.__version__},
         }
+
+    def quality(self) -> str:
+        """Say in one sentence how good the model is that is kept; "" where that is not known."""
+        if not self.kept:
+            return ""
+        sentence = quality_sentence(self.kept)
+        if len(self.late) < 2:
+            return sentence
+        improving = self.late[-1].is_clearly_better_than(self.late[0])
+        return f"{sentence}; {'still' if improving else 'no longer'} improving"
 
     def save(self) -> None:
         """Write the last model and the training state, of which the last two are kept."""
@@ -439,7 +512,8 @@ class Trainer:
 
         Each file's takes as long as some twenty steps.
         """
-        images = self._fixed_images(REFERENCE_IMAGES)
+        count = self.timing.reference_images if self.timing else REFERENCE_IMAGES
+        images = self._fixed_images(count)
         names = self.config.data.names
         weights = self.config.objective
         self.reference = training_quantiles(self.train_step.ema, names, images, weights)

@@ -218,7 +218,7 @@ class DirectionScore:
         if self.single_domain:
             return f"{direction}: drawn pictures are at a kernel distance of {self.distance:.2g}"
         if not self.domains_differ:
-            return f"{direction}: the pictures of both look the same to the validation"
+            return f"{direction}: pictures of both cannot be told apart"
         gain = self.identity - self.distance
         if not abs(gain) > CHANCE * self.gain_error:
             return f"{direction}: no clear difference to the untranslated pictures"
@@ -268,10 +268,10 @@ class DirectionScore:
         found: dict[str, str] = {}
         if not (self.single_domain or self.domains_differ):
             found[f"{direction}, alike"] = (
-                f"{direction}: the pictures of {self.source} and {self.to} look the same to the "
-                f"validation (kernel distance {self.domain_distance:.3f}, standard error "
-                f"{self.domain_distance_error:.3f}), so that it keeps the last model that is not "
-                "clearly worse; check that data.domains names two kinds of pictures, or give more "
+                f"{direction}: the pictures of {self.source} and {self.to} cannot be told apart "
+                f"(kernel distance {self.domain_distance:.3f}, standard error "
+                f"{self.domain_distance_error:.3f}), so that the last model that is not clearly "
+                "worse is kept; check that data.domains names two kinds of pictures, or give more "
                 "of them"
             )
         if self.feature_std_ratio < COLLAPSED:
