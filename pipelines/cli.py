@@ -17,6 +17,7 @@ from pipelines import (
     bench,
     compare,
     demo,
+    doctor,
     evaluate,
     export,
     glyphs,
@@ -31,6 +32,7 @@ from pipelines import (
     toy2d,
     train,
     translate_folder,
+    try_out,
 )
 from pipelines._console import EXIT_FAILED, EXIT_MISTAKE, log
 
@@ -171,7 +173,9 @@ data.command("glyphs")(glyphs.command)
 
 # in the order in which a newcomer needs them
 START = "Start"
+app.command("try", rich_help_panel=START)(try_out.command)
 app.command("demo", rich_help_panel=START)(demo.command)
+app.command("doctor", rich_help_panel=START)(doctor.command)
 
 WORK = "Translate your own pictures"
 app.command("init", rich_help_panel=WORK)(init.command)

@@ -17,7 +17,7 @@ from tests._helpers.commands import call
 from translate import __version__
 
 ROOT = Path(__file__).parents[2]
-NEWCOMERS = ["demo", "init", "train", "translate", "evaluate"]  # in the order of need
+NEWCOMERS = ["try", "demo", "init", "train", "translate", "evaluate"]  # in the order of need
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.config import Config, ConfigError, from_dict
+from translate.zoo import SHIPPED
 
 KEY = "introshift"
 FORMAT = "introshift-1"
@@ -40,16 +41,24 @@ class ModelInfo:
 def model_file(path: str | os.PathLike[str]) -> Path:
     """Return the model file that a path means: a run folder stands for its model.
 
+    The name of a model that comes with the package stands for that, unless it means one here.
+
     Raises:
         ValueError: If there is none.
     """
     path = Path(path)
+    is_model = path.is_file() or (path / RUN_MODEL).is_file()
+    if not is_model and str(path) in SHIPPED:
+        return SHIPPED[str(path)].file
     if path.is_dir():
         if not (path / RUN_MODEL).is_file():
             raise ValueError(f"{path}: no {RUN_MODEL} in it; give a run folder or a model file")
         return path / RUN_MODEL
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise ValueError(
+            f"{path}: no such file; give a model file, a run folder or one of the models that come "
+            f"with introshift, {', '.join(SHIPPED)}"
+        )
     return path
 
 
