@@ -11,7 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from translate.viz.curves import curves_svg, draw_curves, read_stats, write_curves
+from translate.viz.curves import curves_svg, draw_curves, write_curves
+from translate.viz.history import read_grids, read_history, read_stats
 
 
 def run_folder(folder: Path, *lines: dict[str, object], tail: str = "") -> Path:
@@ -49,10 +50,73 @@ def test_a_step_logged_again_counts_once_and_a_torn_line_not_at_all(tmp_path: Pa
 
 
 def test_panels_show_the_numbers(run: Path) -> None:
-    panels = [panel for panel in draw_curves(read_stats(run)).axes if panel.get_visible()]
-    assert [panel.get_title() for panel in panels] == ["rec", "kl <c>"]
+    panels = [panel for panel in draw_curves(read_history(run)).axes if panel.get_visible()]
+    assert [panel.get_title() for panel in panels] == ["reconstruction error (rec)", "kl <c>"]
     assert [panel.get_yscale() for panel in panels] == ["log", "linear"]
     assert panels[0].lines[0].get_xydata().tolist() == [[10 * i, 10.0**-i] for i in range(1, 5)]
+    assert panels[0].lines[0].get_marker() == "o", "few points are seen one by one"
+    assert [panel.get_xlabel() for panel in panels] == ["training step"] * 2
+    assert panels[0].get_ylabel() == "sum over a picture"
+
+
+def write_scores(run: Path) -> None:
+    """Two scores in two directions; of the second direction pictures are at no distance at all."""
+    lines = []
+    for step, distance in ((20, 3.0), (40, 1.5)):
+        both = [
+            {"source": "A", "to": "B", "distance": distance, "identity": 2.0},
+            {"source": "B", "to": "A", "distance": distance, "identity": -0.1},
+        ]
+        lines.append({"step": step, "best_step": 40, "direction_scores": both})
+    (run / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_the_score_comes_first_beside_what_doing_nothing_costs(run: Path) -> None:
+    write_scores(run)
+    there, back, *_ = draw_curves(read_history(run)).axes
+    assert there.get_title() == "distance to B, translated from A"
+    assert there.lines[0].get_xydata().tolist() == [[20, 150], [40, 75]]
+    assert set(there.lines[1].get_ydata()) == {100}
+    assert there.get_ylabel() == "% of untranslated A"
+    assert back.lines[0].get_xydata().tolist() == [[20, 3], [40, 1.5]], "no share of nothing"
+    assert set(back.lines[1].get_ydata()) == {-0.1}
+
+
+def test_marks_of_what_happened(tmp_path: Path) -> None:
+    betas = [None, None, 8.0, 8.0, 8.0]
+    rollbacks = [0, 0, 0, 1, 2]
+    lines = [
+        {"step": 10 * i, "rec": 1.0, "beta_neg": beta, "rollbacks": count}
+        for i, (beta, count) in enumerate(zip(betas, rollbacks, strict=True), 1)
+    ]
+    run = run_folder(tmp_path / "run", *lines)
+    write_scores(run)
+    history = read_history(run)
+    assert (history.introspective, history.kept, history.rollbacks) == (30, 40, [40, 50])
+    assert list(history.terms) == ["rec", "beta_neg"]
+
+    figure = draw_curves(history)
+    for panel in figure.axes[:3]:
+        marked = [line for line in panel.lines if len(set(line.get_xdata())) == 1]
+        assert [line.get_xdata()[0] for line in marked] == [30, 40, 50, 40]
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 4, "each mark is explained once"
+
+
+def test_a_run_of_one_line_is_seen(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", {"step": 10, "rec": 1.0})
+    (panel,) = [axes for axes in draw_curves(read_history(run)).axes if axes.get_visible()]
+    assert panel.lines[0].get_marker() == "o"
+
+
+def test_grids_of_steps_that_a_run_went_back_from_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    for name in ("step_0000020.png", "step_0000003.png", "step_0000400.png", "step_x.png"):
+        (tmp_path / "samples" / name).touch()
+    assert read_grids(tmp_path, 20) == [
+        (3, "samples/step_0000003.png"),
+        (20, "samples/step_0000020.png"),
+    ]
 
 
 def test_files_by_suffix(run: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from translate.evaluation.wording import count, headline, interval, number, outc
 from translate.io.files import evenly_spaced
 from translate.io.images import UInt8, to_channels
 from translate.metrics.registry import METRICS
-from translate.viz.curves import curves_svg, read_stats
+from translate.viz.curves import curves_svg
+from translate.viz.history import read_stats
 from translate.viz.pages import render_page, to_data_uri
 
 # What a picture shows, in the order of the large view, and how readers call it.

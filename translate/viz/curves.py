@@ -1,4 +1,4 @@
-"""The numbers that a training logged (stats.jsonl) as curves.
+"""The course of a training as curves: the score first, then every number that it logged.
 
 They are drawn with matplotlib, which is imported when needed.
 """
@@ -6,97 +6,133 @@ They are drawn with matplotlib, which is imported when needed.
 from __future__ import annotations
 
 import io
-import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from translate.io.files import atomic
+from translate.viz.history import DistanceCurve, History, Points, read_history, read_stats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Curves: TypeAlias = dict[str, list[tuple[int, float]]]  # (step, value) by name
-
-STATS = "stats.jsonl"
-NO_CURVE = ("step", "seconds")
 LOGARITHMIC = 30  # axes of values that are all positive and differ by more than this factor
+FEW = 40  # points of a curve that are marked one by one, so that a single one is seen
 INK = "#010203"  # of text and axes: becomes the page's own colour in `curves_svg`
+LINE = "#4a8fd4"
+SCORE_LINE = "#2e9d5b"
+DO_NOTHING = "pictures as they were given"
+
+# What the logged numbers are, in plain words, and their units; panels are in this order.
+TERMS = {
+    "rec": ("reconstruction error", "sum over a picture"),
+    "cyc": ("error there and back", "sum over a picture"),
+    "kl_c": ("content divergence", "nats"),
+    "kl_s": ("style divergence", "nats"),
+    "kl_s_translation": ("style divergence, translations", "nats"),
+    "kl_s_wrong": ("style divergence, wrong domain", "nats"),
+    "learning_rate": ("learning rate", ""),
+    "images_per_second": ("speed", "pictures a second"),
+    "beta_neg": ("weight of negatives", ""),
+}
 
 
-def read_stats(run: Path) -> Curves:
-    """Read every number that a run logged; of a step logged twice, as after --resume, the last.
+def draw_curves(history: History, columns: int = 3) -> Figure:
+    """Draw a small panel for each direction's distance and each number, all over the same steps.
 
-    A half-written last line, as a kill leaves it, is left out; values that are missing or not
-    finite leave a gap.
-
-    Args:
-        run: the run's folder.
-
-    Returns:
-        (step, value) by name, steps ascending.
-
-    Raises:
-        ValueError: there is nothing to draw, or a line is no line of a run's statistics.
-    """
-    path = Path(run) / STATS
-    curves: Curves = {}
-    for step, stats in sorted(_by_step(path).items()):
-        for name, value in stats.items():
-            if name not in NO_CURVE and isinstance(value, int | float) and math.isfinite(value):
-                curves.setdefault(name, []).append((step, value))
-    if not curves:
-        raise ValueError(f"{path}: nothing was logged yet; try again after train.log_every steps")
-    return curves
-
-
-def _by_step(path: Path) -> dict[int, dict[str, Any]]:
-    """Read the lines of stats.jsonl, by step."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error.strerror}); give the folder of a run"
-        ) from None
-
-    steps: dict[int, dict[str, Any]] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            stats = json.loads(line)
-            steps[stats["step"]] = stats
-        except (ValueError, TypeError, KeyError):
-            if number < len(lines):
-                raise ValueError(
-                    f"{path}: line {number} is no line of a run's statistics; fix or remove it"
-                ) from None
-    return steps
-
-
-def draw_curves(curves: Curves, columns: int = 3) -> Figure:
-    """Draw a small panel for each number, all over the same steps.
-
-    The matplotlib figure is made without pyplot: it needs no screen.
+    The beginning of the introspective phase, rollbacks and the kept model are marked in each. The
+    matplotlib figure is made without pyplot: it needs no screen.
     """
     from matplotlib.figure import Figure
 
-    rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(3.2 * columns, 1.9 * rows), layout="constrained")
-    axes = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+    count = len(history.distances) + len(history.terms)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.2 * rows + 0.4), layout="constrained")
+    panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+    waiting = iter(panels)
 
-    for (name, points), panel in zip(curves.items(), axes, strict=False):
-        steps, values = zip(*points, strict=True)
-        panel.plot(steps, values, linewidth=1.2, color="#4a8fd4")
-        panel.set_title(name, fontsize=9, color=INK)
-        panel.tick_params(labelsize=7, color=INK, labelcolor=INK)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.spines[["left", "bottom"]].set_color(INK)
-        if min(values) > 0 and max(values) > LOGARITHMIC * min(values):
-            panel.set_yscale("log")
-            panel.tick_params(which="minor", color=INK, labelcolor=INK, labelsize=6)
+    for curve, panel in zip(history.distances, waiting, strict=False):
+        _draw_distance(panel, curve)
+    names = [name for name in TERMS if name in history.terms]
+    names += [name for name in history.terms if name not in TERMS]
+    for name, panel in zip(names, waiting, strict=False):
+        title, unit = TERMS.get(name, (name, ""))
+        _draw_points(panel, history.terms[name], LINE)
+        _name_panel(panel, title if title == name else f"{title} ({name})", unit)
 
-    for panel in axes[len(curves) :]:
+    for number, panel in enumerate(panels[:count]):
+        _mark(panel, history)
+        panel.tick_params(labelbottom=True)
+        if number + columns >= count:  # none below it
+            panel.set_xlabel("training step", fontsize=7, color=INK)
+    for panel in panels[count:]:
         panel.set_visible(False)
+    _add_legend(figure, panels[:count])
     return figure
+
+
+def _draw_distance(panel: Any, curve: DistanceCurve) -> None:
+    """Draw how far translations are from their target, and what doing nothing costs."""
+    _draw_points(panel, curve.values, SCORE_LINE)
+    if curve.baseline is not None:
+        panel.axhline(curve.baseline, color=INK, linewidth=0.8, linestyle="--", label=DO_NOTHING)
+        if panel.get_yscale() == "linear":
+            panel.set_ylim(bottom=min(0.0, *(value for _, value in curve.values)))
+    _name_panel(panel, curve.title, curve.unit)
+
+
+def _draw_points(panel: Any, points: Points, colour: str) -> None:
+    """Draw a curve, its points where they are few, on a scale that fits."""
+    steps = [step for step, _ in points]
+    values = [value for _, value in points]
+    marker = "o" if len(points) <= FEW else ""
+    panel.plot(steps, values, linewidth=1.2, color=colour, marker=marker, markersize=3)
+    if values and min(values) > 0 and max(values) > LOGARITHMIC * min(values):
+        panel.set_yscale("log")
+        panel.tick_params(which="minor", color=INK, labelcolor=INK, labelsize=6)
+
+
+def _name_panel(panel: Any, title: str, unit: str) -> None:
+    panel.set_title(title, fontsize=8, color=INK)
+    panel.set_ylabel(unit, fontsize=7, color=INK)
+    panel.tick_params(labelsize=7, color=INK, labelcolor=INK)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["left", "bottom"]].set_color(INK)
+
+
+def _mark(panel: Any, history: History) -> None:
+    """Draw vertical lines where something happened."""
+    marks = [(history.introspective, "introspective phase begins", "#8a8f99", "--")]
+    marks += [
+        (step, "went back, half the learning rate", "#d0493f", ":") for step in history.rollbacks
+    ]
+    marks += [(history.kept, "model that is kept", SCORE_LINE, "-")]
+    for step, label, colour, style in marks:
+        if step is not None:
+            panel.axvline(step, color=colour, linewidth=0.9, linestyle=style, label=label, zorder=0)
+
+
+def _add_legend(figure: Figure, panels: list[Any]) -> None:
+    """Explain the marks of all panels once, below them."""
+    found: dict[str, Any] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(
+            found.values(),
+            found.keys(),
+            loc="outside lower center",
+            ncols=len(found),
+            fontsize=7,
+            frameon=False,
+            labelcolor=INK,
+        )
+
+
+def _checked_history(run: Path) -> History:
+    """Read a run's course; refuse one that has logged nothing."""
+    read_stats(run)
+    return read_history(run)
 
 
 def write_curves(run: Path, path: Path) -> None:
@@ -107,7 +143,7 @@ def write_curves(run: Path, path: Path) -> None:
     """
     import matplotlib
 
-    figure = draw_curves(read_stats(run))
+    figure = draw_curves(_checked_history(run))
     kind = path.suffix.lower().removeprefix(".")
     if kind not in figure.canvas.get_supported_filetypes():
         raise ValueError(
@@ -127,7 +163,7 @@ def curves_svg(run: Path) -> str:
     style = {"svg.fonttype": "none", "svg.hashsalt": "introshift", "font.family": "sans-serif"}
     buffer = io.StringIO()
     with matplotlib.rc_context(style):
-        figure = draw_curves(read_stats(run))
+        figure = draw_curves(_checked_history(run))
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :].replace(INK, "currentColor")
