@@ -28,6 +28,7 @@ from pipelines import (
     reconstruct,
     sample,
     score,
+    settings,
     swap,
     toy2d,
     train,
@@ -179,6 +180,7 @@ app.command("doctor", rich_help_panel=START)(doctor.command)
 
 WORK = "Translate your own pictures"
 app.command("init", rich_help_panel=WORK)(init.command)
+app.command("settings", rich_help_panel=WORK)(settings.command)
 app.command("train", rich_help_panel=WORK)(train.command)
 app.command("translate", rich_help_panel=WORK)(translate_folder.command)
 app.command("evaluate", rich_help_panel=WORK)(evaluate.command)

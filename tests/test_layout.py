@@ -43,6 +43,8 @@ def test_imports_only_go_down() -> None:
         ["swap", "--help"],
         ["plot", "--help"],
         ["toy2d", "--help"],
+        ["init", "--help"],
+        ["settings", "--help"],
         ["reconstruct", "--help"],
         ["bench", "translate", "--help"],
         ["--version"],

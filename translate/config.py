@@ -79,10 +79,11 @@ class DataConfig(_Section):
     which also stands for a root that is not given"""
 
     domains: dict[str, str] | None = Field(default=None, min_length=1)
-    """domain name -> training folder (relative to root); default A, B; one: see presets.py"""
+    """domain name -> training folder, relative to root; default A: trainA, B: trainB; a single one
+    trains a plain image Soft-IntroVAE, with defaults of its own"""
 
     tests: dict[str, str] | None = None
-    """domain name -> test folder (relative to root); default testA, testB"""
+    """domain name -> test folder, relative to root; default A: testA, B: testB"""
 
     size: int = Field(default=32, ge=8, le=2048)
     """training size in pixels, a multiple of the model's stride"""
@@ -135,7 +136,8 @@ class ModelConfig(_Section):
     """Network sizes; what is not given comes from the preset."""
 
     preset: Literal["tiny", "small", "base", "large"] = "tiny"
-    """tiny 32 px CPU, small 64, base 128, large 256 px"""
+    """sizes of the network: tiny for 32 px and CPUs, small for 64, base for 128, large for 256 px,
+    for GPUs; init writes smaller ones for CPUs"""
 
     fold: Literal[1, 2, 4, 8]
     """pixel-unshuffle factor of the first layer"""
@@ -153,10 +155,10 @@ class ModelConfig(_Section):
     """decoder blocks on the lowest level"""
 
     content_channels: int = Field(ge=0, le=256)
-    """Cc; 0, for one domain: no content, style is the one latent"""
+    """channels Cc of the content; 0, for one domain: no content, style is the one latent"""
 
     style_dim: int = Field(ge=1, le=1024)
-    """Ds"""
+    """numbers Ds of a style"""
 
     warp: Share = 0.3
     """how far the decoder may move features, as a share of half the training size; 0: not at all"""
@@ -212,7 +214,7 @@ class ObjectiveConfig(_Section):
     """weight of KL_s(x)"""
 
     beta_neg: Annotated[float, Field(le=MAX_WEIGHT)] | Literal["auto"] = "auto"
-    """weight of KL_s(f) in the energy; auto: see auto_beta_neg"""
+    """weight of KL_s(f) in the energy; auto: set when warm-up ends, from KL_s then"""
 
     beta_neg_c: Weight = 0.0
     """weight of KL_c(f) in the energy"""
@@ -399,6 +401,14 @@ class Config(_Section):
     def written_to(self, folder: Path) -> Config:
         """Return this config, in use in the current folder, for a file in `folder`."""
         return self.model_copy(update={"data": self.data.written_to(folder)})
+
+    @classmethod
+    def schema_of_files(cls) -> dict[str, Any]:
+        """Return a JSON schema of config files, in which everything may be left out."""
+        schema = cls.model_json_schema()
+        for section in (schema, *schema["$defs"].values()):
+            section.pop("required", None)
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
     def to_yaml(self) -> str:
         """Return the resolved config as YAML that reads back to the same config."""
