@@ -113,6 +113,18 @@ def test_the_python_of_a_page_compiles(source: Path) -> None:
             compile(block, name_of(source), "exec")
 
 
+def test_the_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
+    folders = ("translate", "pipelines")
+    code = "".join(text_of(path) for name in folders for path in (ROOT / name).rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # texts that go on in the next line
+    page = text_of(ROOT / "docs" / "troubleshooting.md")
+    tables = re.findall(r"^\| message .*\n\|[-|]+\n((?:\|.*\n)+)", page, re.M)
+    messages = re.findall(r"^\| `([^`]+)`", "".join(tables), re.M)
+    assert len(messages) > 20
+    parts = [part.strip() for message in messages for part in message.split("…")]
+    assert [part for part in parts if part not in code] == []
+
+
 def test_every_picture_is_shown_and_small() -> None:
     shown = {
         (page.parent / link).resolve() for page in PAGES for link in LINK.findall(text_of(page))
