@@ -3,7 +3,7 @@
 Between two operations OpenMP's threads wait for one another by spinning. Where another process
 keeps a core busy, Linux moves two of them onto one core: one spins in the time that the other
 needs, and training on two cores became 8 to 18 times slower. Bound to a core each, it takes twice
-as long (README, speed of training). Imports no torch: binding is decided when OpenMP is loaded.
+as long (docs/benchmarks.md). Imports no torch: binding is decided when OpenMP is loaded.
 """
 
 from __future__ import annotations
