@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines._console import result, train_with_progress
+from pipelines._console import log, result
 from pipelines._options import Device, Json, OptionalPrecision, Settings
+from pipelines._training import next_command, prepare, train_with_progress
 
 
 def command(  # noqa: PLR0913  (options of the command line)
@@ -30,13 +33,22 @@ def command(  # noqa: PLR0913  (options of the command line)
         typer.Option("--force", help="With --resume: continue although settings or data differ."),
     ] = False,
     max_minutes: Annotated[
-        float | None, typer.Option(help="Stop after so many minutes; schedules follow.")
+        float | None,
+        typer.Option(
+            help="End after so many minutes, choosing and writing the model included; schedules "
+            "follow."
+        ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and how long it takes, and stop.")
+    ] = False,
     device: Device = "auto",
     precision: OptionalPrecision = None,
     as_json: Json = False,
 ) -> None:
     """Train a model; RUN/model.safetensors is the one that scores best on held-out images."""
+    started = time.perf_counter()
+
     from translate.config import load_config
 
     given = {
@@ -49,11 +61,25 @@ def command(  # noqa: PLR0913  (options of the command line)
     run = out or Path("runs") / config.stem
     _check_run_folder(run, resume, force)
 
-    summary = train_with_progress(loaded, run, device, resume, force)
+    prepared = prepare(loaded, run, device, started, resume)
+    plan = prepared.lines(datetime.now())
+    if dry_run:
+        result(prepared.values(), "\n".join(plan), as_json)
+        return
+
+    for line in plan:
+        log(line)
+    summary = train_with_progress(prepared, resume, force)
     model = run / "model.safetensors"
-    minutes = summary["seconds"] / 60
-    text = f"{summary['step']} steps, {minutes:.1f} minutes, best after {summary['best_step']}"
-    result({"model": str(model), **summary}, f"{model}: {text}", as_json)
+    following = next_command(loaded, run)
+    minutes = (time.perf_counter() - started) / 60
+    lines = [
+        f"{model}: kept after step {summary['best_step']} of {summary['step']}, "
+        f"{minutes:.1f} minutes",
+        *filter(None, [summary["quality"]]),
+        f"next: {following}",
+    ]
+    result({"model": str(model), **summary, "next": following}, "\n".join(lines), as_json)
 
 
 def _check_run_folder(run: Path, resume: bool, force: bool) -> None:

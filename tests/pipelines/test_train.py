@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,46 @@ def test_a_run_is_continued_by_resume_alone(tmp_path: Path) -> None:
     assert json.loads(out)["step"] == 6
     steps = [json.loads(line)["step"] for line in (run / "stats.jsonl").read_text().splitlines()]
     assert steps == [2, 4, 6]
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
+    data, config = small_data(tmp_path)
+    arguments = ("train", config, "--data", data, "--out", tmp_path / "run", "--dry-run", *tiny())
+    code, out, err = call(*arguments)
+    assert (code, err) == (0, "")
+    labels = [line.split()[0] for line in out.splitlines()]
+    assert labels == ["device", "network", "pictures", "training", "end", "folder"]
+    assert str(tmp_path / "run") in out
+
+    code, out, _ = call(*arguments, "--json")
+    plan = json.loads(out)
+    assert plan["images"] == {"A": 4, "B": 4}
+    assert plan["steps"] == 4
+    assert plan["seconds"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_limit_that_is_over_before_a_step_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    data, config = small_data(tmp_path)
+    arguments = ("train", config, "--data", data, "--out", tmp_path / "run", *tiny())
+    code, out, err = call(*arguments, "--max-minutes", 1e-4)
+    assert (code, out) == (2, "")
+    assert "--max-minutes" in err
+    assert "init" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_end_names_the_kept_step_and_the_next_command_for_a_shell(tmp_path: Path) -> None:
+    data, config = small_data(tmp_path / "my pictures")
+    run = tmp_path / "my pictures" / "run"
+    code, out, err = call("train", config, "--data", data, "--out", run, *tiny())
+    assert code == 0, err
+    *_, last = out.splitlines()
+    words = shlex.split(last.removeprefix("next: "))
+    assert words[:3] == ["introshift", "translate", str(run)]
+    code, _, err = call(*words[1:])
+    assert code == 0, err
+    assert len(list((run / "A_to_B").glob("*.png"))) == 4
 
 
 def test_force_resumes_with_other_settings_that_resume_refuses(tmp_path: Path) -> None:
@@ -96,7 +137,7 @@ def test_data_in_an_oddly_named_folder_is_found(
     for domain in ("trainA", "trainB"):
         fill(Path(name) / domain)
     (tmp_path / "c.yaml").write_text("data: {size: 16, channels: 1}\n")
-    few = ("--set", "train.steps=1", "--set", "model.width=8", "--max-minutes", 1e-9)
+    few = ("--set", "train.steps=1", "--set", "model.width=8", "--max-minutes", "1e2")
     code, _, err = call(
         "train", "c.yaml", "--data", name, "--out", "run", "--precision", "32", *few
     )
@@ -104,7 +145,7 @@ def test_data_in_an_oddly_named_folder_is_found(
     code, out, _ = call("info", "run/model.safetensors", "--config")
     values = yaml.safe_load(out)
     assert values["data"]["root"] == name
-    assert values["train"]["max_minutes"] == 1e-9
+    assert values["train"]["max_minutes"] == 100
     assert values["train"]["precision"] == "fp32"
 
 

@@ -1,0 +1,278 @@
+"""What `train` and `demo` share: the plan of a training, the training, and what comes next."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pipelines._console import (
+    EXIT_DIVERGED,
+    EXIT_INTERRUPTED,
+    library_messages,
+    log,
+    training_progress,
+)
+from translate.runtime.launch import rank_and_count
+
+if TYPE_CHECKING:
+    from translate.config import Config
+    from translate.data.dataset import Domain
+    from translate.runtime.affinity import ThreadBinding
+    from translate.training.timing import TrainingTime
+
+STATES = "step_*.safetensors"  # training states in RUN/state
+LABEL = 10  # width of the plan's labels
+RESERVE_WORTH_ADVICE = 0.3  # share of --max-minutes that does not go to training
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A training that could begin.
+
+    Attributes:
+        config: The settings.
+        domains: The pictures.
+        run: The run folder.
+        device: As the user says it: auto, cpu, cuda or mps.
+        done: Steps that the run folder's last training state has done; 0 for a new training.
+        binding: Where the threads run that compute.
+        timing: What the training takes; None in processes of a launch that write nothing.
+        started: When the command began, as of `time.perf_counter()`.
+    """
+
+    config: Config
+    domains: list[Domain]
+    run: Path
+    device: str
+    done: int
+    binding: ThreadBinding
+    timing: TrainingTime | None
+    started: float
+
+    def lines(self, now: datetime) -> list[str]:
+        """Return the plan for people, an entry a line."""
+        timing = self.timing
+        if timing is None:
+            return []
+        train = self.config.train
+        data = self.config.data
+        colours = "gray" if data.channels == 1 else "colour"
+        pictures = (
+            f"{domain.name} {len(domain.images)}"
+            + (f" and {len(domain.held_out)} held out for validation" * bool(domain.held_out))
+            for domain in self.domains
+        )
+        batch = " + ".join([str(train.batch_size)] * len(self.domains))
+        after = f" after the {self.done} that are done" * bool(self.done)
+        entries = {
+            "device": f"{timing.device}, {timing.precision}",
+            "network": f"{timing.parameters / 1e6:.2g} million parameters, "
+            f"{data.size} x {data.size} pixels, {colours}",
+            "pictures": "; ".join(pictures),
+            "training": f"{train.steps - self.done} steps{after} of {batch} pictures, "
+            f"{_seconds(timing.warmup_step)} each in warm-up, then "
+            f"{_seconds(timing.introspective_step)}",
+            "end": self._end(timing, now),
+            "folder": str(self.run),
+        }
+        return [f"{label:<{LABEL}}{text}" for label, text in entries.items()]
+
+    def _end(self, timing: TrainingTime, now: datetime) -> str:
+        """Say when the training ends by steps, or by its limit of minutes if that comes first."""
+        limit = self.config.train.max_minutes
+        limited = limit is not None and timing.total >= 60 * limit
+        end = now + timedelta(seconds=timing.total)
+        clock = f"{end:%H:%M}" if end.date() == now.date() else f"{end:%A %d %B, %H:%M}"
+        if limited:
+            return (
+                f"at {clock} by --max-minutes {limit:g}, wherever the steps are then; the last "
+                f"{_seconds(timing.closing)} of it choose and write the model"
+            )
+        return f"about {clock}, in {_minutes(timing.total)}"
+
+    def values(self) -> dict[str, Any]:
+        """Return the plan for programs."""
+        timing = self.timing
+        return {
+            "run": str(self.run),
+            "images": {domain.name: len(domain.images) for domain in self.domains},
+            "size": self.config.data.size,
+            "steps": self.config.train.steps - self.done,
+            **(
+                {
+                    "device": timing.device,
+                    "precision": timing.precision,
+                    "parameters": timing.parameters,
+                    "seconds": round(timing.total, 1),
+                }
+                if timing
+                else {}
+            ),
+        }
+
+
+def prepare(
+    config: Config, run: Path, device: str, started: float, resume: bool = False
+) -> Preparation:
+    """Load the pictures of a config and time its network; nothing is written.
+
+    Args:
+        config: The settings.
+        run: The run folder.
+        device: auto, cpu, cuda or mps.
+        started: When the command began, as of `time.perf_counter()`.
+        resume: Whether the run in the run folder is continued.
+
+    Raises:
+        ValueError: Where pictures are missing, or `train.max_minutes` leaves no time for a step.
+    """
+    from translate.runtime.affinity import bind_openmp_threads
+
+    binding = bind_openmp_threads()  # before torch is imported
+
+    from translate.data.dataset import load_domains
+    from translate.runtime.device import keep_freed_memory
+    from translate.training.timing import time_training, timing_budget
+
+    keep_freed_memory()
+    rank, count = rank_and_count("unset them to train in one process")
+    domains = load_domains(config.data)
+    for domain in domains:
+        for path, reason in domain.failed.items():
+            log(f"left out {path}: {reason}")
+
+    done = _last_step(run) if resume else 0
+    timing = None
+    if rank == 0:
+        batch_size = max(1, config.train.batch_size // count)
+        part = config.train.model_copy(update={"batch_size": batch_size})
+        images = max(domain.count for domain in domains)
+        with binding.hold():
+            timing = time_training(
+                config.model_copy(update={"train": part}),
+                device,
+                images,
+                timing_budget(config.train.max_minutes),
+                done,
+            )
+        if not resume:
+            _check_limit(config, timing, time.perf_counter() - started)
+    return Preparation(config, domains, run, device, done, binding, timing, started)
+
+
+def _last_step(run: Path) -> int:
+    """Return the step of the newest training state in a run folder, by its name."""
+    names = (path.stem.removeprefix("step_") for path in (run / "state").glob(STATES))
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def _check_limit(config: Config, timing: TrainingTime, before: float) -> None:
+    """Refuse a limit that is over before a step and the closing are, and warn of a tight one."""
+    limit = config.train.max_minutes
+    if limit is None:
+        return
+    least = timing.least_minutes(before)
+    smaller = "a smaller network or size trains in less: introshift init FOLDERS --size 32"
+    if least > limit:
+        raise ValueError(
+            f"--max-minutes {limit:g}: a step of this network takes "
+            f"{_seconds(timing.introspective_step)} here, choosing and writing the model "
+            f"{_seconds(timing.closing)}; give {_rounded_up(2 * least)} or more; {smaller}"
+        )
+    if 60 * limit - before - timing.closing < (1 - RESERVE_WORTH_ADVICE) * 60 * limit:
+        log(
+            f"advice: {_seconds(before + timing.closing)} of --max-minutes {limit:g} go to loading "
+            f"and to choosing and writing the model; give more minutes, or {smaller}"
+        )
+
+
+def train_with_progress(
+    prepared: Preparation, resume: bool = False, force: bool = False
+) -> dict[str, Any]:
+    """Train into the run folder, with a bar.
+
+    Args:
+        prepared: What is trained.
+        resume: Whether to continue the run in the run folder.
+        force: Whether to resume although settings or data differ from the run's.
+
+    Returns:
+        The training's summary, as of `Trainer.run`.
+
+    Raises:
+        typer.Exit: When the training is interrupted or diverges, each with its exit code.
+    """
+    from translate.training.trainer import (
+        Trainer,
+        TrainingDivergedError,
+        TrainingInterruptedError,
+    )
+
+    try:
+        with training_progress() as progress, library_messages():
+            trainer = Trainer(
+                prepared.config,
+                prepared.domains,
+                prepared.run,
+                prepared.device,
+                progress,
+                prepared.binding,
+                prepared.timing,
+                prepared.started,
+            )
+            return trainer.run(resume, force)
+    except TrainingInterruptedError as end:
+        log(f"introshift: {end}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except TrainingDivergedError as end:
+        log(f"introshift: {end}")
+        raise typer.Exit(EXIT_DIVERGED) from None
+
+
+def next_command(config: Config, run: Path) -> str:
+    """Return the command that uses a trained model, as a shell takes it."""
+    names = config.data.names
+    if len(names) == 1:
+        words = ["sample", str(run), str(run / "drawn"), "--domain", names[0]]
+    else:
+        pictures = config.data.folder(names[0], "test")
+        if not pictures.is_dir():
+            pictures = config.data.folder(names[0])
+        out = run / f"{names[0]}_to_{names[1]}"
+        words = ["translate", str(run), str(pictures), str(out), "--to", names[1]]
+    return quoted(["introshift", *words])
+
+
+def quoted(words: Sequence[str]) -> str:
+    """Join the words of a command so that a shell takes them apart again."""
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _rounded_up(minutes: float) -> str:
+    """Return a number of minutes to be given, not below the one that was worked out."""
+    tenths = int(10 * minutes) + 1
+    return str(tenths / 10) if tenths < 100 else str(tenths // 10 + 1)
+
+
+def _seconds(seconds: float) -> str:
+    """Return a duration with as many digits as say something."""
+    if seconds >= 120:
+        return _minutes(seconds)
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
+def _minutes(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 100:
+        return f"{minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"
+    hours = minutes / 60
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"
