@@ -7,6 +7,7 @@ page links to. Links between files of the checkout become links between pages.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,12 +15,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import typer
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 from typer.cli import get_docs_for_click
+from typer.testing import CliRunner
 
 from pipelines.cli import app
 from translate.config import Config
@@ -134,19 +134,18 @@ def _settings() -> str:
         "",
         "A config is a YAML file of sections. What it leaves out has the default below. Change",
         "single settings with `introshift train CONFIG --set SECTION.KEY=VALUE`; a wrong key or",
-        "value is refused, with the nearest valid name.",
+        "value is refused, with the nearest valid name. `introshift settings` lists the same at the",
+        "terminal; `introshift settings --schema` prints a JSON schema, with which editors complete",
+        "and check configs.",
         "",
     ]
-    for name, field in Config.model_fields.items():
-        section = field.annotation
-        assert isinstance(section, type)
-        assert issubclass(section, BaseModel)
-        lines += [f"## {name}", "", *_docstring(section), ""]
+    for name, settings in _listed_settings().items():
+        lines += [f"## {name}", "", Config.model_fields[name].annotation.__doc__ or "", ""]
         lines += _table(
             ("key", "type", "default", "meaning"),
             [
-                (f"`{name}.{key}`", _type(setting), _default(setting), setting.description or "")
-                for key, setting in section.model_fields.items()
+                (f"`{name}.{key}`", about["type"], _default(about), about["meaning"])
+                for key, about in settings.items()
             ],
         )
     lines += [
@@ -175,50 +174,34 @@ def _settings() -> str:
     return "\n".join(lines)
 
 
-def _docstring(section: type[BaseModel]) -> list[str]:
-    return [line.strip() for line in (section.__doc__ or "").splitlines()]
+def _listed_settings() -> dict[str, dict[str, Any]]:
+    """Return section -> key -> type, default and meaning, as `introshift settings` lists them."""
+    listed: dict[str, dict[str, Any]] = json.loads(_output("settings", "--json"))
+    return listed
 
 
-def _type(setting: FieldInfo) -> str:
-    """Return the type and range of a setting, as people write it."""
-    words = [_words(setting.annotation)]
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
-    for limit in setting.metadata:
-        for name, sign in signs.items():
-            value = getattr(limit, name, None)
-            if value is not None:
-                words.append(f"{sign} {value:g}" if value < 1e6 else f"{sign} {value:.4g}")
-    return ", ".join(words)
+def _output(*words: str) -> str:
+    """Return what a command prints on stdout."""
+    done = CliRunner().invoke(app, words)
+    if done.exit_code:
+        raise SystemExit(done.output)
+    return done.stdout
 
 
-def _words(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(annotation))
-    if get_origin(annotation) is dict:
-        return "mapping"
-    if get_origin(annotation) is list:
-        return "list"
-    names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-    if annotation in names:
-        return names[annotation]
-    if annotation is type(None):
-        return "nothing"
-    parts = [_words(part) for part in get_args(annotation) if part is not type(None)]
-    return " or ".join(dict.fromkeys(part for part in parts if part)) or ""
+def _default(about: dict[str, Any]) -> str:
+    if "default" not in about:
+        return "of the preset"
+    return "" if about["default"] is None else _code(about["default"])
 
 
-def _default(setting: FieldInfo) -> str:
-    if setting.is_required():
-        return "preset"
-    default = setting.get_default(call_default_factory=True)
-    if default is None:
-        return ""
-    return f"`{str(default).lower()}`" if isinstance(default, bool) else f"`{default}`"
+def _code(value: object) -> str:
+    """Return a value as YAML has it."""
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
 def _nested(sections: dict[str, dict[str, Any]]) -> list[str]:
     rows = [
-        (f"`{section}.{key}`", f"`{str(value).lower() if isinstance(value, bool) else value}`")
+        (f"`{section}.{key}`", _code(value))
         for section, settings in sections.items()
         for key, value in settings.items()
     ]
