@@ -134,9 +134,9 @@ def _settings() -> str:
         "",
         "A config is a YAML file of sections. What it leaves out has the default below. Change",
         "single settings with `introshift train CONFIG --set SECTION.KEY=VALUE`; a wrong key or",
-        "value is refused, with the nearest valid name. `introshift settings` lists the same at the",
-        "terminal; `introshift settings --schema` prints a JSON schema, with which editors complete",
-        "and check configs.",
+        "value is refused, with the nearest valid name. `introshift settings` lists the same in",
+        "the terminal; `introshift settings --schema` prints a JSON schema, with which editors",
+        "complete and check configs.",
         "",
     ]
     for name, settings in _listed_settings().items():
