@@ -58,7 +58,9 @@ SkipExisting = Annotated[
 
 # evaluation
 LpipsName = Literal["alex", "vgg", "squeeze"]
-LpipsNet = Annotated[LpipsName, typer.Option("--lpips-net", help="LPIPS network.")]
+LpipsNet = Annotated[
+    LpipsName, typer.Option("--lpips-net", help="Network of the visible errors (LPIPS).")
+]
 LpipsWeights = Annotated[
     Path | None,
     typer.Option(
@@ -71,9 +73,13 @@ ReportOut = Annotated[
 ]
 FailIf = Annotated[
     list[str] | None,
-    typer.Option("--fail-if", metavar="'METRIC>VALUE'", help="Exit 3 when this holds."),
+    typer.Option(
+        "--fail-if",
+        metavar="'METRIC>VALUE'",
+        help="Exit with code 3 when this holds, such as 'lpips_paired>0.3'.",
+    ),
 ]
 AllowMissing = Annotated[
     bool,
-    typer.Option("--allow-missing", help="Continue when some pictures have no partner."),
+    typer.Option("--allow-missing", help="Leave out pictures that have no partner of their name."),
 ]

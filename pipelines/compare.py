@@ -21,22 +21,28 @@ from pipelines._options import (
 
 
 def command(  # noqa: PLR0913  (options of the command line)
-    results: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder of translations.")],
+    results: Annotated[
+        Path, typer.Argument(metavar="OUT_DIR", help="Folder of translations, whoever made them.")
+    ],
     truth: Annotated[
         Path,
         typer.Argument(
             metavar="TRUTH_DIR",
-            help="Folder of what they should be; equal names are pairs, else sets are compared.",
+            help="Folder of what they should be: pictures of equal names are pairs; where no "
+            "names are equal, the folders are compared as wholes.",
         ),
     ],
     source: Annotated[
-        Path | None, typer.Option(help="Folder of the inputs, for the identity baseline.")
+        Path | None,
+        typer.Option(
+            help="Folder of the inputs, to tell whether translations are better than these."
+        ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=11, help="Resize all pictures to this size first.")
+        int | None, typer.Option(min=11, help="Resize all pictures to N x N first.", metavar="N")
     ] = None,
     resize: Annotated[
-        bool, typer.Option("--resize", help="Resize translations to the size of their truth.")
+        bool, typer.Option("--resize", help="Resize each translation to the size of its pair.")
     ] = False,
     out: ReportOut = None,
     lpips_net: LpipsNet = "alex",
@@ -47,7 +53,10 @@ def command(  # noqa: PLR0913  (options of the command line)
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure how close one folder of pictures is to another."""
+    """Measure how close one folder of pictures is to another.
+
+    Without pairs, pictures of several sizes become TRUTH_DIR's most common one.
+    """
     from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import compare
     from translate.evaluation.thresholds import parse_threshold

@@ -24,22 +24,27 @@ from pipelines._options import (
 def command(  # noqa: PLR0913  (options of the command line)
     model: ModelFile,
     data: Annotated[
-        Path,
-        typer.Argument(metavar="DATA", help="Folder with testA and testB; equal names are pairs."),
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="DATA",
+            help="Test pictures: a folder for each domain, in the model's order, or one that has "
+            "testA and testB, test/A and test/B, or A and B. Default: those named in training.",
+        ),
+    ] = None,
     to: Annotated[
-        list[str] | None, typer.Option("--to", help="Domain to translate to; default: each.")
+        list[str] | None,
+        typer.Option("--to", help="Measure only translations to this domain; may be repeated."),
     ] = None,
     out: ReportOut = None,
     lpips_net: Annotated[
         LpipsName | None,
         typer.Option(
-            "--lpips-net", help="LPIPS network; default: the config's evaluate.lpips_net."
+            "--lpips-net", help="Network of the visible errors (LPIPS); default: as configured."
         ),
     ] = None,
     lpips_weights: LpipsWeights = None,
     styles: Annotated[
-        int, typer.Option(min=1, help="Random styles of each picture, for the diversity.")
+        int, typer.Option(min=1, help="Styles to translate each picture in, for the variety.")
     ] = 4,
     fail_if: FailIf = None,
     allow_missing: AllowMissing = False,
@@ -47,10 +52,10 @@ def command(  # noqa: PLR0913  (options of the command line)
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure how good translations are, compared with the untranslated input.
+    """Measure how good translations are, compared with the untranslated pictures.
 
-    Pictures of equal names are pairs: the translation is measured against its truth. Without
-    pairs, sets of pictures are compared.
+    Where names are equal, each translation is compared with its true picture;
+    else all translations together with all pictures of the target.
     """
     from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import evaluate

@@ -305,13 +305,39 @@ def test_folders_without_a_common_name_are_compared_as_sets(
     assert any("metrics of pairs are left out" in note for note in evaluation.notes)
     for name in SETS:
         assert result.metrics[name].value == pytest.approx(paired.metrics[name].value, rel=1e-5)
-    pictures(drawn, ["large.png"], size=(24, 24))
-    with pytest.raises(ValueError, match="large.*24 x 24.*--size"):
-        compare(drawn, real, options=options)
     assert compare(drawn, real, size=16, options=options).directions[0].metrics.keys() == SETS
     pictures(tmp_path / "source", ["a1.png"])
     with pytest.raises(ValueError, match="no file name .*drawn.*source"):
         compare(drawn, real, tmp_path / "source", options=replace(options, allow_missing=True))
+
+
+def test_sets_of_several_sizes_take_the_truths_most_common_one(
+    tmp_path: Path, pictures: Write, options: EvaluationOptions
+) -> None:
+    drawn = pictures(tmp_path / "drawn", [f"a{i}.png" for i in range(6)], (40, 20), seed=1)
+    real = pictures(tmp_path / "real", NAMES[:4], (24, 18))
+    pictures(real, NAMES[4:], (18, 24), seed=2)
+    (real / "broken.png").write_bytes(b"broken")
+    allowing = replace(options, allow_missing=True)
+    evaluation = compare(drawn, real, options=allowing)
+    (result,) = evaluation.directions
+    assert set(result.metrics) == SETS
+    assert result.metrics["kid_alex"].n == 6
+    assert "24 x 18" in evaluation.resize
+    assert len(evaluation.broken) == 1
+
+    # the same pictures, cut and resized by hand
+    for folder in (drawn, real):
+        for path in folder.glob("[0-9a]*.png"):
+            image = Image.open(path)
+            factor = max(24 / image.width, 18 / image.height)
+            size = round(image.width * factor), round(image.height * factor)
+            left, top = (size[0] - 24) // 2, (size[1] - 18) // 2
+            resized = image.resize(size, Image.Resampling.LANCZOS)
+            resized.crop((left, top, left + 24, top + 18)).save(path)
+    by_hand = compare(drawn, real, options=allowing)
+    assert by_hand.resize.startswith("none")
+    assert by_hand.directions[0].metrics["kid_alex"] == result.metrics["kid_alex"]
 
 
 def test_pairs_that_are_all_broken_are_not_said_to_lack_a_partner(

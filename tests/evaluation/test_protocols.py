@@ -330,6 +330,26 @@ def test_wrong_arguments_of_evaluate(model_file: Write, data: Path) -> None:
         evaluate(path, data, options=EvaluationOptions(device="tpu"))
 
 
+@pytest.mark.parametrize("layout", ["test{}", "test/{}", "{}"])
+def test_one_folder_or_one_for_each_domain(
+    layout: str, tmp_path: Path, model_file: Write, pictures: Write, no_lpips_weights: None
+) -> None:
+    path = model_file()
+    folders = [
+        pictures(tmp_path / "there" / layout.format(name), NAMES, seed=seed)
+        for seed, name in enumerate("AB")
+    ]
+    by_layout = evaluate(path, tmp_path / "there").directions
+    assert by_layout == evaluate(path, folders).directions
+    assert by_layout != evaluate(path, folders[::-1]).directions
+    with pytest.raises(ValueError, match="3 folders.*A, B"):
+        evaluate(path, [*folders, folders[0]])
+    with pytest.raises(ValueError, match=r"testA.*in this order"):
+        evaluate(path, tmp_path / "there" / layout.format("A"))
+    with pytest.raises(ValueError, match="nowhere"):
+        evaluate(path, tmp_path / "nowhere")
+
+
 def test_relative_test_folders_of_the_config_count_only_where_data_has_them(
     data: Path, model_file: Callable[..., Path], no_lpips_weights: None
 ) -> None:

@@ -25,7 +25,7 @@ from tests._helpers.encoders import (
     tiff,
 )
 from translate.io import images
-from translate.io.images import read_image
+from translate.io.images import read_image, read_size
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -294,6 +294,7 @@ def test_orientation(folder: Path, orientation: int, kind: str) -> None:
     assert picture.alpha is not None
     assert picture.warnings == ()
     assert np.array_equal(np.dstack([picture.pixels, picture.alpha]), UPRIGHT[orientation](stored))
+    assert read_size(folder / "o.bin") == picture.pixels.shape[1::-1]
     assert picture.pixels.flags.c_contiguous
     assert picture.pixels.flags.writeable
 
@@ -323,6 +324,7 @@ def test_malformed_exif_is_tolerated(folder: Path, kind: str, exif: bytes) -> No
     (warning,) = picture.warnings
     assert "EXIF" in warning
     assert np.array_equal(picture.pixels, plain.pixels)
+    assert read_size(folder / "x.bin") == plain.pixels.shape[1::-1]
 
 
 def test_orientation_out_of_range(folder: Path) -> None:

@@ -26,6 +26,24 @@ def test_info_shows_what_a_model_is(model: Path) -> None:
     assert "beta_neg: auto" in out
 
 
+def test_info_in_lines_of_words(model: Path) -> None:
+    code, out, _ = call("info", model)
+    assert code == 0
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert {"model", "translates", "pictures", "network", "trained", "more"} <= lines.keys()
+    assert "A and B" in lines["translates"]
+    assert "32 x 32" in lines["pictures"]
+    assert "gray" in lines["pictures"]
+    assert "4 steps" in lines["trained"]
+
+
+def test_info_reads_no_weights(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("translate.io.files.sha256", pytest.fail)
+    monkeypatch.setattr("translate.models.checkpoint.load_tensors", pytest.fail)
+    code, _, err = call("info", model)
+    assert code == 0, err
+
+
 def test_a_run_folder_stands_for_its_model(model: Path, tmp_path: Path) -> None:
     assert call("info", model.parent, "--json") == call("info", model, "--json")
     code, _, err = call("export", model.parent, "--format", "pt2", "-o", tmp_path / "graph.pt2")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 
@@ -29,18 +30,20 @@ SWAPPED = 6  # contents, and styles, in the grid of swaps
 
 def evaluate(
     model_path: Path,
-    data: Path | None = None,
+    data: Path | Sequence[Path] | None = None,
     to: Collection[str] | None = None,
     options: EvaluationOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure a model on DATA/test{NAME}, or where its config's data.tests says, at its own size.
+    """Measure a model on test pictures of its domains, at its own size.
 
     Images that cannot be read are left out and listed.
 
     Args:
         model_path: a model file.
-        data: folder of the test folders; None takes those of the config.
+        data: a folder for each domain, in the model's order, or one that holds them: as the
+            config's data.tests says, or as test{NAME}, test/{NAME} or {NAME}; None takes those of
+            the config.
         to: names of the domains to translate to; None takes all.
         options: network, weights, device, seed, styles, partners; None takes the defaults.
         progress: called after each batch with the images done and those of all directions.
@@ -64,8 +67,9 @@ def evaluate(
     if unknown:
         raise ValueError(f"--to {', '.join(unknown)}: the model's domains are {', '.join(names)}")
 
-    config = _test_config(file.config.data, data)
-    folders = [config.folder(name, "test") for name in names]
+    config = file.config.data
+    given = [data] if isinstance(data, Path) else list(data or ())
+    folders = _test_folders(config, given)
     targets = to or names
     notes: list[str] = []
     groups = {
@@ -105,20 +109,40 @@ def evaluate(
     return evaluator.summarize(results, file.sha256, config.size, resize)
 
 
-def _test_config(config: DataConfig, data: Path | None) -> DataConfig:
-    """Return a config whose test folders are those of `data`, where it is given.
+def _test_folders(config: DataConfig, given: Sequence[Path]) -> list[Path]:
+    """Return the folder of test pictures of each domain.
 
-    `data` decides alone, wherever the tests were when the model was trained: of the folders that
-    the config names, only relative ones that exist below `data` still count.
+    What is given decides alone, wherever the tests were when the model was trained: of the folders
+    that the config names, only relative ones that exist below a given folder still count.
     """
-    if data is None:
-        return config
-    tests = {
-        name: path
-        for name, path in (config.tests or {}).items()
-        if not Path(path).is_absolute() and (data / path).is_dir()
-    }
-    return config.model_copy(update={"root": str(data), "tests": tests})
+    names = config.names
+    if not given:
+        return [config.folder(name, "test") for name in names]
+    if len(given) == len(names):
+        return list(given)
+    if len(given) > 1:
+        raise ValueError(
+            f"{len(given)} folders: the model has the domains {', '.join(names)}; give a folder for"
+            " each, in this order, or one that holds them all"
+        )
+    return [_test_folder(config, given[0], name) for name in names]
+
+
+def _test_folder(config: DataConfig, data: Path, name: str) -> Path:
+    """Return where a folder holds the test pictures of a domain."""
+    if not data.is_dir():
+        raise ValueError(f"{data}: no such folder; check the path")
+    named = (config.tests or {}).get(name)
+    places = [named] if named and not Path(named).is_absolute() else []
+    places += [f"test{name}", f"test/{name}", name]
+    found = next((data / place for place in places if (data / place).is_dir()), None)
+    if found is None:
+        looked_for = ", ".join(dict.fromkeys(places))
+        raise ValueError(
+            f"{data}: has no test pictures of {name} (no {looked_for}); name a folder for each of"
+            f" {', '.join(config.names)}, in this order"
+        )
+    return found
 
 
 def _add_outputs(model: Model, evaluator: Evaluator, a: int, b: int, random_style: bool) -> Extend:
@@ -180,14 +204,15 @@ def compare(
     """Measure a folder of results, whoever made them, against the truth.
 
     All pictures are in colour, transparency over white. Where the folders share no names at all,
-    as samples and training images do, they are compared as sets, by KID and FID.
+    as samples and training images do, they are compared as sets, by KID and FID; pictures of
+    several sizes then become the truth's most common one, which `Evaluation.resize` says.
 
     Args:
         out_dir: the results.
         truth_dir: what they should be, by name.
         source_dir: what the results were made from, for the identity baseline.
         size: pixels; everything becomes size x size.
-        resize: whether pictures of another size become the truth's.
+        resize: whether results of another size than their pair become the truth's.
         options: network, weights, device, seed, partners; None takes the defaults.
         progress: called after each batch with the images done and all of them.
 
@@ -210,7 +235,8 @@ def compare(
     groups = {name: group for name, group in found.items() if len(group) == kinds}
 
     evaluator = Evaluator(_read_in_colour, options, notes, progress, len(groups))
-    resizing = _Resizing(size, resize, kinds)
+    common = _common_size(groups.values()) if as_sets and not size else None
+    resizing = _Resizing(size, resize, kinds, common)
     names = (out_dir.resolve().name, truth_dir.resolve().name)
     result = evaluator.measure(*names, groups, resizing.extend)
     if evaluator.broken and not options.allow_missing:
@@ -228,6 +254,24 @@ def _read_in_colour(path: Path) -> images.UInt8:
     return images.composite(images.read_image(path))
 
 
+def _common_size(groups: Iterable[dict[str, Path]]) -> tuple[int, int] | None:
+    """Return the truth's most common width and height; None where all pictures have one size.
+
+    Files that cannot be read do not count: they are reported when they are measured.
+    """
+    sizes: Counter[tuple[int, int]] = Counter()
+    of_truth: Counter[tuple[int, int]] = Counter()
+    for group in groups:
+        for kind, path in group.items():
+            try:
+                size = images.read_size(path)
+            except images.ImageError:
+                continue
+            sizes[size] += 1
+            of_truth[size] += kind == "truth"
+    return of_truth.most_common(1)[0][0] if len(sizes) > 1 else None
+
+
 @dataclass
 class _Resizing:
     """How `compare` brings the pictures of a batch to one size, or refuses to."""
@@ -235,26 +279,21 @@ class _Resizing:
     size: int | None  # pixels a side; None means the truth's size
     resize: bool  # whether pictures may be resized to the truth's
     kinds: int  # pictures of an image: 1 where sets are compared
-    seen: set[tuple[int, int]] = field(default_factory=set)  # heights and widths
+    common: tuple[int, int] | None = None  # width and height for sets of several sizes
 
     def extend(self, names: list[str], pictures: Pictures) -> Pictures:
         """Return the pictures of a batch in one size; none where some of them are broken.
 
         Raises:
-            ValueError: for sizes that differ and are not to be changed.
+            ValueError: for the sizes of a pair that differ and are not to be changed.
         """
         if len(pictures) < self.kinds:
             return {}
+        if self.common:
+            return {kind: _covering(stack, *self.common) for kind, stack in pictures.items()}
 
         reference = pictures.get("truth", next(iter(pictures.values())))
         height, width = (self.size, self.size) if self.size else reference.shape[1:3]
-        self.seen.add((height, width))
-        if self.kinds == 1 and len(self.seen) > 1:
-            raise ValueError(
-                f"{names[0]}: is {width} x {height}, others are not; bring all to one size with"
-                " --size N"
-            )
-
         resized = {}
         for kind, stack in pictures.items():
             if stack.shape[1:3] != (height, width) and not (self.size or self.resize):
@@ -269,7 +308,24 @@ class _Resizing:
         """Describe the resizing, for the report."""
         if self.size:
             return f"lanczos to {self.size} x {self.size}"
+        if self.common:
+            width, height = self.common
+            return (
+                f"sizes differ: lanczos to cover {width} x {height}, the truth's most common size,"
+                " and the middle of it (--size N takes another)"
+            )
         return "lanczos to the truth's size" if self.resize else "none"
+
+
+def _covering(stack: Tensor, width: int, height: int) -> Tensor:
+    """Resize pictures uint8 (n, H, W, C) to cover width x height, and cut out the middle."""
+    rows, columns = stack.shape[1:3]
+    factor = max(height / rows, width / columns)
+    high = max(height, round(rows * factor))
+    wide = max(width, round(columns * factor))
+    top = (high - height) // 2
+    left = (wide - width) // 2
+    return _resized(stack, high, wide)[:, top : top + height, left : left + width]
 
 
 def _resized(stack: Tensor, height: int, width: int) -> Tensor:

@@ -173,6 +173,25 @@ def looks_like_image(path: PathLike) -> bool:
         return isinstance(error, OSError) and error.errno is not None
 
 
+def read_size(path: PathLike) -> tuple[int, int]:
+    """Read the width and height that `read_image` gives a file, from its header alone.
+
+    Raises:
+        ImageError: the header cannot be read.
+    """
+    try:
+        with _pillow_kept_quiet(), Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            turn = None
+            with suppress(Exception):  # malformed, see _upright
+                # not where it is missing: a PNG would be decoded to look for it behind the pixels
+                if "exif" in image.info:
+                    turn = image.getexif().get(ExifTags.Base.Orientation)
+            return (height, width) if turn in (5, 6, 7, 8) else (width, height)
+    except Exception as error:  # hostile bytes, see read_image
+        raise ImageError(_reason(error)) from error
+
+
 def _reason(error: Exception) -> str:
     """Return what is wrong with a file, in one line, from whatever decoding it raised."""
     if isinstance(error, UnidentifiedImageError):
