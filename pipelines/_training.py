@@ -64,18 +64,15 @@ class Preparation:
         train = self.config.train
         data = self.config.data
         colours = "gray" if data.channels == 1 else "colour"
-        pictures = (
-            f"{domain.name} {len(domain.images)}"
-            + (f" and {len(domain.held_out)} held out for validation" * bool(domain.held_out))
-            for domain in self.domains
-        )
+        pictures = ", ".join(f"{domain.name} {len(domain.images)}" for domain in self.domains)
+        held_out = ", ".join(str(len(domain.held_out)) for domain in self.domains)
         batch = " + ".join([str(train.batch_size)] * len(self.domains))
         after = f" after the {self.done} that are done" * bool(self.done)
         entries = {
             "device": f"{timing.device}, {timing.precision}",
             "network": f"{timing.parameters / 1e6:.2g} million parameters, "
             f"{data.size} x {data.size} pixels, {colours}",
-            "pictures": "; ".join(pictures),
+            "pictures": f"{pictures}; held out for validation: {held_out}",
             "training": f"{train.steps - self.done} steps{after} of {batch} pictures, "
             f"{_seconds(timing.warmup_step)} each in warm-up, then "
             f"{_seconds(timing.introspective_step)}",
@@ -89,7 +86,7 @@ class Preparation:
         limit = self.config.train.max_minutes
         limited = limit is not None and timing.total >= 60 * limit
         end = now + timedelta(seconds=timing.total)
-        clock = f"{end:%H:%M}" if end.date() == now.date() else f"{end:%A %d %B, %H:%M}"
+        clock = f"{end:%H:%M}" if end.date() == now.date() else f"{end:%H:%M on %A, %d %B}"
         if limited:
             return (
                 f"at {clock} by --max-minutes {limit:g}, wherever the steps are then; the last "
@@ -184,7 +181,7 @@ def _check_limit(config: Config, timing: TrainingTime, before: float) -> None:
         raise ValueError(
             f"--max-minutes {limit:g}: a step of this network takes "
             f"{_seconds(timing.introspective_step)} here, choosing and writing the model "
-            f"{_seconds(timing.closing)}; give {_rounded_up(2 * least)} or more; {smaller}"
+            f"{_seconds(timing.closing)}; give {_rounded_up(2 * least)} minutes or more; {smaller}"
         )
     if 60 * limit - before - timing.closing < (1 - RESERVE_WORTH_ADVICE) * 60 * limit:
         log(
