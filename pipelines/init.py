@@ -121,7 +121,7 @@ def _lines(
 ) -> list[str]:
     """Return the plan, an entry a line or more."""
     from translate.config import TrainConfig
-    from translate.data.inspection import are_photographs
+    from translate.data.inspection import FLAT, are_photographs
 
     pictures = []
     for name, seen in surveys.items():
@@ -129,12 +129,14 @@ def _lines(
         pixels = _range(min(seen.sides), max(seen.sides))
         pictures.append(f"{name}: {seen.count} of {pixels} px in {layout.domains[name]}{tests}")
 
-    flat = ", ".join(f"{seen.flat:.2f}" for seen in surveys.values())
-    kind = f"neighbouring pixels that are alike: {flat}; photographs have less than 0.33. "
+    flat = " and ".join(f"{seen.flat:.0%}" for seen in surveys.values())
     if are_photographs(surveys):
-        kind = f"photographs ({kind}Translations keep the picture's detail and its layout.)"
+        kind = "photographs, whose translations keep layout and detail"
+    elif len(surveys) > 1:
+        kind = "not photographs alone: translations may move and redraw things"
     else:
-        kind = f"no photographs, or not only ({kind}Translations may move and redraw things.)"
+        kind = "one domain: new pictures are drawn, nothing is translated"
+    kind += f" ({flat} of neighbouring pixels are alike; photographs have less than {FLAT:.0%})"
 
     model = plan.settings["model"]
     network = f"preset {model['preset']}" if "preset" in model else "chosen for this size"

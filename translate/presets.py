@@ -112,7 +112,7 @@ def photographs(size: int, channels: int) -> dict[str, dict[str, Any]]:
             "align": False,
             "detail": True,
         },
-        "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": 0.4 * ratio},
+        "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": round(0.4 * ratio, 6)},
         "augment": {"content_share": 0.0, "game_share": 0.0},
         "train": {"steps": PHOTOGRAPH_STEPS},
     }

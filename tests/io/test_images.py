@@ -234,3 +234,11 @@ def test_a_quality_makes_a_smaller_file_and_bytes_are_the_file_s(tmp_path: Path)
             assert data == images.encode(kind, pixels, quality=quality)
             sizes.append(len(data))
         assert sizes[0] < 0.7 * sizes[1]
+
+
+def test_what_a_system_hides_is_no_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "._a.png", ".cache/b.png", "c/d.PNG", "Thumbs.db", "desktop.ini"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    assert images.list_images(tmp_path) == [Path("a.png"), Path("c/d.PNG")]

@@ -52,7 +52,7 @@ class Duplicates:
     Attributes:
         exact: (first, second) -> files of equal bytes.
         alike: The same for pictures that look alike and are no such files.
-        compared: Pictures that were compared by their looks.
+        compared: Pictures that were compared by their looks, or could not be decoded for it.
         total: All pictures.
     """
 
@@ -78,11 +78,11 @@ def find_duplicates(folders: Mapping[str, Path], seconds: float = SECONDS) -> Du
     equal = list(_equal_files([path for _, path in files]))
     exact = _count(equal, files, names)
 
-    chosen, thumbnails = _decode(files, seconds)
+    chosen, thumbnails, compared = _decode(files, seconds)
     surplus = {second for _, second in equal}
     pairs = ((chosen[i], chosen[j]) for i, j in _alike(thumbnails))
     alike = [pair for pair in pairs if not surplus & set(pair)]
-    return Duplicates(exact, _count(alike, files, names), len(chosen), len(files))
+    return Duplicates(exact, _count(alike, files, names), compared, len(files))
 
 
 def _equal_files(paths: Sequence[Path]) -> Iterator[tuple[int, int]]:
@@ -100,13 +100,19 @@ def _equal_files(paths: Sequence[Path]) -> Iterator[tuple[int, int]]:
 
 def _decode(
     files: Sequence[tuple[int, Path]], seconds: float
-) -> tuple[list[int], NDArray[np.float32]]:
-    """Return which pictures could be decoded in time, spread over all, and thumbnails (n, k)."""
+) -> tuple[list[int], NDArray[np.float32], int]:
+    """Decode pictures, spread over all, for so long.
+
+    Returns:
+        Which were decoded, their thumbnails (n, k), and how many were tried.
+    """
     end = time.perf_counter() + seconds
+    tried: list[int] = []
 
     def read(i: int) -> NDArray[np.uint8] | None:
         if time.perf_counter() > end:
             return None
+        tried.append(i)
         try:
             return read_thumbnail(files[i][1], SIDE).ravel()
         except ImageError:
@@ -123,7 +129,7 @@ def _decode(
         }
     chosen = sorted(found)
     values = [found[i] for i in chosen] or [np.zeros(0, np.uint8)]
-    return chosen, np.stack(values).astype(np.float32)[: len(chosen)]
+    return chosen, np.stack(values).astype(np.float32)[: len(chosen)], len(tried)
 
 
 def _alike(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int]]:

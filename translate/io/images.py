@@ -528,5 +528,12 @@ def write_gif(path: PathLike, frames: Sequence[UInt8], milliseconds: int = 100) 
 
 
 def list_images(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """List the files of `list_files` whose suffix is in SUFFIXES, in upper or lower case."""
-    return [path for path in list_files(folder, on_error) if path.suffix.lower() in SUFFIXES]
+    """List the files of `list_files` whose suffix is in SUFFIXES, in upper or lower case.
+
+    Hidden ones (.name), and those in hidden folders, are left out: what a system adds to pictures.
+    """
+    return [
+        path
+        for path in list_files(folder, on_error)
+        if path.suffix.lower() in SUFFIXES and not any(part[0] == "." for part in path.parts)
+    ]
