@@ -129,6 +129,7 @@ app = typer.Typer(
     "make the pictures of folder A look like those of folder B.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
 
 
