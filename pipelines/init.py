@@ -138,9 +138,6 @@ def _lines(
         kind = "one domain: new pictures are drawn, nothing is translated"
     kind += f" ({flat} of neighbouring pixels are alike; photographs have less than {FLAT:.0%})"
 
-    model = plan.settings["model"]
-    network = f"preset {model['preset']}" if "preset" in model else "chosen for this size"
-    parameters = plan.time.parameters / 1e6
     train = TrainConfig(**plan.settings.get("train", {}))
     images = " + ".join([str(train.batch_size)] * len(surveys))
     training = (
@@ -150,11 +147,21 @@ def _lines(
     entries = {
         "size": f"{plan.size} px, {_reason(plan, size)}",
         "kind": kind,
-        "network": f"{network}, {parameters:.1f} million parameters",
+        "network": f"{_network(plan)}; {plan.time.parameters / 1e6:.1f} million parameters",
         "training": training,
     }
     lines = _wrapped("pictures", pictures)
     return lines + [line for name, text in entries.items() for line in _wrapped(name, [text])]
+
+
+def _network(plan: Plan) -> str:
+    """Name the network, and say what it is made for."""
+    model = plan.settings["model"]
+    if "preset" in model:
+        return f"preset {model['preset']}, made for about {plan.size} px"
+    sizes = ", ".join(f"{key} {model[key]}" for key in ("fold", "levels", "width"))
+    made_for = "keeps the detail of its input" if "detail" in model else "small enough for a CPU"
+    return f"{sizes}: {made_for}"
 
 
 def _reason(plan: Plan, size: int | None) -> str:
@@ -173,6 +180,7 @@ def _notes(surveys: Mapping[str, Survey], plan: Plan) -> Iterator[str]:
     """Say what is normal and good to know."""
     from statistics import median
 
+    from translate.data.inspection import suggest_settings
     from translate.training.plan import BUSY
 
     small = [name for name, seen in surveys.items() if median(seen.sides) < plan.size]
@@ -184,8 +192,10 @@ def _notes(surveys: Mapping[str, Survey], plan: Plan) -> Iterator[str]:
             f"beside them the training takes {_duration(plan.time.total / 60)}"
         )
     largest = plan.fitting[0]
-    if plan.on_cpu and (plan.too_long or "preset" not in plan.settings["model"]):
-        yield f"a GPU trains larger networks in minutes; there, init may propose {largest} px"
+    if plan.on_cpu and plan.size < largest:
+        yield f"on a machine with a GPU, init would propose {largest} px"
+    elif plan.on_cpu and plan.settings["model"] != suggest_settings(surveys, plan.size)["model"]:
+        yield "on a machine with a GPU, init would propose a larger network"
     if len(surveys) == 1:
         yield "one domain: its model draws and compares pictures; translation needs a second folder"
 
