@@ -26,7 +26,13 @@ from translate.config import Config
 from translate.presets import ONE_DOMAIN, PRESETS, photographs
 
 ROOT = Path(__file__).resolve().parents[1]
-FROM_THE_ROOT = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+ELSEWHERE = {  # pages that are not in docs/ -> where they are staged
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "translate/zoo/typefaces/README.md": "models/typefaces.md",
+    "translate/zoo/emoji/README.md": "models/emoji.md",
+}
 # [text](target#anchor), of text without brackets; not a link to another machine
 LINK = re.compile(r"(\[(?P<text>[^\]]*)\])\((?P<target>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
 SHORTENED = re.compile(r"\*\*Commands\*\*:\n\n(\* .*\n)+\n")  # lists of cut-off texts
@@ -51,21 +57,20 @@ class Site:
         ignore = shutil.ignore_patterns("*.py", "__pycache__")
         shutil.copytree(ROOT / "docs", self.folder, ignore=ignore)
         for page in self._pages():
-            staged = self.folder / _staged(page)
             text = (ROOT / page).read_text("utf-8")
-            staged.write_text(self._with_links(text, page), "utf-8")
+            self._write(_staged(page), self._with_links(text, page))
         for module in sorted(self.modules):
-            self._write(f"reference/code/{module}.md", _module_page(module))
-        self._write("reference/cli.md", _commands())
-        self._write("reference/configuration.md", _settings())
+            self._write(Path("reference", "code", f"{module}.md"), _module_page(module))
+        self._write(Path("reference", "cli.md"), _commands())
+        self._write(Path("reference", "configuration.md"), _settings())
 
     def _pages(self) -> Iterator[Path]:
         for path in sorted((ROOT / "docs").rglob("*.md")):
             yield path.relative_to(ROOT)
-        yield from map(Path, FROM_THE_ROOT)
+        yield from map(Path, ELSEWHERE)
 
-    def _write(self, name: str, text: str) -> None:
-        path = self.folder / name
+    def _write(self, staged: Path, text: str) -> None:
+        path = self.folder / staged
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
 
@@ -100,9 +105,9 @@ def _staged(path: Path) -> Path:
         return path.relative_to("docs")
     if path.suffix == ".py":
         return Path("reference", "code", ".".join(path.with_suffix("").parts) + ".md")
-    if str(path) in FROM_THE_ROOT:
-        return Path(path.name.lower())
-    if path.name == "README.md":
+    if path.as_posix() in ELSEWHERE:
+        return Path(ELSEWHERE[path.as_posix()])
+    if path == Path("README.md"):
         return Path("index.md")
     raise SystemExit(f"{path} has no page; do not link to it from docs/")
 
