@@ -15,7 +15,7 @@ import typer
 
 from pipelines._console import result, table
 from pipelines._options import Device, Json, OptionalPrecision, Settings
-from pipelines.bench._timer import benchmark_timer
+from pipelines.bench._work import gflop, matrix_gflops
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,6 @@ PHASES = {"warm-up": 1.0, "game": 0.0}  # key of --json, kept for scripts -> tra
 TITLES = {"warm-up": "warm-up", "game": "introspective"}
 NETWORKS = ("content", "style", "decoder")
 SHARES = ("data", "encoder", "decoder", "optimizer")
-MATRIX = 2048  # side of the matrices that measure the machine
-MATRIX_ROUNDS = 10
 WARMUP_STEPS = 3  # not timed
 
 
@@ -79,7 +77,7 @@ def command(
             data["dtype"] = str(trainer.train_step.dtype).removeprefix("torch.")
             with binding.hold():
                 data[phase] = _measure(trainer, steps)
-    data["matrix_gflops"] = _matrix_rate(trainer.device, trainer.train_step.dtype)
+    data["matrix_gflops"] = matrix_gflops(trainer.device, trainer.train_step.dtype)
     result(data, _tables(data), as_json)
 
 
@@ -104,23 +102,24 @@ def _measure(trainer: Trainer, steps: int) -> dict[str, Any]:
     """Measure medians over `steps`; time in the networks is divided by their FLOPs."""
     for _ in range(WARMUP_STEPS):
         trainer.step(trainer.batches.batch(0))
-    passes, gflop = _count_work(trainer)
+    passes, work = _count_work(trainer)
     spent = _median_seconds(trainer, steps)
 
     total = sum(spent.values())
     shares = {name: seconds / total for name, seconds in spent.items()}
-    flops = {name: passes[name] * flops for name, flops in _flops(trainer).items()}
-    in_decoder = flops["decoder"] / sum(flops.values())
+    one_pass = _gflop_by_network(trainer)
+    spent_in = {name: passes[name] * one_pass[name] for name in NETWORKS}
+    in_decoder = spent_in["decoder"] / sum(spent_in.values())
     in_networks = shares.pop("networks")
     shares["encoder"] = in_networks * (1 - in_decoder)
     shares["decoder"] = in_networks * in_decoder
     return {
         "ms": 1000 * total,
         "images_per_second": len(trainer.train_step.y) / total,
-        "passes": {name: passes[name] for name in flops},
+        "passes": {name: passes[name] for name in NETWORKS},
         "share": shares,
-        "gflop": gflop,
-        "gflops": gflop / total,
+        "gflop": work,
+        "gflops": work / total,
     }
 
 
@@ -129,8 +128,6 @@ def _count_work(trainer: Trainer) -> tuple[Counter[str], float]:
 
     A pass over several batches at once counts as several passes.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     encoder = trainer.train_step.model.encoder
     networks: dict[str, nn.Module] = {
         "style": encoder.style_trunk,
@@ -148,11 +145,10 @@ def _count_work(trainer: Trainer) -> tuple[Counter[str], float]:
         return hook
 
     hooks = [network.register_forward_hook(count(name)) for name, network in networks.items()]
-    with FlopCounterMode(display=False) as counter:
-        trainer.step(trainer.batches.batch(0))
+    work = gflop(lambda: trainer.step(trainer.batches.batch(0)))
     for hook in hooks:
         hook.remove()
-    return passes, counter.get_total_flops() / 1e9
+    return passes, work
 
 
 def _median_seconds(trainer: Trainer, steps: int) -> dict[str, float]:
@@ -180,10 +176,9 @@ def _median_seconds(trainer: Trainer, steps: int) -> dict[str, float]:
     return {part: statistics.median(values) for part, values in seconds.items()}
 
 
-def _flops(trainer: Trainer) -> dict[str, int]:
-    """Count the FLOPs of one forward pass of a batch through each network."""
+def _gflop_by_network(trainer: Trainer) -> dict[str, float]:
+    """Count the GFLOP of one forward pass of a batch through each network."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from translate.io.tensors import to_float
 
@@ -198,23 +193,7 @@ def _flops(trainer: Trainer) -> dict[str, int]:
             "style": lambda: model.encoder.style(x, y),
             "decoder": lambda: model.decoder(z_c, z_s, y, y),
         }
-        flops = {}
-        for name in NETWORKS:
-            with FlopCounterMode(display=False) as counter:
-                passes[name]()
-            flops[name] = counter.get_total_flops()
-    return flops
-
-
-def _matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Measure GFLOP/s of the best of several products of square matrices."""
-    import torch
-
-    a = torch.rand(MATRIX, MATRIX, device=device, dtype=dtype)
-    b = torch.rand(MATRIX, MATRIX, device=device, dtype=dtype)
-    timer = benchmark_timer("a @ b", a=a, b=b)
-    seconds = min(timer.timeit(1).mean for _ in range(MATRIX_ROUNDS))
-    return 2e-9 * MATRIX**3 / seconds
+        return {name: gflop(passes[name]) for name in NETWORKS}
 
 
 def _synchronize(device: torch.device) -> None:

@@ -90,7 +90,7 @@ def _seconds_to_translate(translator: Translator, folder: Path) -> float:
     """Time a folder from looking for files to the manifest, after one picture as warm-up."""
     from translate.inference.folder import FolderOptions
 
-    options = FolderOptions(source=translator.config.data.names[0])
+    options = FolderOptions(source=translator.config.data.names[0], overwrite=True)
     target = translator.config.data.names[-1]
     first = min(folder.iterdir())
     translator.translate_folder(first, folder.parent / "warm", target, options)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests._helpers.commands import call
+from tests._helpers.folders import draw
 
 SMALL = [f"--set={key}" for key in ("model.width=8", "data.size=16", "train.batch_size=2")]
 
@@ -57,3 +58,33 @@ def test_an_unknown_precision_is_refused() -> None:
     code, _, err = call("bench", "train", "--precision", "': x")
     assert code == 2
     assert "train.precision" in err
+
+
+def test_trainings_side_by_side_fill_a_table_that_is_not_made_again(tmp_path: Path) -> None:
+    data = tmp_path / "blobs"
+    for i, folder in enumerate(("trainA", "trainB", "testA", "testB")):
+        for k in range(8):
+            draw(data / folder / f"{k}.png", 24, 24, seed=8 * i + k)
+    tiny = ("--set=model.width=8", "--set=train.batch_size=2", "--set=train.log_every=1")
+    options = ("--sizes", "16,24", "--steps", 8, "--parallel", 2, "--device", "cpu", *tiny)
+    code, out, err = call("bench", "gpu", data, "--out", tmp_path / "out", *options, "--json")
+    assert code == 0, err
+    measured = json.loads(out)
+    assert [row["size"] for row in measured["rows"]] == [16, 24]
+    for row in measured["rows"]:
+        assert row["steps"] == 8
+        assert row["images_per_second"] > 0
+        assert 0 < row["gflops"] < 3 * measured["matrix_gflops"]
+        assert row["memory_mib"] > 100
+        assert [quality["direction"] for quality in row["quality"]] == ["A-B", "B-A"]
+
+    code, out, err = call("bench", "gpu", data, "--out", tmp_path / "out", *options)
+    assert code == 0, err
+    assert err.count("done before") == 2
+    assert out.count("blobs") == 2
+
+
+def test_sizes_that_are_none_are_refused(tmp_path: Path) -> None:
+    code, _, err = call("bench", "gpu", tmp_path, "--out", tmp_path / "out", "--sizes", "128;256")
+    assert code == 2
+    assert "--sizes 128;256" in err
