@@ -15,6 +15,7 @@ from translate.io.images import UInt8
 from translate.viz.preview import PreviewRow, write_preview
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=60_000)  # ms, for a busy machine
 
 
 def flat(gray: int, height: int = 16, width: int = 16) -> UInt8:

@@ -31,6 +31,7 @@ from translate.runtime.affinity import UNBOUND, ThreadBinding
 from translate.runtime.device import choose_device
 from translate.runtime.distributed import Processes
 from translate.runtime.signals import interruption
+from translate.training import live
 from translate.training.checkpoint import NoStateError, StateCheck, load_state, save_state
 from translate.training.fingerprint import differences, fingerprint
 from translate.training.preview import GRID_IMAGES, PreviewGrid
@@ -149,12 +150,15 @@ class Trainer:
         self.previews = PreviewGrid(names, self._fixed_images(shown))
 
         self.warned: dict[str, str] = {}  # kind -> warning of the last score
+        self.remarks: dict[str, str] = {}  # kind -> note of the last score
         self.noted: set[str] = set()  # kinds of notes that were logged
         self.kept: list[DirectionScore] = []  # scores of the model that is kept
         self.late: list[SelectionCriterion] = []  # criteria of models after TREND_FROM
         self.styles: dict[str, str] = {}  # default_styles of the last score
         self.reference: dict[str, Any] = {}  # energies under the averaged weights, once trained
         self.state = TrainState(config.train)
+        self.page = live.LivePage(self.out)
+        self.speed: float | None = None  # pictures a second, of the last line of the log
 
     def _time_training(self, max_minutes: float) -> TrainingTime:
         train = self.config.train
@@ -197,11 +201,18 @@ class Trainer:
         """
         try:
             return self._run(resume, force)
+        except (TrainingInterruptedError, KeyboardInterrupt):
+            self._show(live.INTERRUPTED)
+            raise
         except OSError as error:
+            self._show(live.FAILED)
             if is_full(error):
                 raise DiskFullError(
                     f"{self.out}: no space left on device; make room, then --resume"
                 ) from None
+            raise
+        except Exception:
+            self._show(live.FAILED)
             raise
         finally:
             self.files.close()
@@ -222,6 +233,7 @@ class Trainer:
             raise TrainingInterruptedError(
                 f"interrupted at step {self.state.step}; --resume continues from {self.out}"
             )
+        self._show(live.FINISHED)
         return {**self.summary(), "quality": self.quality()}
 
     def _tell_of_interruption(self) -> None:
@@ -235,6 +247,8 @@ class Trainer:
         logger.info("resumed at step %d", self.state.step)
         if self.writes:
             self.files.open(self.config, self.state.step)
+            self.page.open(self.config)
+        self._show()
         self._compile()
 
     def _compile(self) -> None:
@@ -246,6 +260,8 @@ class Trainer:
         if self.writes:
             self.files.clear()
             self.files.open(self.config, self.state.step)
+            self.page.open(self.config)
+        self._show()
         self._compile()
         if self.config.train.max_minutes:
             self.state.reserved = self._reserve()
@@ -315,6 +331,7 @@ class Trainer:
     def _finish(self, interrupted: threading.Event) -> None:
         """Score, measure and save; an interruption ends this early, with the state saved."""
         state = self.state
+        self._show()
         if not interrupted.is_set():
             # before the score, which takes long: an interruption may be followed by a kill
             self._save_state()
@@ -323,7 +340,7 @@ class Trainer:
         if not interrupted.is_set():
             logger.info("measuring what is usual in training pictures, for introshift score")
             self._measure_reference()
-        logger.info("writing %s and %s in %s", BEST, LAST, self.out)
+        logger.info("writing %s and %s", BEST, LAST)
         self.sample()
         self.save()
 
@@ -419,16 +436,21 @@ class Trainer:
             "images_per_second": round(rate, 2),
             "learning_rate": state.learning_rate,
             "beta_neg": state.beta_neg,
+            "rollbacks": state.rollbacks,
             **terms,
         }
         self.files.log("stats", line)
-        left = state.seconds * (1 / max(state.progress, 1e-9) - 1)
-        self.report_progress(TrainProgress(state.step, state.progress, rate, left, terms))
+        self.speed = rate
+        self.report_progress(
+            TrainProgress(state.step, state.progress, rate, self._seconds_left, terms)
+        )
+        self._show(due=False)
 
     def sample(self) -> None:
         """Write previews as a labelled grid."""
         columns, labels = self.previews.columns(self.train_step.ema)
         self.files.log_grid(self.state.step, columns, labels)
+        self._show()
 
     def score(self) -> None:
         """Score the averaged model on held-out images; keep it if none was clearly better.
@@ -468,9 +490,48 @@ class Trainer:
         for kind in notes.keys() - self.noted:
             logger.info("step %d: note: %s", state.step, notes[kind])
         self.noted |= notes.keys()
+        self.remarks = notes
         self.styles = default_styles(scores)
         if kept:
             self._save_average(BEST)
+        self._show()
+
+    def _show(self, phase: tuple[str, str] | None = None, due: bool = True) -> None:
+        """Bring the run's page up to date, see `LivePage.update`."""
+        if not self.writes:
+            return
+        state = self.state
+        begun = state.beta_neg is not None
+        now = live.LiveState(
+            phase=phase or self._phase,
+            step=state.step,
+            progress=state.progress,
+            seconds=state.seconds,
+            seconds_left=self._seconds_left if state.step else None,
+            speed=self.speed,
+            introspective=state.introspective_start if begun else None,
+            rollbacks=state.rollbacks,
+            quality=self.quality(),
+            advice=tuple(self.warned.values()),
+            remarks=tuple(self.remarks.values()),
+        )
+        self.page.update(now, due)
+
+    @property
+    def _phase(self) -> tuple[str, str]:
+        """What the run is doing, in plain words."""
+        state = self.state
+        if state.progress >= 1:
+            return live.CLOSING
+        if state.progress > 1 - self.config.train.cooldown:
+            return live.COOLING_DOWN
+        return live.WARMING_UP if state.beta_neg is None else live.INTROSPECTIVE
+
+    @property
+    def _seconds_left(self) -> float:
+        """How long the steps to come will take, as far as those that are done tell."""
+        state = self.state
+        return state.seconds * (1 / max(state.progress, 1e-9) - 1)
 
     def summary(self) -> dict[str, Any]:
         """Return what the model file says of its training."""

@@ -107,15 +107,26 @@ def read_history(run: Path) -> History:
         ValueError: A line is no line of such a log.
     """
     stats = _by_step(run / STATS) if (run / STATS).exists() else {}
-    scores = _by_step(run / SCORES) if (run / SCORES).exists() else {}
+    distances, kept = read_scores(run)
     introspective = [step for step, line in stats.items() if line.get("beta_neg") is not None]
     return History(
         terms=_curves(stats),
-        distances=_distances(scores),
+        distances=distances,
         introspective=introspective[0] if introspective else None,
-        kept=next((line.get("best_step") for line in reversed(scores.values())), None),
+        kept=kept,
         rollbacks=_rollbacks(stats),
     )
+
+
+def read_scores(run: Path) -> tuple[list[DistanceCurve], int | None]:
+    """Read a run's scores: a curve for each direction, and the step of the model that is kept.
+
+    Raises:
+        ValueError: A line is no line of such a log.
+    """
+    scores = _by_step(run / SCORES) if (run / SCORES).exists() else {}
+    kept = next((line.get("best_step") for line in reversed(scores.values())), None)
+    return _distances(scores), kept
 
 
 def read_stats(run: Path) -> Curves:
