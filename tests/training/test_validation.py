@@ -205,7 +205,7 @@ def test_quality_is_told_in_percent_where_the_paired_difference_is_clear() -> No
     better = direction_score(distance=0.69, gain_error=0.1)
     assert better.quality.startswith("A to B: 31 % nearer to B")
     worse = direction_score(distance=1.31, gain_error=0.1)
-    assert worse.quality.startswith("A to B: 31 % farther from B")
+    assert worse.quality.startswith("A to B: farther from B")
     for error in (0.2, float("nan")):
         unclear = direction_score(distance=0.69, gain_error=error)
         assert "no clear difference" in unclear.quality

@@ -122,8 +122,8 @@ def _measure(
         score = SCORE_COST * an_image * held_out * directions
 
     energy = REFERENCE_COST * score / held_out / directions
-    # for the last model and for the best, where that is another one
-    energies = 2 * domains * energy
+    # of the last model and of the best, which may be another one where there are several scores
+    energies = (1 + _scores_often(train, warmup_step)) * domains * energy
     reference_images = min(trained, _affordable(train, energies))
     closing = score + reference_images * energies
     steps = _seconds_of_steps(train, done, warmup_step, introspective_step)
@@ -140,6 +140,14 @@ def _measure(
         closing=closing,
         total=min(total, 60 * train.max_minutes) if train.max_minutes else total,
     )
+
+
+def _scores_often(train: TrainConfig, warmup_step: float) -> bool:
+    """Return whether the model is scored before the end, too."""
+    steps = float(train.steps)
+    if train.max_minutes:
+        steps = min(steps, 60 * train.max_minutes / warmup_step)
+    return steps > train.score_every
 
 
 def timing_budget(max_minutes: float | None) -> float:

@@ -222,9 +222,10 @@ class DirectionScore:
         gain = self.identity - self.distance
         if not abs(gain) > CHANCE * self.gain_error:
             return f"{direction}: no clear difference to the untranslated pictures"
-        share = min(100, round(100 * abs(gain) / max(self.identity, ALIKE)))
-        place = f"nearer to {self.to}" if gain > 0 else f"farther from {self.to}"
-        return f"{direction}: {share} % {place} than the untranslated pictures"
+        if gain < 0:
+            return f"{direction}: farther from {self.to} than the untranslated pictures"
+        share = min(100, round(100 * gain / max(self.identity, ALIKE)))
+        return f"{direction}: {share} % nearer to {self.to} than the untranslated pictures"
 
     def notes(self, settled: bool) -> dict[str, str]:
         """Return what may well be as it should, by kind, each with its number and a remedy.
