@@ -48,6 +48,8 @@ def relative(folders: dict[str, Path], root: Path) -> dict[str, str]:
         (("trains", "planes", "training"), {n: n for n in ("planes", "training", "trains")}, {}),
         (("2024",), {"data": ""}, {}),
         (("", "2023", "2024"), {"data": ""}, {}),
+        (("", "trainA", "trainB"), {"A": "trainA", "B": "trainB"}, {}),
+        (("train", "test"), {"data": "train"}, {"data": "test"}),
         ((".hidden", "__MACOSX", "x", "y"), {"x": "x", "y": "y"}, {}),
     ],
 )
@@ -95,6 +97,13 @@ def test_folders_that_share_pictures_are_refused(
     with pytest.raises(ValueError, match=Path(second).name or "a") as caught:
         find_domains(["a", second])
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_sub_folders_that_are_one_are_refused(tmp_path: Path) -> None:
+    pictures(tmp_path / "data" / "A")
+    (tmp_path / "data" / "B").symlink_to("A", target_is_directory=True)
+    with pytest.raises(ValueError, match="same folder"):
+        find_domains([str(tmp_path / "data")])
 
 
 @pytest.mark.parametrize("name", ["-x", "a\nb", "x" * 61, " a"])

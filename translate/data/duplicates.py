@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def find_duplicates(folders: Mapping[str, Path], seconds: float = SECONDS) -> Du
 
     Args:
         folders: Name -> folder.
-        seconds: How long to decode pictures; those that are left then are compared by bytes alone.
+        seconds: How long to read files that have one size, and then to decode pictures.
     """
     names = list(folders)
     files = [
@@ -75,7 +76,7 @@ def find_duplicates(folders: Mapping[str, Path], seconds: float = SECONDS) -> Du
         for place, folder in enumerate(folders.values())
         for path in list_images(folder)
     ]
-    equal = list(_equal_files([path for _, path in files]))
+    equal = list(_equal_files([path for _, path in files], seconds))
     exact = _count(equal, files, names)
 
     chosen, thumbnails, compared = _decode(files, seconds)
@@ -85,17 +86,26 @@ def find_duplicates(folders: Mapping[str, Path], seconds: float = SECONDS) -> Du
     return Duplicates(exact, _count(alike, files, names), compared, len(files))
 
 
-def _equal_files(paths: Sequence[Path]) -> Iterator[tuple[int, int]]:
-    """Yield (i, j), i < j: the first file with the same bytes as the j-th."""
+def _equal_files(paths: Sequence[Path], seconds: float) -> Iterator[tuple[int, int]]:
+    """Yield (i, j), i < j: the first file with the same bytes as the j-th, as far as time allows.
+
+    What cannot be read is passed over: it is named where pictures are decoded.
+    """
     by_size = defaultdict(list)
     for i, path in enumerate(paths):
-        by_size[path.stat().st_size].append(i)
+        with suppress(OSError):
+            by_size[path.stat().st_size].append(i)
+
+    end = time.perf_counter() + seconds
     for group in by_size.values():
         first: dict[str, int] = {}
         for j in group if len(group) > 1 else ():
-            i = first.setdefault(sha256(paths[j]), j)
-            if i != j:
-                yield i, j
+            if time.perf_counter() > end:
+                return
+            with suppress(OSError):
+                i = first.setdefault(sha256(paths[j]), j)
+                if i != j:
+                    yield i, j
 
 
 def _decode(

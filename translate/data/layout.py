@@ -1,7 +1,8 @@
 """Which folders are the domains, and which hold their test pictures; nothing is decoded.
 
-A folder alone is one domain where pictures lie in it, and a set of domains where they lie only in
-its sub-folders. Of several folders, each is a domain with all that is below it.
+A folder alone is a set of domains where it has sub-folders trainA, trainB and so on, or pictures
+only in sub-folders; it is one domain where pictures lie in it. Of several folders, each is a
+domain with all that is below it.
 """
 
 from __future__ import annotations
@@ -104,14 +105,23 @@ def find_domains(arguments: Sequence[str]) -> Layout:
             raise ValueError(f"{folder.resolve()}: no such folder; give folders of pictures")
     if len(given) == 1 and given[0][0] is None:
         layout = _read_alone(given[0][1])
-    else:
-        _require_separate([folder for _, folder in given])
-        names = _choose_names(given)
-        folders = [folder for _, folder in given]
-        layout = Layout(dict(zip(names, folders, strict=True))).with_tests()
-    for name, folder in layout.domains.items():
+        _check(list(layout.domains), list(layout.domains.values()))
+        return layout
+
+    names = _choose_names(given)
+    folders = [folder for _, folder in given]
+    _check(names, folders)
+    return Layout(dict(zip(names, folders, strict=True))).with_tests()
+
+
+def _check(names: Sequence[str], folders: Sequence[Path]) -> None:
+    """Refuse folders that share pictures, and names that are no domain's or that two have."""
+    _require_separate(folders)
+    if len({name.casefold() for name in names}) < len(names):
+        listed = _listed([str(folder) for folder in folders])
+        raise ValueError(f"{listed}: two domains of one name; name them: NAME=FOLDER")
+    for name, folder in zip(names, folders, strict=True):
         _check_name(name, folder)
-    return layout
 
 
 def _named(argument: str) -> tuple[str | None, Path]:
@@ -125,27 +135,23 @@ def _named(argument: str) -> tuple[str | None, Path]:
 def _read_alone(folder: Path) -> Layout:
     """Tell whether a folder is one domain or holds several."""
     inner = _sub_folders(folder)
-    own = any(len(path.parts) == 1 for path in list_images(folder))
-    if own or not inner:
-        return _one_domain(folder, f"with {len(inner)} sub-folders" if inner else "")
-
-    train = {match["word"] or match["tail"]: path for path, match in _matches(inner)}
+    train = {_own_name(path): path for path in inner if _TRAIN.match(path.name)}
     if train:
         return _described(folder, Layout(train).with_tests(), inner)
+    if not inner or any(len(path.parts) == 1 for path in list_images(folder)):
+        return _one_domain(folder, f"with {len(inner)} sub-folders" if inner else "")
+
     splits = {path.name.lower(): path for path in inner}
     if "train" in splits:
         parts = {path.name: path for path in _sub_folders(splits["train"])}
         if len(parts) > 1:
             return _described(folder, Layout(parts).with_tests(_in_test_split), inner)
+        name = _own_name(folder.resolve())
+        return _described(folder, Layout({name: splits["train"]}).with_tests(), inner)
     domains = {path.name: path for path in inner if not _OF_SPLIT.match(path.name)}
     if len(domains) < 2:
         return _one_domain(folder, "with its sub-folder")
     return _described(folder, Layout(domains).with_tests(_beside), inner)
-
-
-def _matches(folders: Sequence[Path]) -> list[tuple[Path, re.Match[str]]]:
-    found = [(path, _TRAIN.match(path.name)) for path in folders]
-    return [(path, match) for path, match in found if match]
 
 
 def _sub_folders(folder: Path) -> list[Path]:
@@ -167,7 +173,7 @@ def _described(folder: Path, layout: Layout, inner: Sequence[Path]) -> Layout:
         path.relative_to(folder).as_posix() + f" ({name})" * (path.name != name)
         for name, path in layout.domains.items()
     ]
-    words = f"{folder} holds the domains {_listed(parts)}"
+    words = f"{folder} holds the domain{'s' * (len(parts) > 1)} {_listed(parts)}"
     if layout.tests:
         tests = [path.relative_to(folder).as_posix() for path in layout.tests.values()]
         words += f" and test pictures in {_listed(tests)}"
@@ -224,10 +230,8 @@ def _require_separate(folders: Sequence[Path]) -> None:
     """Refuse folders that are the same, by links too, or lie in one another."""
     for first, second in permutations(folders, 2):
         if first.resolve() == second.resolve():
-            also = "" if str(first) == str(second) else f" and {second} are"
             raise ValueError(
-                f"{first}{also or ':'} the same folder{' twice' * (not also)}; "
-                "give another folder for each domain"
+                f"{first}, {second}: the same folder; give another folder for each domain"
             )
         if first.resolve() in second.resolve().parents:
             raise ValueError(f"{second}: lies in {first}; give folders that share no pictures")
@@ -243,11 +247,6 @@ def _choose_names(given: Sequence[tuple[str | None, Path]]) -> list[str]:
             name if given[i][0] or name.casefold() not in doubled else paths[i].parent.name
             for i, name in enumerate(names)
         ]
-    if len({name.casefold() for name in names}) < len(names):
-        raise ValueError(
-            f"{_listed([str(folder) for _, folder in given])}: two domains of one name; "
-            "name them: NAME=FOLDER"
-        )
     return names
 
 
