@@ -225,6 +225,9 @@ def train_with_progress(
                 prepared.started,
             )
             return trainer.run(resume, force)
+    except KeyboardInterrupt:
+        log("introshift: stopped at once; --resume continues from the last training state")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     except TrainingInterruptedError as end:
         log(f"introshift: {end}")
         raise typer.Exit(EXIT_INTERRUPTED) from None

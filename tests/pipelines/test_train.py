@@ -109,10 +109,14 @@ def test_force_resumes_with_other_settings_that_resume_refuses(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("end", "expected"),
-    [(TrainingInterruptedError("saved"), 130), (TrainingDivergedError("rec not finite"), 4)],
+    [
+        (TrainingInterruptedError("saved"), 130),
+        (TrainingDivergedError("rec not finite"), 4),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_ends_of_training_have_their_exit_codes(
-    end: Exception,
+    end: BaseException,
     expected: int,
     trained: Path,
     tmp_path: Path,

@@ -9,7 +9,6 @@ import platform
 import re
 import resource
 import signal
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +193,26 @@ def test_what_goes_wrong_is_logged_once_and_stays_in_the_model_file(tmp_path: Pa
     assert len(set(kinds)) == len(kinds), "logged once"
 
 
+def test_ctrl_c_says_what_follows_and_twice_stops_at_once(tmp_path: Path) -> None:
+    config = settings(train={"steps": 100_000, "checkpoint_every": 3})
+    trainer = Trainer(config, bars(config), tmp_path, "cpu")
+    plain = trainer.step
+
+    def interrupted(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        if trainer.state.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(x)
+
+    trainer.step = interrupted  # type: ignore[method-assign]
+    with logged() as messages, pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert any("--resume" in text for text in messages)
+    assert trainer.state.step == 4
+    states = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert states[-1] == "step_0000003.safetensors"
+
+
 def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     config = settings(train={"steps": 100_000, "checkpoint_every": 100_000})
     trainer = Trainer(config, bars(config), tmp_path, "cpu")
@@ -273,32 +292,6 @@ def test_devices_that_are_not_there_are_refused() -> None:
         choose_device("abacus")
     assert choose_precision("32", torch.device("cpu")) is torch.float32
     assert choose_precision("bf16", torch.device("cpu")) is torch.bfloat16
-
-
-def test_tensorboard_sees_each_step_once_also_after_a_kill(tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    config = settings(train={"tensorboard": True, "sample_every": 4, "score_every": 4})
-    run(config, tmp_path)
-    (tmp_path / "state" / "step_0000008.safetensors").unlink()
-    run(config, tmp_path, resume=True)
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [event.step for event in events.Scalars("stats/kl_s")] == [2, 4, 6, 8]
-    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
-    assert [event.value for event in events.Scalars("stats/kl_s")] == pytest.approx(
-        [line["kl_s"] for line in lines]
-    )
-    assert [event.step for event in events.Scalars("scores/value")] == [4, 8]
-    assert [event.step for event in events.Images("samples")] == [4, 8]
-
-
-def test_tensorboard_that_is_not_installed_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(
-        ValueError, match=r"train.tensorboard: .*pip install 'introshift\[tensorboard\]'"
-    ):
-        run(settings(train={"tensorboard": True}), tmp_path)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")

@@ -1,0 +1,33 @@
+"""The first Ctrl-C lets work end in order, the second stops it at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from translate.runtime.signals import interruption
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_tells_and_the_second_raises(kind: signal.Signals) -> None:
+    before = signal.getsignal(kind)
+    told = []
+    with interruption(lambda: told.append("ending")) as interrupted:
+        assert not interrupted.is_set()
+        os.kill(os.getpid(), kind)
+        assert interrupted.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), kind)
+    assert told == ["ending"]
+    assert signal.getsignal(kind) is before
+
+
+def test_a_message_that_cannot_be_written_now_does_not_end_the_work() -> None:
+    def reentrant() -> None:
+        raise RuntimeError("reentrant call")
+
+    with interruption(reentrant) as interrupted:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted.is_set()
