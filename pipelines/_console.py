@@ -149,7 +149,7 @@ def _progress_line(state: TrainProgress) -> str:
 
 
 @contextmanager
-def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
+def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[float, int], None]]:
     """Show a bar with a rate and the time left on a terminal; elsewhere one line at the end.
 
     Args:
@@ -179,7 +179,7 @@ def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[int, i
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=None)
 
-        def update(done: int, total: int) -> None:
+        def update(done: float, total: int) -> None:
             speed = f"{done / (time.perf_counter() - start):.0f} {unit}/s"
             bar.update(task, completed=done, total=total, description=speed)
 
@@ -199,11 +199,9 @@ def translate_with_progress(
     Returns:
         The result for programs, the result for people, and the number of failures.
     """
-    from translate.runtime.signals import terminable
-
     stem = verb.removesuffix("e")
     try:
-        with terminable(), count_progress(f"{stem}ing") as progress:
+        with library_messages(), count_progress(f"{stem}ing") as progress:
             done = job(progress)
     except KeyboardInterrupt:
         remedy = f"the same command with --skip-existing does the rest of {out}"
@@ -211,7 +209,10 @@ def translate_with_progress(
         raise
 
     log_failures([f"{name}: {reason}" for name, reason in done.failures], out / "manifest.jsonl")
-    counts = f"{done.ok} {stem}ed, {done.skipped} skipped, {done.failed} failed"
+    why = ", ".join(f"{reason}: {count}" for reason, count in sorted(done.reasons.items()))
+    skipped = f"{done.skipped} skipped" + f" ({why})" * bool(why)
+    way = f" to {done.to}" * (done.source != done.to)
+    counts = f"{done.ok} {stem}ed{way}, {skipped}, {done.failed} failed"
     text = f"{out}: {counts} in {done.seconds:.1f} s"
     if done.warned:
         text += f", {done.warned} with warnings in its manifest.jsonl"

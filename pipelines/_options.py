@@ -24,7 +24,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 ModelFile = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", callback=_model_file, help="A model.safetensors, or the run folder of one."
+        metavar="MODEL",
+        callback=_model_file,
+        help="A model file, a run folder, or a model that comes along: typefaces, emoji.",
     ),
 ]
 Pictures = Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")]
@@ -50,10 +52,18 @@ Scale = Annotated[
         "large photographs, else model."
     ),
 ]
-Format = Annotated[str, typer.Option(help="keep, png, jpg or webp.")]
+Format = Annotated[str, typer.Option(help="keep, png, jpg (or jpeg), webp, avif or jp2.")]
+Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.")]
 Suffix = Annotated[str, typer.Option(help="Text appended to output names.")]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Do all again in a folder that was written into before.")
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Files that are no pictures fail instead of being skipped."),
 ]
 
 # evaluation

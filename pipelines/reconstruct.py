@@ -15,9 +15,12 @@ from pipelines._options import (
     Json,
     MirrorOut,
     ModelFile,
+    Overwrite,
     Pictures,
+    Quality,
     Scale,
     SkipExisting,
+    Strict,
     Suffix,
 )
 
@@ -39,8 +42,11 @@ def command(  # noqa: PLR0913  (options of the command line)
     ] = None,
     scale: Scale = "model",
     format: Format = "keep",
+    quality: Quality = 95,
     suffix: Suffix = "",
     skip_existing: SkipExisting = False,
+    overwrite: Overwrite = False,
+    strict: Strict = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -57,7 +63,15 @@ def command(  # noqa: PLR0913  (options of the command line)
     if grid is not None:
         format_from_suffix(grid)
         make_parent(grid)
-    options = FolderOptions(style="own", format=format, suffix=suffix, skip_existing=skip_existing)
+    options = FolderOptions(
+        style="own",
+        format=format,
+        quality=quality,
+        suffix=suffix,
+        skip_existing=skip_existing,
+        overwrite=overwrite,
+        strict=strict,
+    )
     translator = Translator.load(model, device, scale=scale)
     data, text, failures = translate_with_progress(
         lambda progress: translator.translate_folder(inputs, out, domain, options, progress),
@@ -80,7 +94,7 @@ def _shown(inputs: Path, out: Path, config: DataConfig) -> list[tuple[UInt8, UIn
 
     lines = [
         json.loads(line)
-        for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+        for line in (out / "manifest.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     ]
     done = [(line["source"], line["output"]) for line in lines if line["output"]]
     root = inputs if inputs.is_dir() else inputs.parent

@@ -1,40 +1,74 @@
-"""`introshift translate`: translates a folder with a trained model."""
+"""`introshift translate`: translates a folder, some pictures or one with a trained model."""
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines._console import result, translate_with_progress
+from pipelines._console import (
+    EXIT_FAILED,
+    count_progress,
+    library_messages,
+    log,
+    log_failures,
+    result,
+    translate_with_progress,
+)
 from pipelines._options import (
     Device,
     Format,
     Json,
-    MirrorOut,
     ModelFile,
+    Overwrite,
     Precision,
+    Quality,
     Scale,
     Seed,
     SkipExisting,
+    Strict,
     Suffix,
 )
 from translate.runtime.launch import rank_and_count
+
+if TYPE_CHECKING:
+    from translate.inference.folder import FolderOptions
+    from translate.inference.planning import Inputs
+    from translate.inference.translator import Translator
+
+STANDARD = "-"  # input or output
 
 
 def command(  # noqa: PLR0913  (options of the command line)
     model: ModelFile,
     inputs: Annotated[
-        Path,
+        list[str],
         typer.Argument(
-            metavar="IN", help="Folder of pictures, one picture, or - for a list on standard input."
+            metavar="IN...",
+            help="Folder of pictures, one picture or several, a quoted pattern such as "
+            "'photos/**/*.png', or - for a list on standard input.",
         ),
     ],
-    out: MirrorOut,
-    to: Annotated[str, typer.Option("--to", help="Domain to translate to.")],
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT",
+            help="Folder to write into, sub-folders are mirrored; for one picture also a picture "
+            "to write, or - for standard output.",
+        ),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help="Domain to translate to, or the beginning of its name; of two by default the one "
+            "that the pictures do not look like.",
+        ),
+    ] = None,
     source: Annotated[
         str | None, typer.Option("--from", help="Domain of IN, where the model has more than two.")
     ] = None,
@@ -68,9 +102,15 @@ def command(  # noqa: PLR0913  (options of the command line)
         ),
     ] = None,
     format: Format = "keep",
+    quality: Quality = 95,
     suffix: Suffix = "",
     on_error: Annotated[str, typer.Option(help="continue or stop.")] = "continue",
     skip_existing: SkipExisting = False,
+    overwrite: Overwrite = False,
+    strict: Strict = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="The list on standard input ends paths by NUL.")
+    ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -103,7 +143,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     precision: Precision = "fp32",
     as_json: Json = False,
 ) -> None:
-    """Translate every picture of a folder; OUT/manifest.jsonl has a line for each file."""
+    """Translate pictures; in a folder, OUT/manifest.jsonl has a line for each file."""
     share = _share(shard)
     colour = None if background is None else _colour(background)
 
@@ -122,9 +162,12 @@ def command(  # noqa: PLR0913  (options of the command line)
         samples=samples,
         batch_size=batch_size,
         format=format,
+        quality=quality,
         suffix=suffix,
         on_error=on_error,
         skip_existing=skip_existing,
+        overwrite=overwrite,
+        strict=strict,
         workers=workers,
         max_pixels=max_pixels,
         shard=share,
@@ -132,23 +175,147 @@ def command(  # noqa: PLR0913  (options of the command line)
         reject_skip=reject_skip,
         preview=preview,
     )
+    picture = _one_picture(inputs, out)
+    if picture is not None:
+        _check_output(picture, out, overwrite, as_json)
+    pictures = _pictures(inputs, null)
     translator = Translator.load(
         model, device, precision, background=colour, scale=scale, tile=tile
     )
-    pictures = _listed() if str(inputs) == "-" else inputs
+    if picture is not None:
+        _translate_one(translator, picture, out, to, options, as_json)
+        return
     data, text, failures = translate_with_progress(
         lambda progress: translator.translate_folder(pictures, out, to, options, progress),
-        out,
+        Path(out),
         "translate",
     )
     result(data, text, as_json)
     if failures:
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_FAILED)
 
 
-def _listed() -> list[str]:
-    """Read paths from standard input, one a line."""
-    return [os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines() if line.strip()]
+def _one_picture(inputs: list[str], out: str) -> Path | None:
+    """Return the input where OUT names a picture or standard output, else None.
+
+    A name with a suffix is a picture's, unless a folder has it or it ends with a separator.
+    """
+    ends_as_folder = out.endswith(("/", os.sep)) or os.path.isdir(out)
+    if out != STANDARD and (ends_as_folder or not Path(out).suffix):
+        return None
+
+    from translate.io.images import SUFFIXES
+
+    if len(inputs) == 1 and os.path.isfile(inputs[0]):
+        return Path(inputs[0])
+    if out == STANDARD or Path(out).suffix.lower() in SUFFIXES:
+        raise ValueError(f"{out}: takes one picture; of several, name a folder to write into")
+    return None
+
+
+def _check_output(picture: Path, out: str, overwrite: bool, as_json: bool) -> None:
+    """Refuse an output that cannot or should not be written."""
+    from translate.io.images import format_from_suffix
+
+    if out == STANDARD:
+        if as_json:
+            raise ValueError("--json: the picture goes to standard output; name a file instead")
+        if sys.stdout.isatty():
+            raise ValueError("-: a terminal shows no pictures; redirect it into a file or a pipe")
+        return
+    try:
+        format_from_suffix(out)
+    except ValueError as error:
+        raise ValueError(f"{out}: {error}, or end a folder's name with /") from None
+    if os.path.lexists(out):
+        if os.path.exists(out) and os.path.samefile(picture, out):
+            raise ValueError(f"{out}: is the input; name another file")
+        if not overwrite:
+            raise ValueError(f"{out}: is there already; replace it with --overwrite")
+
+
+def _translate_one(  # noqa: PLR0913
+    translator: Translator,
+    picture: Path,
+    out: str,
+    to: str | None,
+    options: FolderOptions,
+    as_json: bool,
+) -> None:
+    """Translate one picture into a file or to standard output."""
+    import time
+
+    from translate.inference.folder import SUFFIXES
+    from translate.inference.single import translate_picture
+    from translate.io import images
+    from translate.io.files import make_parent
+
+    asked = SUFFIXES[options.format]
+    if out == STANDARD:
+        suffix = asked or picture.suffix.lower()
+        kind = images.SUFFIXES.get(suffix, "PNG")
+    else:
+        kind = images.format_from_suffix(out)
+        if asked and images.SUFFIXES[asked] != kind:
+            raise ValueError(f"--format {options.format}: {out} is named otherwise")
+        make_parent(out)
+
+    start = time.perf_counter()
+    try:
+        with library_messages(), count_progress("translating") as progress:
+            made = translate_picture(translator.predictor, picture, to, options, progress)
+    except images.ImageError as error:
+        log_failures([f"{picture}: {error}"], "")
+        raise typer.Exit(EXIT_FAILED) from None
+    for warning in made.warnings:
+        log(f"warning: {picture}: {warning}")
+
+    pixels, alpha = made.pixels, made.alpha
+    if out == STANDARD:
+        sys.stdout.buffer.write(images.encode(kind, pixels, alpha, options.quality))
+        sys.stdout.buffer.flush()
+        return
+    images.write_image(out, pixels, alpha, options.quality)
+    seconds = time.perf_counter() - start
+    data = {
+        "out": out,
+        "source": made.source,
+        "to": made.to,
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "warnings": made.warnings,
+        "seconds": seconds,
+    }
+    result(data, f"{out}: translated from {made.source} to {made.to} in {seconds:.1f} s", as_json)
+
+
+def _pictures(inputs: list[str], null: bool) -> Inputs:
+    """Return what is to be translated: a folder, a file or a pattern, or a list of files."""
+    from translate.inference.planning import is_pattern
+
+    if null and inputs != [STANDARD]:
+        raise ValueError("--null: is for a list on standard input; give - as IN")
+    if inputs == [STANDARD]:
+        return _listed(null)
+    if len(inputs) == 1:
+        return inputs[0]
+    if STANDARD in inputs:
+        raise ValueError("-: is the whole list of inputs; give no others")
+    for name in inputs:
+        if os.path.isdir(name):
+            raise ValueError(f"{name}: a folder among several inputs; give files, or one folder")
+    return [
+        path
+        for name in inputs
+        for path in (sorted(glob.glob(name, recursive=True)) if is_pattern(name) else [name])
+    ]
+
+
+def _listed(null: bool) -> list[str]:
+    """Read paths from standard input, one a line, or each ended by NUL."""
+    data = sys.stdin.buffer.read()
+    paths = data.split(b"\0") if null else [line for line in data.splitlines() if line.strip()]
+    return [os.fsdecode(path) for path in paths if path]
 
 
 def _share(text: str | None) -> tuple[int, int]:

@@ -31,12 +31,14 @@ def test_every_file_has_its_line_and_every_good_one_its_output(
     )
     lines = manifest(out)
     assert lines.keys() == before.keys()
-    assert (result.ok, result.skipped, result.failed) == (14, 0, 3)
+    assert (result.ok, result.skipped, result.failed) == (14, 1, 2)
+    assert result.reasons == {"no picture": 1}
+    assert (result.source, result.to) == ("A", "B")
     assert result.seconds > 0
-    assert [name for name, _ in result.failures] == ["cut.png", "empty.png", "notes.txt"]
+    assert [name for name, _ in result.failures] == ["cut.png", "empty.png"]
     assert dict(result.failures) == {name: lines[name]["reason"] for name, _ in result.failures}
     assert lines["empty.png"]["reason"] == "empty file"
-    assert calls == [(i, 17) for i in range(18)]
+    assert calls == [(i, 17) for i in range(1, 18)]
     assert files(out).keys() == {
         line["output"] for line in lines.values() if line["status"] == "ok"
     }
@@ -143,7 +145,7 @@ def test_unusual_file_names(translator: Translator, tmp_path: Path) -> None:
     with open(os.fsencode(tmp_path / "in") + b"/b\xff.png", "wb") as file:
         file.write((tmp_path / "in" / names[0]).read_bytes())
     result = translator.translate_folder(
-        tmp_path / "in", tmp_path / "out", "B", FolderOptions(style="random")
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(style="random", strict=True)
     )
     assert (result.ok, result.failed) == (len(names) + 1, 0)
     assert {*names[:-1], "b\udcff.png", ".introshift-x.png"} == files(tmp_path / "out").keys()
@@ -270,8 +272,8 @@ def test_skip_existing_does_only_what_is_missing(
         )
 
     def redone(result: FolderSummary) -> set[str]:
-        assert result.failed == 3
-        assert result.ok + result.skipped == 14
+        assert result.failed == 2
+        assert result.ok + result.skipped == 15
         return {name for name, line in manifest(out).items() if line["status"] == "ok"}
 
     assert translate().ok == 14
@@ -282,7 +284,7 @@ def test_skip_existing_does_only_what_is_missing(
         assert redone(translate()) == set()
     assert {name: (out / name).stat().st_mtime_ns for name in first} == stamps
     for name, line in manifest(out).items():
-        if line["status"] == "skipped":
+        if line["reason"] == "up to date":
             assert line == lines[name] | {"status": "skipped", "reason": "up to date"}
     (out / "3.png").unlink()
     os.utime(inputs / "4.png", ns=(0, 0))
@@ -316,19 +318,101 @@ def test_outputs_without_a_valid_manifest_line_are_made_again(
 ) -> None:
     out = tmp_path / "out"
     translator.translate_folder(inputs, out, "B")
-    for text in (None, "", "{}\n", "[1]\n", '{"source": "3.png"}\n', "null\n", "\xff"):
-        if text is None:
-            (out / "manifest.jsonl").unlink()
-        else:
-            (out / "manifest.jsonl").write_bytes(text.encode("latin-1"))
+    for text in ("", "{}\n", "[1]\n", '{"source": "3.png"}\n', "null\n", "\xff"):
+        (out / "manifest.jsonl").write_bytes(text.encode("latin-1"))
         assert (
             translator.translate_folder(inputs, out, "B", FolderOptions(skip_existing=True)).ok
             == 14
         )
 
 
-def test_without_skip_existing_everything_is_translated_again(
+def test_a_used_folder_needs_to_be_told_what_to_do(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:
-    for _ in range(2):
-        assert translator.translate_folder(inputs, tmp_path / "out", "B").ok == 14
+    out = tmp_path / "out"
+    translator.translate_folder(inputs, out, "B")
+    before = files(out)
+    with pytest.raises(ValueError, match=r"out: .*--skip-existing.*--overwrite"):
+        translator.translate_folder(inputs, out, "A")
+    assert files(out) == before
+    assert translator.translate_folder(inputs, out, "B", FolderOptions(overwrite=True)).ok == 14
+
+    (out / "manifest.jsonl").unlink()
+    for skip in (False, True):
+        with pytest.raises(ValueError, match=r"out: .*0\.png.*manifest.*--overwrite"):
+            translator.translate_folder(inputs, out, "B", FolderOptions(skip_existing=skip))
+    assert files(out) == before
+
+    foreign = tmp_path / "foreign"
+    draw(foreign / "holiday.png")
+    assert translator.translate_folder(inputs, foreign, "B").ok == 14
+
+
+def test_shards_into_one_folder_are_no_earlier_run_of_each_other(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
+    shards = [FolderOptions(shard=(i, 3)) for i in (1, 2, 3)]
+    out = tmp_path / "out"
+    assert sum(translator.translate_folder(inputs, out, "B", shard).ok for shard in shards) == 14
+    with pytest.raises(ValueError, match="--skip-existing"):
+        translator.translate_folder(inputs, out, "B", shards[1])
+
+
+# -- what is no picture --
+
+
+def test_what_is_no_picture_is_skipped_unless_strict(
+    translator: Translator, tmp_path: Path
+) -> None:
+    root = tmp_path / "in"
+    draw(root / "a.png")
+    draw(root / "b.dat")
+    draw(root / "._a.png")
+    draw(root / ".thumbnails" / "a.png")
+    (root / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (root / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(600))
+    (root / "desktop.ini").write_text("[.ShellClassInfo]\n")
+    (root / "raw.heic").write_bytes(b"unread")
+    done = translator.translate_folder(root, tmp_path / "out", "B")
+    assert (done.ok, done.skipped) == (2, 5)
+    assert done.reasons == {"no picture": 2, "hidden": 3}
+    assert [name for name, _ in done.failures] == ["raw.heic"]
+    assert {"a.png", "b.png"} == files(tmp_path / "out").keys()
+    assert {".DS_Store", ".thumbnails", "._a.png"} < manifest(tmp_path / "out").keys()
+
+    strict = translator.translate_folder(root, tmp_path / "strict", "B", FolderOptions(strict=True))
+    assert (strict.ok, strict.skipped, strict.failed) == (4, 0, 4)
+
+
+def test_files_alone_that_are_no_pictures(translator: Translator, tmp_path: Path) -> None:
+    notes = tmp_path / "in" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("hello")
+    for inputs in (notes.parent, [notes]):
+        with pytest.raises(ValueError, match=r"no pictures .*notes\.txt"):
+            translator.translate_folder(inputs, tmp_path / "out", "B")
+    assert translator.translate_folder(notes, tmp_path / "out", "B").failed == 1  # asked for
+
+
+def test_a_pattern_of_names(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.jpg", "deep/c.png", "x[1].png"):
+        draw(tmp_path / "in" / name)
+    monkeypatch.chdir(tmp_path / "in")
+    found = {}
+    for number, pattern in enumerate(("*.png", "**/*.png", tmp_path / "in" / "?.*", "x[1].png")):
+        out = tmp_path / f"out{number}"
+        translator.translate_folder(pattern, out, "B")
+        found[number] = sorted(files(out))
+    assert found == {
+        0: ["a.png", "x[1].png"],
+        1: ["a.png", "deep/c.png", "x[1].png"],
+        2: ["a.png", "b.jpg"],
+        3: ["x[1].png"],
+    }
+    with pytest.raises(ValueError, match=r"\*\.gif: no files match"):
+        translator.translate_folder("*.gif", tmp_path / "out", "B")
+    assert translator.translate_folder("*.png", "out", "B").ok == 2, "out is not among the inputs"
+    with pytest.raises(ValueError, match="output folder"):
+        translator.translate_folder("**/*.png", "out", "B", FolderOptions(overwrite=True))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile
@@ -26,7 +29,7 @@ from translate.io import images
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"to": "C"}, "A, B"),
+        ({"to": "C"}, "--to C: .*A and B"),
         ({"source": "B"}, "both B"),
         ({"style": "nice"}, "style nice"),
         ({"style": "{tmp}/broken"}, "broken.png"),
@@ -35,14 +38,14 @@ from translate.io import images
         ({"inputs": "{tmp}/missing"}, "missing: no such file or folder"),
         ({"inputs": "{tmp}/nothing"}, "nothing: no files"),
         ({"inputs": "/dev/null"}, "neither a file nor a folder"),
-        ({"out": "{tmp}/in"}, "in: outputs"),
-        ({"out": "{tmp}/in/new/deep"}, "deep: outputs"),
-        ({"out": "{tmp}/link/new"}, "new: outputs"),
-        ({"out": "{tmp}"}, "outputs"),
-        ({"inputs": "{tmp}/in/a.png", "out": "{tmp}/in"}, "outputs"),
-        ({"inputs": "{tmp}/in/a.png", "out": "{tmp}/in/a.png"}, "outputs"),
-        ({"inputs": "{tmp}/bare/link.png", "out": "{tmp}/bare"}, "outputs"),
-        ({"inputs": "{tmp}/link", "out": "{tmp}/in"}, "outputs"),
+        ({"out": "{tmp}/in"}, "in: the output folder"),
+        ({"out": "{tmp}/in/new/deep"}, "deep: the output folder"),
+        ({"out": "{tmp}/link/new"}, "new: the output folder"),
+        ({"out": "{tmp}"}, "the output folder"),
+        ({"inputs": "{tmp}/in/a.png", "out": "{tmp}/in"}, "the output folder"),
+        ({"inputs": "{tmp}/in/a.png", "out": "{tmp}/in/a.png"}, "the output folder"),
+        ({"inputs": "{tmp}/bare/link.png", "out": "{tmp}/bare"}, "the output folder"),
+        ({"inputs": "{tmp}/link", "out": "{tmp}/in"}, "the output folder"),
         ({"out": "{tmp}/file"}, "file: cannot be written"),
         ({"out": "{tmp}/file/out"}, "out: cannot be written"),
         ({"out": "{tmp}/circle"}, "circle: cannot be written"),
@@ -98,7 +101,9 @@ def test_nothing_is_written_through_links_inside_out(
     (tmp_path / "out" / "sub").symlink_to(kept.parent)
     (tmp_path / "out" / "b.png").symlink_to(kept)
     before = files(kept.parent)
-    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    result = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(overwrite=True)
+    )
     assert result.ok == 1
     assert result.failures[0][0] == "sub/deep/a.png"
     assert "symbolic link" in result.failures[0][1]
@@ -133,7 +138,9 @@ def test_an_output_that_cannot_be_written_fails_alone(
         write(path, *rest)
 
     monkeypatch.setattr(images, "write_image", full)
-    result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    result = translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(overwrite=True)
+    )
     reasons = dict(result.failures)
     assert reasons.keys() == {"b.png", "c.png", "d/x.png", "long.webp"}
     assert result.ok == 2
@@ -256,6 +263,69 @@ def test_an_interrupted_run_leaves_a_valid_output_folder(
     assert (again.ok, again.skipped) == (60 - len(ok), len(ok))
 
 
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_the_pictures_in_work(
+    translator: Translator, tmp_path: Path, kind: signal.Signals
+) -> None:
+    for i in range(60):
+        draw(tmp_path / "in" / f"{i:02}.png", 16, 16)
+    counted = []
+
+    def interrupt(done: float, total: int) -> None:
+        counted.append(done)
+        if done == 3:
+            signal.raise_signal(kind)
+
+    handler = signal.getsignal(kind)
+    with pytest.raises(KeyboardInterrupt):
+        translator.translate_folder(
+            tmp_path / "in",
+            tmp_path / "out",
+            "B",
+            FolderOptions(batch_size=2, workers=2),
+            progress=interrupt,
+        )
+    assert signal.getsignal(kind) == handler
+    ok = {name for name, line in manifest(tmp_path / "out").items() if line["status"] == "ok"}
+    assert files(tmp_path / "out").keys() == ok
+    assert 3 < len(ok) == counted[-1] < 60
+
+
+def test_a_second_ctrl_c_ends_a_large_picture_within_a_strip(tmp_path: Path) -> None:
+    save(tmp_path)
+    translator = Translator.load(tmp_path / "model.safetensors", "cpu", scale="native", tile=16)
+    draw(tmp_path / "in" / "a.png", 160, 160)
+    shares: list[float] = []
+
+    def interrupt(done: float, total: int) -> None:
+        shares.append(done)
+        if 0.2 < done < 0.3 and len(shares) < 1000:
+            os.kill(os.getpid(), signal.SIGINT)  # to the main thread, which waits
+
+    with pytest.raises(KeyboardInterrupt):
+        translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", progress=interrupt)
+    assert max(shares) < 0.9
+    assert not files(tmp_path / "out")
+    assert manifest(tmp_path / "out")["a.png"]["reason"] == NOT_REACHED
+
+
+def test_strips_of_a_large_picture_count(tmp_path: Path) -> None:
+    save(tmp_path)
+    translator = Translator.load(tmp_path / "model.safetensors", "cpu", scale="native", tile=16)
+    for name in "ab":
+        draw(tmp_path / "in" / f"{name}.png", 120, 90)
+    shares: list[float] = []
+    translator.translate_folder(
+        tmp_path / "in", tmp_path / "out", "B", progress=lambda done, _: shares.append(done)
+    )
+    assert shares[0] == 0
+    assert shares[-1] == 2
+    assert len(shares) > 20
+    steps = np.diff(shares)
+    assert steps.min() > -0.05, "the work is estimated well"
+    assert steps.max() < 0.3
+
+
 def test_a_killed_run_leaves_no_line_about_outputs_it_may_have_replaced(
     translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +338,7 @@ def test_a_killed_run_leaves_no_line_about_outputs_it_may_have_replaced(
 
     monkeypatch.setattr(FolderJob, "run", killed)
     translator.translate_folder(
-        tmp_path / "in", tmp_path / "out", "B", FolderOptions(style="random")
+        tmp_path / "in", tmp_path / "out", "B", FolderOptions(style="random", overwrite=True)
     )
     assert written[0]["status"] == "skipped"
     assert written[0]["key"] is None

@@ -10,14 +10,17 @@ import pytest
 
 from tests._helpers.folders import files, manifest
 from translate.inference.folder import FolderJob, FolderOptions
-from translate.inference.manifest import NOT_REACHED, UP_TO_DATE
+from translate.inference.manifest import NO_PICTURE, NOT_REACHED, UP_TO_DATE
 from translate.inference.translator import Translator
 
 
 @pytest.mark.parametrize(
     ("name", "value", "named"),
     [
-        ("format", "tga", "format tga: .*keep, png, jpg, webp"),
+        ("format", "tga", "format tga: .*keep, png, jpg, jpeg, webp"),
+        ("quality", 0, "quality 0"),
+        ("quality", 101, "quality 101"),
+        ("overwrite", "both", "--skip-existing: .*--overwrite"),
         ("on_error", "ignore", "on_error ignore: .*continue or stop"),
         ("suffix", "/../x", "suffix"),
         ("suffix", "a\\b", "suffix"),
@@ -35,6 +38,8 @@ from translate.inference.translator import Translator
 )
 def test_an_option_that_cannot_be_is_refused_by_name(name: str, value: object, named: str) -> None:
     options: dict[str, Any] = {name: value}
+    if value == "both":
+        options = {"overwrite": True, "skip_existing": True}
     with pytest.raises(ValueError, match=rf"\A{named}") as refused:
         FolderOptions(**options)
     assert "\n" not in str(refused.value)
@@ -64,16 +69,17 @@ def test_steps_taken_one_by_one_give_what_translate_gives(
     job.scan()
     assert [entry.path for entry in job.own] == sorted(files(inputs))
     job.plan()
+    job.look()
     assert all(len(entry.outputs) == 2 and entry.key for entry in job.jobs)
     assert not out.exists(), "nothing is written before all of it is planned"
 
     job.skip()
-    assert {line["reason"] for line in manifest(out).values()} == {NOT_REACHED}
-    assert calls == [(0, 17)]
+    assert {line["reason"] for line in manifest(out).values()} == {NOT_REACHED, NO_PICTURE}
+    assert calls == [(1, 17)]
 
     job.run()
     assert files(out) == files(whole)
-    assert {line["reason"] for line in manifest(out).values()} == {NOT_REACHED}
+    assert {line["reason"] for line in manifest(out).values()} == {NOT_REACHED, NO_PICTURE}
     assert calls[-1] == (17, 17)
 
     job.finish()
@@ -92,9 +98,11 @@ def test_the_step_skip_leaves_only_what_is_not_up_to_date(
     job = FolderJob(translator.predictor, inputs, out, "B", FolderOptions(skip_existing=True))
     job.scan()
     job.plan()
+    job.look()
     job.skip()
-    broken = {"cut.png", "empty.png", "notes.txt"}
+    broken = {"cut.png", "empty.png"}
     assert {entry.path for entry in job.jobs} == {"3.png", *broken}
-    assert job.done == 13
-    reasons = {entry.reason for entry in job.own if entry.path not in {"3.png", *broken}}
+    assert job.done == 14
+    done = {entry.path for entry in job.own} - {"3.png", "notes.txt", *broken}
+    reasons = {entry.reason for entry in job.own if entry.path in done}
     assert reasons == {UP_TO_DATE}

@@ -121,7 +121,7 @@ def test_a_shard_removes_its_own_unfinished_files_alone(
     translator.translate_folder(inputs, out, "B", FolderOptions(shard=(2, 2)))
     assert not list(out.rglob("*.part"))
     (out / LOCK).touch()
-    translator.translate_folder(inputs, out, "B")
+    translator.translate_folder(inputs, out, "B", FolderOptions(overwrite=True))
     assert not list(out.rglob("*.part"))
 
 
@@ -284,7 +284,7 @@ def test_lists_that_are_refused(
         draw(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     paths = [path.format(here=tmp_path.name) for path in listed]
-    with pytest.raises(ValueError, match="out: outputs" if listed else "list"):
+    with pytest.raises(ValueError, match="out: the output folder" if listed else "list"):
         translator.translate_folder(paths, "out", "B")
 
 

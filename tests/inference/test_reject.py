@@ -177,7 +177,7 @@ def test_the_translate_command_rejects(model: Path, tmp_path: Path) -> None:
     summary = json.loads(stdout)
     assert (summary["ok"], summary["skipped"], summary["failed"]) == (4, 2, 0)
 
-    exit_code, stdout, _ = call(*arguments, "--reject", 0.5)
+    exit_code, stdout, _ = call(*arguments, "--reject", 0.5, "--overwrite")
     assert exit_code == 0
     assert "6 translated" in stdout
     assert "2 with warnings" in stdout

@@ -200,7 +200,7 @@ def test_a_score_does_not_depend_on_other_images(tmp_path: Path) -> None:
     assert measure_folder(native, tmp_path / "in" / "deep" / "0.png", "A")[0] == {
         "0.png": found["deep/0.png"]
     }
-    with pytest.raises(ValueError, match="C: no domain of this model"):
+    with pytest.raises(ValueError, match="domain C: this model has"):
         measure_folder(predictor, tmp_path / "in", "C")
 
 
@@ -275,7 +275,7 @@ def test_the_command(tmp_path: Path) -> None:
     for wrong, message in (
         folder,
         (["A", "--reject", 2], "--reject 2"),
-        (["C"], "C: no domain"),
+        (["C"], "domain C: this model"),
         ([], "--domain"),
     ):
         code, _, err = call("--domain", *wrong) if wrong else call()

@@ -137,3 +137,41 @@ def test_an_unknown_precision_is_refused(model: Path, trained: Path, tmp_path: P
     assert code == 2
     assert "--precision fp16" in err
     assert "fp32" in err
+
+
+def test_several_pictures_patterns_and_lists_by_nul(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(fill(tmp_path / "in", 4))
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    to = ("--to", "b")
+    inputs: dict[str, tuple[str, ...]] = {
+        "several": ("0.png", "1.png", "notes.txt"),
+        "pattern": ("[01].*",),
+        "patterns": ("0.*", "1.*"),
+    }
+    for name, words in inputs.items():
+        code, _, err = call("translate", model, *words, tmp_path / name, *to)
+        assert code == 0, err
+        found = sorted(path.name for path in (tmp_path / name).iterdir())
+        assert found == ["0.png", "1.png", "manifest.jsonl"]
+    code, _, err = call("translate", model, "-", "out", *to, "-0", stdin="0.png\0n\nl.png\0")
+    assert code == 1
+    assert "n l.png" in err.replace("\n", " ")
+
+
+def test_what_is_skipped_is_counted_and_a_used_folder_refused(model: Path, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "in", 2)
+    for name in (".DS_Store", "Thumbs.db", "notes.txt"):
+        (folder / name).write_bytes(b"no picture")
+    words = ("translate", model, folder, tmp_path / "o", "--from", "A")
+    code, out, err = call(*words)
+    assert code == 0, err
+    assert "no picture: 2" in out
+    assert "to B" in out
+    code, _, err = call(*words)
+    assert code == 2
+    assert "--overwrite" in err
+    code, out, _ = call(*words, "--overwrite", "--strict", "--json")
+    assert code == 1
+    assert json.loads(out)["failed"] == 3

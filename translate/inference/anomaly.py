@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import count
 
 from translate.inference.folder import Progress, no_progress
-from translate.inference.manifest import NOT_REACHED, Entry
+from translate.inference.manifest import LINK, NOT_REACHED, Entry
 from translate.inference.planning import Inputs, scan
 from translate.inference.predictor import Predictor
 from translate.inference.styles import default_workers
@@ -80,7 +80,12 @@ def measure_folder(
     index = predictor.domain(domain)
     folder, entries = scan(inputs)
     # Not Path.is_file, which raises for a path that is too long.
-    jobs = [e for e in entries if e.reason == NOT_REACHED or os.path.isfile(folder / e.path)]
+    jobs = [
+        entry
+        for entry in entries
+        if entry.reason == NOT_REACHED
+        or (entry.reason == LINK and os.path.isfile(folder / entry.path))
+    ]
     numbers = count()
     workers = default_workers()
 

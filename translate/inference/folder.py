@@ -8,50 +8,71 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
 from translate.inference.folder_preview import refuse_clash, write_folder_preview
+from translate.inference.likeness import find_direction, is_open
 from translate.inference.manifest import (
     ALL,
     ELSEWHERE,
+    HIDDEN,
+    LINK,
+    NO_FILE,
+    NO_PICTURE,
     NO_SPACE,
     NOT_REACHED,
     STOPPED,
+    UP_TO_DATE,
     Entry,
     Shard,
     belongs,
     mark_up_to_date,
+    refuse_used,
     remove_unfinished,
     write_last_manifest,
     write_manifest,
 )
 from translate.inference.planning import Inputs, check, check_out, plan_outputs, scan
-from translate.inference.predictor import Prediction, Predictor
+from translate.inference.predictor import Prediction, Predictor, listed_domains
 from translate.inference.styles import default_workers, resolve_direction, style_source
 from translate.io import images
 from translate.io.files import DiskFullError, PathLike, is_full, make_folders
-from translate.io.images import UInt8
+from translate.io.images import DEFAULT_QUALITY, UInt8
 from translate.losses.energy import RejectedImageError
 from translate.runtime.prefetch import ahead
+from translate.runtime.signals import interruption
 
-Progress: TypeAlias = Callable[[int, int], None]  # inputs done, of so many
+Progress: TypeAlias = Callable[[float, int], None]  # inputs done, of so many
 
 
-def no_progress(done: int, total: int) -> None:
+logger = logging.getLogger(__name__)
+
+
+def no_progress(done: float, total: int) -> None:
     """Ignore the progress."""
 
 
-SUFFIXES = {"keep": "", "png": ".png", "jpg": ".jpg", "webp": ".webp"}
+SUFFIXES = {
+    "keep": "",
+    "png": ".png",
+    "jpg": ".jpg",
+    "jpeg": ".jpg",
+    "webp": ".webp",
+    "avif": ".avif",
+    "jp2": ".jp2",
+}
 # Raise it when the pixels written for the same model, picture and options change: --skip-existing
 # then does everything again. It is not the package's version, which changes far more often than the
 # pixels do: an upgrade would throw away good outputs, and a change during development would go
@@ -73,12 +94,15 @@ class FolderOptions:
         samples: variants of each input; above 1 they are numbered: name_1, with `suffix`
             name<suffix>_1.
         batch_size: images of the training size in a forward pass, default the device's.
-        format: of the outputs: keep, png, jpg or webp.
+        format: of the outputs: keep, or one of SUFFIXES.
+        quality: of JPEG, WebP and AVIF, 1 to 100.
         suffix: text appended to the outputs' names.
         on_error: "continue", or "stop": finish what comes before the first failure, and no more.
         skip_existing: leave out what the previous manifest says was made from the same file (size
             and time), model and options by the same TRANSLATION_VERSION of this code, if the
             outputs are still there.
+        overwrite: do all again in a folder that an earlier run has written into.
+        strict: let hidden files and those that are no pictures fail instead of skipping them.
         workers: threads that read and write pictures, default one a core, at most 8.
         max_pixels: of a picture; larger ones are refused.
         shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one folder,
@@ -98,9 +122,12 @@ class FolderOptions:
     samples: int = 1
     batch_size: int | None = None
     format: str = "keep"
+    quality: int = DEFAULT_QUALITY
     suffix: str = ""
     on_error: str = "continue"
     skip_existing: bool = False
+    overwrite: bool = False
+    strict: bool = False
     workers: int | None = None
     max_pixels: int = 178_000_000
     shard: Shard = ALL
@@ -110,6 +137,16 @@ class FolderOptions:
 
     def __post_init__(self) -> None:
         check(self.format in SUFFIXES, f"format {self.format}: use {', '.join(SUFFIXES)}")
+        suffix = SUFFIXES[self.format]
+        check(
+            not suffix or suffix in images.SUFFIXES,
+            f"format {self.format}: this Pillow was built without it; use png",
+        )
+        check(1 <= self.quality <= 100, f"quality {self.quality}: must be 1 to 100")
+        check(
+            not (self.skip_existing and self.overwrite),
+            "--skip-existing: does what is missing, --overwrite all of it; give one of them",
+        )
         known = self.on_error in ("continue", "stop")
         check(known, f"on_error {self.on_error}: use continue or stop")
         check(
@@ -128,6 +165,9 @@ class FolderOptions:
 
 
 DEFAULTS = FolderOptions()
+# why inputs are skipped; any other reason is the model's, and different for each
+SKIPPED = (HIDDEN, NO_PICTURE, LINK, NO_FILE, UP_TO_DATE, NOT_REACHED, STOPPED, NO_SPACE)
+REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
@@ -141,6 +181,9 @@ class FolderSummary:
         failures: (path, reason) of these, sorted.
         seconds: all of it took.
         warned: inputs that have warnings in the manifest.
+        reasons: how many were left out why.
+        source: name of the domain translated from.
+        to: name of the domain translated to.
     """
 
     ok: int
@@ -149,6 +192,9 @@ class FolderSummary:
     failures: list[tuple[str, str]]
     seconds: float
     warned: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    source: str = ""
+    to: str = ""
 
 
 class FolderJob:
@@ -156,12 +202,15 @@ class FolderJob:
 
     Args:
         predictor: the model.
-        inputs: of a list, files below the current folder keep their place, others are put below
-            `out` by their absolute path.
+        inputs: a file, a folder, a pattern such as "photos/*.png", or a list of files, of which
+            those below the current folder keep their place, and others are put below `out` by
+            their absolute path.
         out: the folder to write into.
-        to: the target domain.
+        to: the target domain; of two it may be left out, and is then the one that a few inputs do
+            not look like, else the second.
         options: everything else.
-        progress: called with (done, total) in the calling thread.
+        progress: called with (done, total) in the calling thread; of large pictures in work also
+            with shares, in the thread that works on them.
 
     Raises:
         ValueError: for domains and a quantile that are not valid.
@@ -172,7 +221,7 @@ class FolderJob:
         predictor: Predictor,
         inputs: Inputs,
         out: PathLike,
-        to: str,
+        to: str | None = None,
         options: FolderOptions = DEFAULTS,
         progress: Progress = no_progress,
     ) -> None:
@@ -185,15 +234,23 @@ class FolderJob:
         self.batch_size = options.batch_size or predictor.batch_size
         self.workers = options.workers or default_workers()
         names = predictor.config.data.names
-        self.direction = resolve_direction(names, to, options.source, options.style)
-        self.threshold = None
-        if options.reject is not None:
-            self.threshold = predictor.rejection_threshold(
-                self.direction[0], options.reject, options.reject_skip
-            )
+        undecided = is_open(names, to, options.source)
+        check(
+            not undecided or options.shard == ALL,
+            f"--to: must be given where several shares are translated; this model has "
+            f"{listed_domains(names)}",
+        )
+        self.direction = resolve_direction(
+            names, names[-1] if undecided else to, options.source, options.style
+        )
+        if options.reject is not None:  # refused before any work
+            predictor.rejection_threshold(self.direction[0], options.reject, options.reject_skip)
         self.done = 0
         self.stopped = False  # at a failure, with on_error "stop"
         self.full = False  # the disk
+        self.aborted = threading.Event()  # by a second Ctrl-C
+        self.counting = threading.Lock()
+        self.shares: dict[str, float] = {}  # done of large pictures in work
 
     def translate(self) -> FolderSummary:
         """Run all steps.
@@ -208,6 +265,7 @@ class FolderJob:
         start = time.perf_counter()
         self.scan()
         self.plan()
+        self.look()
         self.skip()
         try:
             self.run()
@@ -219,20 +277,13 @@ class FolderJob:
 
     def scan(self) -> None:
         """Find the inputs, and those that are this shard's own."""
-        self.folder, self.entries = scan(self.inputs)
+        self.folder, self.entries = scan(self.inputs, self.options.strict)
         self.target = check_out(self.inputs, self.out)
-        self.style_of = style_source(
-            self.predictor,
-            self.options.style,
-            self.to,
-            self.options.seed,
-            self.options.samples,
-        )
         shard = self.options.shard
         self.own = [entry for entry in self.entries if belongs(entry.path, shard)]
 
     def plan(self) -> None:
-        """Name the outputs, and the key of all that they depend on."""
+        """Name the outputs; refuse a folder whose files they would replace unasked."""
         options = self.options
         # Names depend on all inputs, whoever translates them.
         found = [entry.path for entry in self.entries if entry.reason == NOT_REACHED]
@@ -246,6 +297,27 @@ class FolderJob:
             refuse_clash([output for made in outputs.values() for output in made])
         for job in self.jobs:
             job.outputs = outputs[job.path]
+        if not options.overwrite:
+            refuse_used(self.target, self.jobs, options.skip_existing, options.shard)
+
+    def look(self) -> None:
+        """Look at a few inputs, which may decide the direction; know what outputs depend on."""
+        options = self.options
+        found = [self.folder / entry.path for entry in self.own if entry.reason == NOT_REACHED]
+        self.direction = find_direction(
+            self.predictor, found, self.to, options.source, options.style, options.max_pixels
+        )
+        source, to = self.direction
+        self.threshold = None
+        if options.reject is not None:
+            self.threshold = self.predictor.rejection_threshold(
+                source, options.reject, options.reject_skip
+            )
+        name = self.predictor.config.data.names[to]
+        self.style_of = style_source(
+            self.predictor, options.style, name, options.seed, options.samples
+        )
+        for job in self.jobs:
             with suppress(OSError):  # it will fail
                 job.key = self._key(job)
 
@@ -262,22 +334,39 @@ class FolderJob:
         ]
         if self.threshold is not None:
             facts.append(self.threshold)
+        if self.options.quality != DEFAULT_QUALITY:
+            facts.append({"quality": self.options.quality})
         styles = self.style_of(job.path).numpy().tobytes()
         return hashlib.sha256(json.dumps(facts).encode() + styles).hexdigest()
 
     def skip(self) -> None:
         """Leave out what is up to date, and write the first manifest."""
-        if self.options.skip_existing:
+        options = self.options
+        if options.skip_existing:
             mark_up_to_date(self.target, self.jobs)
         # At once: a run that gets killed must leave no line about outputs it has replaced.
-        write_manifest(self.target, self.entries, self.options.shard)
-        remove_unfinished(self.target, self.jobs, self.options.shard)
+        write_manifest(self.target, self.entries, options.shard)
+        remove_unfinished(self.target, self.jobs, options.shard)
         self.jobs = [job for job in self.jobs if job.reason == NOT_REACHED]
         self.done = len(self.own) - len(self.jobs)
         self.progress(self.done, len(self.own))
 
     def run(self) -> None:
-        """Take the jobs through all stages; an exception leaves in them what was done."""
+        """Take the jobs through all stages; an exception leaves in them what was done.
+
+        At Ctrl-C or SIGTERM it finishes what is in work, and at a second one nothing.
+
+        Raises:
+            DiskFullError: where no space is left.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM.
+        """
+        with interruption(_say_that_it_ends, self.aborted.set) as self.interrupted:
+            self._run()
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
+
+    def _run(self) -> None:
+        """Take the jobs through all stages, until one of the reasons to end."""
         pool = ThreadPoolExecutor(self.workers)
         # native: images of full size wait
         scaled = self.predictor.scale == "model"
@@ -289,6 +378,8 @@ class FolderJob:
                 lambda job: self.style_of(job.path),
                 self.batch_size,
                 self.threshold,
+                lambda job: self.predictor.carries(job.size or (0, 0)),
+                self._count_strip,
             )
             with closing(stream):
                 for (job, _), writing in ahead(pool, self._write, stream, look):
@@ -302,7 +393,7 @@ class FolderJob:
                 f"{self.target}: no space left on device; make room, then run again with "
                 "--skip-existing"
             )
-        self._name_unreached(STOPPED)
+        self._name_unreached(NOT_REACHED if self.interrupted.is_set() else STOPPED)
 
     def finish(self) -> None:
         """Write the last manifest."""
@@ -321,14 +412,26 @@ class FolderJob:
         counts = Counter(entry.status for entry in self.own)
         failed = [entry for entry in self.own if entry.status == "failed"]
         failures = [(entry.path, str(entry.reason)) for entry in failed]
-        warned = sum(bool(entry.warnings) for entry in self.own)
+        skipped = (str(entry.reason) for entry in self.own if entry.status == "skipped")
+        names = self.predictor.config.data.names
+        source, to = (names[domain] for domain in self.direction)
         return FolderSummary(
-            counts["ok"], counts["skipped"], counts["failed"], failures, seconds, warned
+            ok=counts["ok"],
+            skipped=counts["skipped"],
+            failed=counts["failed"],
+            failures=failures,
+            seconds=seconds,
+            warned=sum(bool(entry.warnings) for entry in self.own),
+            reasons=dict(Counter(why if why in SKIPPED else REJECTED for why in skipped)),
+            source=source,
+            to=to,
         )
 
     def _decoded(self, pool: ThreadPoolExecutor, look: int) -> Iterator[tuple[Entry, UInt8]]:
         """Yield jobs with their preprocessed pixels, decoded ahead by threads."""
         for job, future in ahead(pool, self._read, self.jobs, look):
+            if self.interrupted.is_set():
+                return
             pixels = future.result()
             if pixels is None:
                 self._end(job)
@@ -345,9 +448,6 @@ class FolderJob:
             picture = images.read_image(self.folder / job.path, self.options.max_pixels)
             job.size = picture.size
             job.warnings = (*job.warnings, *picture.warnings)
-            if self.predictor.squeezes(picture.size):
-                squeezed = "too long for the model: squeezed on its way through"
-                job.warnings = (*job.warnings, squeezed)
             format = images.format_from_suffix(job.outputs[0])
             if picture.alpha is not None and format in images.ALPHA_FORMATS:
                 job.alpha = zlib.compress(picture.alpha.tobytes(), 1)
@@ -366,7 +466,8 @@ class FolderJob:
             job.status = "ok"
             job.reason = None
             job.alpha = None
-            job.warnings = (*job.warnings, *prediction.warnings)
+            assert job.size is not None
+            job.warnings = (*job.warnings, *self.predictor.warnings(prediction, job.size))
         except RejectedImageError as error:
             job.reason = str(error)
             job.alpha = None
@@ -384,7 +485,7 @@ class FolderJob:
         make_folders((self.target / job.outputs[0]).parent)
         outputs = self.predictor.outputs(prediction, job.size, lambda: self._read_again(job))
         for path, pixels in zip(job.outputs, outputs, strict=True):
-            images.write_image(self.target / path, pixels, alpha)
+            images.write_image(self.target / path, pixels, alpha, self.options.quality)
 
     def _read_again(self, job: Entry) -> images.Picture:
         """Decode a job's picture once more: none of full size waits for the model."""
@@ -394,12 +495,27 @@ class FolderJob:
 
     def _end(self, job: Entry) -> None:
         """Count a job that is over; with on_error "stop" a failed one ends the run."""
-        self.done += 1
-        self.progress(self.done, len(self.own))
+        with self.counting:
+            self.shares.pop(job.path, None)
+            self.done += 1
+        self.progress(self.done + sum(self.shares.values()), len(self.own))
         self.stopped |= self.options.on_error == "stop" and job.status == "failed"
+
+    def _count_strip(self, job: Entry, share: float) -> None:
+        """Count a share of a large picture, in the thread that works on it."""
+        if self.aborted.is_set():
+            raise InterruptedError(NOT_REACHED)
+        with self.counting:
+            self.shares[job.path] = share
+            done = self.done + sum(self.shares.values())
+        self.progress(done, len(self.own))
 
     def _name_unreached(self, reason: str) -> None:
         """Say why jobs were not reached, where nothing else is known."""
         for job in self.jobs:
             if job.reason == NOT_REACHED:
                 job.reason = reason
+
+
+def _say_that_it_ends() -> None:
+    logger.warning("finishing the pictures in work; Ctrl-C again stops at once")

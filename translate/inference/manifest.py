@@ -27,6 +27,10 @@ LOCK = f"{files.PART}lock.part"
 NOT_REACHED = "interrupted"
 STOPPED = "not reached: stopped at a failure"
 UP_TO_DATE = "up to date"
+HIDDEN = "hidden"
+NO_PICTURE = "no picture"
+LINK = "symbolic link"
+NO_FILE = "not a regular file"
 OUT_OF_MEMORY = "out of memory; use fewer --workers or a smaller --batch-size or --max-pixels"
 ELSEWHERE = "left to another shard"
 NO_SPACE = "not reached: no space left on device"
@@ -86,7 +90,7 @@ class Entry:
             "warnings": self.warnings,
             "key": self.key if done else None,
         }
-        return json.dumps(line)
+        return files.readable_json(line)
 
     def fail(self, error: Exception, doing: str = "") -> Entry:
         """Note that it failed, and why: `doing` what, and the error in one line."""
@@ -127,6 +131,42 @@ def _is_ours(line: dict[str, Any]) -> bool:
         and isinstance(warnings, list)
         and all(isinstance(warning, str) for warning in warnings)
     )
+
+
+def refuse_used(out: Path, jobs: Sequence[Entry], skip_existing: bool, shard: Shard) -> None:
+    """Refuse a folder whose files a run would replace without having been told to.
+
+    Shards fill one folder: what others have done there does not count.
+
+    Args:
+        out: the folder.
+        jobs: the inputs, with their outputs.
+        skip_existing: whether what an earlier run has done is left out, by its manifest.
+        shard: the run's.
+
+    Raises:
+        ValueError: for one with an earlier run of the same shard, unless `skip_existing`, and for
+            one with outputs that no manifest tells of.
+    """
+    used = (out / MANIFEST).is_file()
+    if used and shard != ALL:
+        own = {job.path for job in jobs}
+        lines = (line for _, line in _previous(out))
+        used = any(line["source"] in own and line.get("reason") != ELSEWHERE for line in lines)
+    if used:
+        if skip_existing:
+            return
+        raise ValueError(
+            f"{out}: holds what an earlier run has written; --skip-existing does what is missing, "
+            "--overwrite does all of it again"
+        )
+    for job in jobs:
+        for output in job.outputs:
+            if os.path.lexists(out / output):
+                raise ValueError(
+                    f"{out}: holds {output}, which no manifest tells of; choose another folder, "
+                    "or replace such files with --overwrite"
+                )
 
 
 def mark_up_to_date(out: Path, jobs: Iterable[Entry]) -> None:
@@ -174,9 +214,10 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
             raise DiskFullError(
                 f"{out}: no space left on device; make room or choose another output folder"
             ) from None
-        raise ValueError(
-            f"{out}: cannot be written ({error.strerror}); choose another output folder"
-        ) from None
+        remedy = "choose another output folder"
+        if isinstance(error, PermissionError):
+            remedy = f"check its permissions or {remedy}"
+        raise ValueError(f"{out}: cannot be written ({error.strerror}); {remedy}") from None
 
 
 def _write(out: Path, lines: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 import unicodedata
@@ -10,14 +11,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
-from translate.inference.manifest import NOT_REACHED, Entry
+from translate.inference.manifest import (
+    HIDDEN,
+    LINK,
+    NO_FILE,
+    NO_PICTURE,
+    NOT_REACHED,
+    Entry,
+)
 from translate.io import files
 from translate.io.files import PathLike
-from translate.io.images import SUFFIXES
+from translate.io.images import SUFFIXES, looks_like_image
 
-Inputs: TypeAlias = PathLike | Sequence[PathLike]  # a folder, a file or a list of files
+Inputs: TypeAlias = PathLike | Sequence[PathLike]  # a folder, a file, a pattern or a list of files
 
 
 def check(valid: object, message: str) -> None:
@@ -26,11 +34,18 @@ def check(valid: object, message: str) -> None:
         raise ValueError(message)
 
 
-def scan(inputs: Inputs) -> tuple[Path, list[Entry]]:
+def scan(inputs: Inputs, strict: bool = False) -> tuple[Path, list[Entry]]:
     """Find the inputs.
 
     Links below a folder are not followed, those that are named are. Of a list, a file keeps its
     place where that is below the current folder; of any other the path is the absolute one.
+    Skipped are, below a folder, hidden files and folders (.name), and files that neither call
+    themselves pictures nor begin like one.
+
+    Args:
+        inputs: a folder, a file, a pattern such as "photos/*.png" (** is any folders), or a list
+            of files.
+        strict: skip none of these.
 
     Returns:
         The folder that paths are relative to, and an entry for each input, sorted.
@@ -39,26 +54,71 @@ def scan(inputs: Inputs) -> tuple[Path, list[Entry]]:
         ValueError: for none.
     """
     if not isinstance(inputs, str | os.PathLike):
-        return Path(), _listed(inputs)
+        return Path(), _pictures(Path(), _listed(inputs), strict, "the list")
     folder = Path(inputs)
     if folder.is_file():
         return folder.parent, [Entry(folder.name)]
+    matches = None
+    if is_pattern(inputs):
+        folder, matches = _matches(inputs)
     found = "neither a file nor a folder" if folder.exists() else "no such file or folder"
     check(folder.is_dir(), f"{folder}: {found}")
 
-    entries = _below(folder)
+    entries = _below(folder, strict)
     check(entries, f"{folder}: no files in it")
-    check(entries[0].path != ".", f"{folder}: {entries[0].reason}")
+    check(entries[0].path != ".", f"{folder}: {entries[0].reason}; check its permissions")
+    if matches is not None:
+        entries = [entry for entry in entries if entry.path in matches]
+        check(entries, f"{inputs}: no files match")
+    entries = _pictures(folder, entries, strict, str(inputs))
     return folder, sorted(entries, key=lambda entry: entry.path)
 
 
-def _below(folder: Path) -> list[Entry]:
-    """Make an entry of every file, link and whatever else lies below a folder."""
+def is_pattern(inputs: Inputs) -> bool:
+    """Tell whether an input is a pattern of names: with wildcards, and no file of that name."""
+    if not isinstance(inputs, str | os.PathLike):
+        return False
+    return glob.has_magic(os.fspath(inputs)) and not os.path.lexists(inputs)
+
+
+def _matches(pattern: PathLike) -> tuple[Path, set[str]]:
+    """Split a pattern into the folder before its wildcards, and what matches below it."""
+    path = Path(pattern)
+    plain = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+    folder = Path(*path.parts[:plain])
+    rest = os.path.join(*path.parts[plain:])
+    names = glob.glob(rest, root_dir=folder, recursive=True)
+    return folder, {Path(name).as_posix() for name in names}
+
+
+def _pictures(folder: Path, entries: list[Entry], strict: bool, what: str) -> list[Entry]:
+    """Skip what is no picture, unless `strict`; refuse inputs among which there is none."""
+    if strict:
+        return entries
+    for entry in entries:
+        if entry.reason == NOT_REACHED and not looks_like_image(folder / entry.path):
+            entry.reason = NO_PICTURE
+    skipped = [entry for entry in entries if entry.reason in (HIDDEN, NO_PICTURE)]
+    check(
+        len(skipped) < len(entries),
+        f"{what}: no pictures in it, but {len(entries)} other files, such as {entries[0].path}",
+    )
+    return entries
+
+
+def _below(folder: Path, strict: bool) -> list[Entry]:
+    """Make an entry of every file, link and whatever else lies below a folder.
+
+    Unless `strict`, a hidden folder is one entry.
+    """
     entries: list[Entry] = []
 
     def unlisted(error: OSError) -> None:
         path = Path(error.filename).relative_to(folder).as_posix()
         entries.append(Entry(path).fail(error, "cannot be listed: "))
+
+    def hidden(name: str) -> bool:
+        return not strict and name.startswith(".")
 
     for root, folders, names in files.walk(folder, unlisted):
         kinds = [(name, stat.S_IFDIR) for name in folders]
@@ -67,12 +127,19 @@ def _below(folder: Path) -> list[Entry]:
             path = Path(root, name)
             with suppress(OSError):  # it will fail, a folder when it is listed
                 mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode):
+            if stat.S_ISDIR(mode) and not hidden(name):
                 continue
-            other = "symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
-            reason = NOT_REACHED if stat.S_ISREG(mode) else other
+            reason = HIDDEN if hidden(name) else _reason(mode)
             entries.append(Entry(path.relative_to(folder).as_posix(), reason=reason))
+        folders[:] = [name for name in folders if not hidden(name)]
     return entries
+
+
+def _reason(mode: int) -> str:
+    """Return why a file of a kind is skipped, as its mode tells it, or that it is not."""
+    if stat.S_ISREG(mode):
+        return NOT_REACHED
+    return LINK if stat.S_ISLNK(mode) else NO_FILE
 
 
 def _listed(paths: Iterable[PathLike]) -> list[Entry]:
@@ -94,7 +161,7 @@ def _listed(paths: Iterable[PathLike]) -> list[Entry]:
             if stat.S_ISDIR(mode):
                 entry.fail(ValueError("a folder; list the files in it"))
             elif not stat.S_ISREG(mode):
-                entry.reason = "not a regular file"
+                entry.reason = NO_FILE
         except (OSError, ValueError) as error:
             entry.fail(error)
         entries.append(entry)
@@ -111,6 +178,9 @@ def check_out(inputs: Inputs, out: Path) -> Path:
         ValueError: when it is, holds or lies in the input, under whatever name.
     """
     target = Path(os.path.realpath(out))
+    if is_pattern(inputs):
+        folder, names = _matches(cast(PathLike, inputs))
+        inputs = [folder / name for name in names]
     listed = not isinstance(inputs, str | os.PathLike)
     named = (
         [Path(inputs)]
@@ -123,8 +193,8 @@ def check_out(inputs: Inputs, out: Path) -> Path:
             around = target.exists() and _holds(target, place)
             check(
                 not inside and not around,
-                f"{out}: outputs must lie neither in nor around the inputs {name}; "
-                "choose another folder",
+                f"{out}: the output folder may not be inside the input folder, nor contain it "
+                f"({name}); choose another",
             )
     return target
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 from translate.data.dataset import shorter_side
 from translate.inference.batching import Batching
 from translate.inference.carrying import carry
-from translate.inference.tiling import Map
+from translate.inference.tiling import Count, Map, ignore
 from translate.io.files import PathLike
 from translate.io.images import Picture, UInt8, composite, resize, to_channels
 from translate.io.tensors import images_from_pixels, pixels_on_host, to_uint8
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+OnStrip: TypeAlias = Callable[[int, float], None]  # an image's place, share of its work done
 Direction: TypeAlias = tuple[int, int]  # indices of the source and the target domain
 
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
@@ -53,6 +55,7 @@ ASPECT_BOUND = 16
 SCALES = ("auto", "model", "native", "detail")
 # Of a change, what colour maps do not reproduce: 0.04 to 0.09 of seasons, 0.3 to 0.6 of characters.
 LARGE_SHARE = 0.25
+SQUEEZED = "too long for the model: squeezed on its way through"
 NOT_CARRIED = "shape changes cannot be carried: use --scale native or model"
 CARRIED = 1.5  # training sizes: larger pictures are given the change rather than the pixels
 
@@ -62,14 +65,16 @@ class Prediction(NamedTuple):
 
     Attributes:
         pixels: (K, H, W, C), or why there are none.
-        warnings: what is to be said of them.
+        complaints: what is to be said of them; see `Predictor.warnings`.
         maps: the change as colour maps, (K, C, C, h, w) and (K, C, h, w), where it can be
             carried to the picture itself.
+        not_carried: the share of the change that these do not reproduce.
     """
 
     pixels: UInt8 | Exception
-    warnings: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
     maps: ColourMaps | None = None
+    not_carried: float = 0.0
 
 
 class Translations(NamedTuple):
@@ -196,11 +201,7 @@ class Predictor:
         return f"{self.sha256} {self.dtype} {self.background} {self.scale}"
 
     def domain(self, name: str) -> int:
-        """Return a domain's index.
-
-        Raises:
-            ValueError: for an unknown name; it names those that the model knows.
-        """
+        """Return a domain's index; see `domain_index`."""
         return domain_index(self.config.data.names, name)
 
     def reference(self, domain: str) -> EnergyQuantiles:
@@ -209,8 +210,8 @@ class Predictor:
         Raises:
             ValueError: for an unknown domain, and where the model file has none.
         """
-        self.domain(domain)
-        return EnergyQuantiles.of_training(self.summary, domain)
+        name = self.config.data.names[self.domain(domain)]
+        return EnergyQuantiles.of_training(self.summary, name)
 
     def rejection_threshold(self, domain: int, level: float, skip: bool) -> RejectionThreshold:
         """Return the energy at a quantile of a domain's training images.
@@ -286,6 +287,13 @@ class Predictor:
         maps = zip(*prediction.maps, strict=True)
         return [carry(ColourMaps(*variant), pixels) for variant in maps]
 
+    def warnings(self, prediction: Prediction, size: tuple[int, int]) -> tuple[str, ...]:
+        """Return what is to be said of a prediction for a picture of a size (width, height)."""
+        squeezed = (SQUEEZED,) if self.squeezes(size) else ()
+        carried = prediction.maps is not None and self.carries(size)
+        shapes = (NOT_CARRIED,) if carried and prediction.not_carried > LARGE_SHARE else ()
+        return (*squeezed, *prediction.complaints, *shapes)
+
     def batching(self, size: int | None = None) -> Batching:
         """Return how images are put into batches; `size` is by default the device's."""
         return Batching(size or self.batch_size, self.config.data.size**2)
@@ -304,6 +312,7 @@ class Predictor:
         z_s: Tensor,
         dtype: torch.dtype | None = None,
         content: Tensor | None = None,
+        with_maps: bool = True,
     ) -> Translations:
         """Translate one batch.
 
@@ -314,9 +323,7 @@ class Predictor:
                 mu_s(x).
             dtype: of the computation, default the predictor's.
             content: mu_c(x), (B, Cc, h, w), where it is known.
-
-        Returns:
-            With maps where the scale is "detail" or "auto".
+            with_maps: whether maps are wanted, where the scale is "detail" or "auto".
         """
         with self.inference(dtype):
             x = x.to(self.device).contiguous(memory_format=torch.channels_last)
@@ -329,7 +336,7 @@ class Predictor:
             for t in decoded:
                 fitted = fit_colour_maps(r, t)
                 images.append(clipped(fitted.apply(x)) if self._adds_detail(direction) else t)
-                if self._fits_maps(direction):
+                if with_maps and self._fits_maps(direction):
                     maps.append(fitted)
                     shares.append(share_not_carried(fitted, r, t))
             if not maps:
@@ -385,6 +392,8 @@ class Predictor:
         direction: Direction,
         z_s: Tensor,
         threshold: RejectionThreshold | None = None,
+        carried: bool = True,
+        on_strip: OnStrip | None = None,
     ) -> Iterator[Prediction]:
         """Translate preprocessed pictures of one size.
 
@@ -396,15 +405,19 @@ class Predictor:
             direction: from which domain to which.
             z_s: styles (K, B, Ds), see `forward`.
             threshold: of energies of the source domain.
+            carried: whether the change may be carried to a picture among them.
+            on_strip: called with an image's place and the share of its work that is done, where it
+                is worked on in strips; what it raises ends the work.
         """
-        batch = self._predict(np.stack(pixels), direction, z_s, self.dtype, threshold)
+        translate = partial(
+            self._predict, direction=direction, threshold=threshold, with_maps=carried
+        )
+        batch = translate(np.stack(pixels), z_s=z_s, dtype=self.dtype, on_strip=on_strip)
         for i, image in enumerate(pixels):
             made = batch.row(i)
             warnings: tuple[str, ...] = ()
             if not made.finite[0] and self.dtype != torch.float32:
-                made = self._predict(
-                    image[None], direction, z_s[:, i : i + 1], torch.float32, threshold
-                )
+                made = translate(image[None], z_s=z_s[:, i : i + 1], dtype=torch.float32)
                 warnings = ("not finite in bf16: made in float32",)
 
             complaint = threshold.complaint(made.energy[0]) if threshold else ""
@@ -413,10 +426,9 @@ class Predictor:
             elif threshold and threshold.skip and complaint:
                 yield Prediction(RejectedImageError(complaint))
             else:
-                shapes = NOT_CARRIED if made.maps and made.not_carried[0] > LARGE_SHARE else ""
-                warned = tuple(filter(None, (*warnings, complaint, shapes)))
+                complaints = tuple(filter(None, (*warnings, complaint)))
                 maps = None if made.maps is None else made.maps[0]
-                yield Prediction(made.pixels[:, 0], warned, maps)
+                yield Prediction(made.pixels[:, 0], complaints, maps, made.not_carried[0])
 
     def _predict(
         self,
@@ -425,6 +437,8 @@ class Predictor:
         z_s: Tensor,
         dtype: torch.dtype,
         threshold: RejectionThreshold | None,
+        with_maps: bool,
+        on_strip: OnStrip | None = None,
     ) -> _Batch:
         """Translate pixels (B, H, W, C) in one precision."""
         energy = [0.0] * len(pixels)
@@ -434,11 +448,11 @@ class Predictor:
             energy = found.energy.tolist()
             content = None if self.scale == "native" else q_c.mu
         if self.in_strips(pixels.shape[1:3]):
-            made, finite = self._predict_in_strips(pixels, direction, z_s, dtype)
+            made, finite = self._predict_in_strips(pixels, direction, z_s, dtype, on_strip)
             return _Batch(made, finite, energy, [0.0] * len(pixels))
 
         x = images_from_pixels(pixels, self.device)
-        y = self.forward(x, direction, z_s, dtype, content)
+        y = self.forward(x, direction, z_s, dtype, content, with_maps)
         finite = y.images.isfinite().flatten(2).all(2).all(0).cpu().numpy()
         maps = None
         not_carried = [0.0] * len(pixels)
@@ -454,21 +468,47 @@ class Predictor:
         return self.scale == "native" and shape[0] * shape[1] > self.tile**2
 
     def _predict_in_strips(
-        self, pixels: UInt8, direction: Direction, z_s: Tensor, dtype: torch.dtype
+        self,
+        pixels: UInt8,
+        direction: Direction,
+        z_s: Tensor,
+        dtype: torch.dtype,
+        on_strip: OnStrip | None,
     ) -> tuple[UInt8, NDArray[np.bool_]]:
         """Translate pixels (B, H, W, C), one image after another; see `_predict`."""
         made = np.empty((len(z_s), *pixels.shape), np.uint8)
         finite = np.ones(len(pixels), np.bool_)
         for i, image in enumerate(pixels):
             with self.inference(dtype):
-                x = Map.of_image(image, self.tile, self.device)
-                outputs = self.translations_in_strips(x, direction, z_s[:, i : i + 1])
-                for k, y in enumerate(outputs):
-                    for a, b in y.bands():
-                        strip = y.read(a, b)
-                        made[k, i, a:b] = pixels_on_host(to_uint8(strip))[0]
-                        finite[i] = finite[i] and bool(strip.isfinite().all())
+                styles = z_s[:, i : i + 1]
+                count = ignore
+                if on_strip is not None:
+                    total = self._numbers_in_strips(image, direction, styles)
+                    count = _Share(total, partial(on_strip, i)).add
+                for k, a, b, strip in self._strips(image, direction, styles, count):
+                    made[k, i, a:b] = pixels_on_host(to_uint8(strip))[0]
+                    finite[i] = finite[i] and bool(strip.isfinite().all())
         return made, finite
+
+    def _strips(
+        self, image: UInt8, direction: Direction, z_s: Tensor, count: Count
+    ) -> Iterator[tuple[int, int, int, Tensor]]:
+        """Yield variants of an image (H, W, C) in strips: k, rows [a, b), (1, C, b - a, W)."""
+        x = Map.of_image(image, self.tile, self.device, count)
+        for k, y in enumerate(self.translations_in_strips(x, direction, z_s)):
+            for a, b in y.bands():
+                strip = y.read(a, b)
+                yield k, a, b, strip
+                count(strip.numel())
+
+    def _numbers_in_strips(self, image: UInt8, direction: Direction, z_s: Tensor) -> float:
+        """Return how many numbers all strips of an image have: as many a pixel as a small part."""
+        side = 4 * self.config.model.stride
+        part = image[:side, :side]
+        counted: list[int] = []
+        for _ in self._strips(part, direction, z_s, counted.append):
+            pass
+        return float(sum(counted) * image.size / part.size)
 
     def predict_stream(
         self,
@@ -477,6 +517,8 @@ class Predictor:
         style_of: Callable[[T], Tensor],
         batch_size: int | None = None,
         threshold: RejectionThreshold | None = None,
+        carried: Callable[[T], bool] = lambda item: True,
+        on_strip: Callable[[T, float], None] | None = None,
     ) -> Generator[tuple[T, Prediction]]:
         """Translate preprocessed pictures as they come, in batches; see `Batching.stream`.
 
@@ -486,6 +528,9 @@ class Predictor:
             style_of: the styles (K, Ds) of an item.
             batch_size: images of the training size in a batch, default the device's.
             threshold: of energies of the source domain.
+            carried: whether the change may be carried to an item's picture.
+            on_strip: called with an item and the share of its work that is done, where it is
+                worked on in strips, and in the thread that does it; what it raises ends the work.
 
         Yields:
             Items, in no particular order, and their predictions.
@@ -493,7 +538,10 @@ class Predictor:
 
         def work(batch: Sequence[T], pixels: Sequence[UInt8]) -> Iterator[Prediction]:
             z_s = torch.stack([style_of(item) for item in batch], dim=1)
-            return self.predict_batch(pixels, direction, z_s, threshold)
+            told = None if on_strip is None else lambda i, share: on_strip(batch[i], share)
+            return self.predict_batch(
+                pixels, direction, z_s, threshold, any(map(carried, batch)), told
+            )
 
         batching = self.batching(batch_size)
         for item, found in batching.stream(items, work, self.device):
@@ -547,11 +595,47 @@ class Predictor:
             return energies(self.model, x, domain, self.config.objective, q_c), q_c
 
 
-def domain_index(names: Sequence[str], name: str) -> int:
-    """Return a domain's index; raise ValueError that names those that the model knows."""
-    if name not in names:
-        raise ValueError(f"{name}: no domain of this model, which knows {', '.join(names)}")
-    return names.index(name)
+class _Share:
+    """Counts numbers that are done, and tells which share of all they are."""
+
+    def __init__(self, total: float, tell: Callable[[float], None]) -> None:
+        self.total = total
+        self.tell = tell
+        self.done = 0
+
+    def add(self, numbers: int) -> None:
+        """Count more numbers."""
+        self.done += numbers
+        self.tell(min(self.done / self.total, 1.0))
+
+
+def domain_index(names: Sequence[str], name: str, option: str = "domain") -> int:
+    """Return a domain's index.
+
+    Args:
+        names: of the domains that the model knows.
+        name: one of them, in any case, or the beginning of one alone.
+        option: what asks for it, for the message.
+
+    Raises:
+        ValueError: for another name; it says which there are.
+    """
+    if name in names:
+        return names.index(name)
+    folded = [known.casefold() for known in names]
+    if folded.count(name.casefold()) == 1:
+        return folded.index(name.casefold())
+    begun = [i for i, known in enumerate(folded) if name and known.startswith(name.casefold())]
+    if len(begun) == 1:
+        return begun[0]
+    raise ValueError(f"{option} {name}: this model has {listed_domains(names)}")
+
+
+def listed_domains(names: Sequence[str]) -> str:
+    """Return the names of domains as part of a sentence."""
+    if len(names) == 1:
+        return f"one domain, {names[0]}"
+    return f"the domains {', '.join(names[:-1])} and {names[-1]}"
 
 
 def padded(side: int, stride: int) -> NDArray[np.int64]:

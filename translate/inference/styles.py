@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from translate.inference.manifest import OUT_OF_MEMORY
-from translate.inference.predictor import Direction, Predictor, domain_index
+from translate.inference.predictor import Direction, Predictor, domain_index, listed_domains
 from translate.io.files import PathLike
 from translate.io.images import ImageError, UInt8, list_images, read_image
 from translate.io.memory import InMemory, picture_from
@@ -41,42 +41,52 @@ def default_workers() -> int:
 
 
 def resolve_direction(
-    names: Sequence[str], to: str, source: str | None = None, style: Style = "auto"
+    names: Sequence[str], to: str | None, source: str | None = None, style: Style = "auto"
 ) -> Direction:
     """Find out from which domain to which a translation goes.
 
     Args:
         names: of the domains that the model knows.
-        to: the target domain.
+        to: the target domain; may be left out where there are two domains and the source is given.
         source: may be left out where there are two domains.
         style: with "own", source and target are the same.
 
     Raises:
         ValueError: for names that do not fit; it lists those that do.
     """
-    target = domain_index(names, to)
-    if source is not None:
-        domain_index(names, source)
+    label = "domain" if _is(style, OWN) else "--to"
+    target = None if to is None else domain_index(names, to, label)
+    begin = None if source is None else domain_index(names, source, "--from")
     if _is(style, OWN):
-        if source not in (None, to):
+        one = target if target is not None else begin
+        if one is None:
+            raise ValueError("--style own: give the domain of the pictures by --to")
+        if begin not in (None, one):
             raise ValueError(
-                f"style own is an image's style in its own domain: the source must be {to} as well"
+                f"--style own: is a picture's style in its own domain; --from must be {names[one]}"
             )
-        return target, target
+        return one, one
 
-    others = [name for name in names if name != to]
-    if not others:
+    if len(names) == 1:
         raise ValueError(
-            f"the model knows {to} alone: there is nothing to translate; "
+            f"the model knows {names[0]} alone: there is nothing to translate; "
             "reconstruct or sample with it"
         )
-    if source is None and len(others) != 1:
-        raise ValueError(f"the source domain must be given: one of {', '.join(others)}")
-    if source == to:
+    if target is None:
+        if begin is None or len(names) != 2:
+            raise ValueError(f"--to: give one; this model has {listed_domains(names)}")
+        return begin, 1 - begin
+    others = [name for name in names if name != names[target]]
+    if begin is None:
+        if len(others) != 1:
+            raise ValueError(f"--from: the source domain must be given: one of {', '.join(others)}")
+        begin = 1 - target
+    if begin == target:
         raise ValueError(
-            f"source and target domain are both {to}; the source may be {', '.join(others)}"
+            f"--from: source and target domain are both {names[target]}; "
+            f"the source may be {', '.join(others)}"
         )
-    return names.index(source or others[0]), target
+    return begin, target
 
 
 def style_source(
@@ -102,7 +112,7 @@ def style_source(
     if _is(style, OWN):
         return lambda name: torch.zeros(variants, 0)
     if _is(style, "auto"):
-        style = default_style(predictor.summary, to)
+        style = default_style(predictor.summary, predictor.config.data.names[predictor.domain(to)])
     if _is(style, "mean"):
         return lambda name: torch.zeros(variants, size)
     if _is(style, "random"):

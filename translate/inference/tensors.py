@@ -14,7 +14,7 @@ from torch import Tensor
 
 from translate.inference.predictor import Direction, Predictor, padded
 from translate.inference.styles import StyleSource
-from translate.inference.tiling import Map
+from translate.inference.tiling import Map, Strips
 from translate.models.detail import ColourMaps
 
 
@@ -146,7 +146,7 @@ def _run_in_strips(
     shape = (x.shape[1], x.shape[2], x.shape[3])
     strips = math.ceil(shape[1] * shape[2] / predictor.tile**2)
     with predictor.inference(dtype):
-        image = Map(shape, read, strips)
+        image = Map(shape, read, Strips(strips))
         for k, output in enumerate(predictor.translations_in_strips(image, direction, z_s)):
             for a, b in output.bands():
                 y[k, :, :, a:b] = output.read(a, b)

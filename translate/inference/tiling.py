@@ -17,6 +17,7 @@ import operator
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import FileIO
 from typing import Any, TypeAlias, cast
 
@@ -31,7 +32,25 @@ from translate.models.alignment import affine_flow
 from translate.models.layers import Warp
 
 ReadRows: TypeAlias = Callable[[int, int], Tensor]  # a, b -> (1, C, b - a, W)
+Count: TypeAlias = Callable[[int], None]  # takes how many numbers of a map are done
 Statistics: TypeAlias = tuple[Tensor, Tensor, Tensor]
+
+
+def ignore(numbers: int) -> None:
+    """Count nothing."""
+
+
+@dataclass(frozen=True)
+class Strips:
+    """How an image and all maps made of it are worked on.
+
+    Attributes:
+        number: The strips in which a map is read as a whole.
+        counted: Called with the numbers in each strip that is done; what it raises ends the work.
+    """
+
+    number: int
+    counted: Count = ignore
 
 
 class Map:
@@ -39,23 +58,24 @@ class Map:
 
     Attributes:
         shape: (1, C, H, W).
-        strips: The number of strips in which the map is read as a whole.
+        strips: In how many strips the map is read as a whole, and who counts them.
     """
 
-    def __init__(self, shape: tuple[int, int, int], read_rows: ReadRows, strips: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], read_rows: ReadRows, strips: Strips) -> None:
         self.shape = (1, *shape)
         self.strips = strips
         self._read_rows = read_rows
         self._statistics: Statistics | None = None
 
     @classmethod
-    def of_image(cls, pixels: UInt8, tile: int, device: torch.device) -> Map:
+    def of_image(cls, pixels: UInt8, tile: int, device: torch.device, count: Count = ignore) -> Map:
         """Make a map of an image.
 
         Args:
             pixels: (H, W, C).
             tile: Side of a square that has about as many pixels as a strip.
             device: Where rows are to be.
+            count: See `Strips`.
 
         Returns:
             The map (1, C, H, W), in [-1, 1].
@@ -66,7 +86,8 @@ class Map:
             image = images_from_pixels(np.stack([pixels[a:b]]), device)
             return image.contiguous(memory_format=torch.channels_last)
 
-        return cls((channels, height, width), read_rows, math.ceil(height * width / tile**2))
+        strips = Strips(math.ceil(height * width / tile**2), count)
+        return cls((channels, height, width), read_rows, strips)
 
     def read(self, a: int, b: int) -> Tensor:
         """Return rows [a, b). Shape: (1, C, b - a, W)."""
@@ -75,7 +96,7 @@ class Map:
     def bands(self) -> Iterator[tuple[int, int]]:
         """Return the rows [a, b) of each strip, from top to bottom."""
         height = self.shape[2]
-        rows = math.ceil(height / self.strips)
+        rows = math.ceil(height / self.strips.number)
         return ((a, min(a + rows, height)) for a in range(0, height, rows))
 
     def statistics(self) -> Statistics:
@@ -104,6 +125,7 @@ class Map:
             number = torch.full_like(mean, (b - a) * width)
             measured.append(torch.stack([number, mean, variance]).double())
             _store(file, strip)
+            self.strips.counted(strip.numel())
 
         self._read_rows = self._reader_of(file, strip.device)
         self._statistics = cast(Statistics, torch.stack(measured, 1).unbind())

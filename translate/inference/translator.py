@@ -169,11 +169,11 @@ class Translator:
         self,
         inputs: Inputs,
         out: PathLike,
-        to: str,
+        to: str | None = None,
         options: FolderOptions = DEFAULTS,
         progress: Progress = no_progress,
     ) -> FolderSummary:
-        """Translate a file, all files below a folder, or a list of files, into the folder `out`.
+        """Translate a file, a folder, a pattern or a list of files into the folder `out`.
 
         The arguments and what is raised are those of `FolderJob`; OUT/manifest.jsonl has a line
         for every input.

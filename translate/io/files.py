@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 PathLike: TypeAlias = str | os.PathLike[str]
 T = TypeVar("T")
 
+# half a code point, which names of files may hold, and what some take for the end of a line
+UNREADABLE = re.compile("[\ud800-\udfff\x85\u2028\u2029]")
 PART = ".introshift-"  # how the names of unfinished files begin
 
 
@@ -168,6 +172,12 @@ def write_text(path: PathLike, text: str) -> None:
     """Write text as UTF-8, line ends as they are, all or nothing; it is on the disk on return."""
     with atomic(path, durable=True) as temporary:
         temporary.write_bytes(text.encode())
+
+
+def readable_json(data: Any) -> str:
+    """Return JSON on one line, with characters of all scripts as they are."""
+    text = json.dumps(data, ensure_ascii=False)
+    return UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
