@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from translate.config import Config
+    from rich.console import Console, RenderableType
+
     from translate.evaluation.results import Evaluation
     from translate.evaluation.thresholds import Threshold
     from translate.inference.folder import FolderSummary, Progress
@@ -29,7 +30,7 @@ EXIT_DIVERGED = 4
 EXIT_INTERRUPTED = 130
 
 MAX_LISTED = 20  # failures named at the terminal
-MAIN_TERMS = ("rec", "kl_c", "kl_s", "kl_s_translation", "cyc")  # of the loss, shown in the bar
+MAIN_TERMS = ("rec", "kl_c", "kl_s", "kl_s_translation", "cyc")  # of the loss, shown with the bar
 
 
 def log(message: str) -> None:
@@ -112,40 +113,86 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int 
 
 
 @contextmanager
-def training_progress() -> Iterator[Callable[[TrainProgress], None]]:
-    """Show a bar on a terminal, plain lines elsewhere: step, images/s, time left, main terms."""
-    from rich.console import Console
+def _bar(what: str, console: Console) -> Iterator[Callable[[float, RenderableType], None]]:
+    """Show a bar on a line of its own, as wide as the terminal, and terms below it.
+
+    Yields:
+        A function that takes the share that is done, in [0, 1], and the terms.
+    """
+    from rich.console import Group
+    from rich.live import Live
     from rich.progress import BarColumn, Progress, TextColumn
+
+    share = TextColumn("{task.percentage:3.0f} %")
+    bar = Progress(TextColumn(what), BarColumn(None), share, console=console, expand=True)
+    task = bar.add_task("", total=1.0)
+    with Live(bar, console=console) as shown:
+
+        def update(done: float, terms: RenderableType) -> None:
+            bar.update(task, completed=done)
+            shown.update(Group(bar, terms))
+
+        yield update
+
+
+@contextmanager
+def training_progress() -> Iterator[Callable[[TrainProgress], None]]:
+    """Show a bar and plain terms on a terminal, plain lines elsewhere."""
+    from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda state: log(_progress_line(state))
         return
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %  {task.description}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def update(state: TrainProgress) -> None:
-            bar.update(task, completed=state.progress, description=_progress_line(state))
-
-        yield update
+    with _bar("training", console) as update:
+        yield lambda state: update(state.progress, _progress_terms(state))
 
 
 def _progress_line(state: TrainProgress) -> str:
-    minutes, seconds = divmod(round(state.seconds_left), 60)
     terms = [f"{name} {state.terms[name]:.3g}" for name in MAIN_TERMS if name in state.terms]
     parts = [
         f"step {state.step}",
         f"{state.images_per_second:.0f} images/s",
-        f"{minutes}:{seconds:02d} left",
+        f"{_clock(state.seconds_left)} left",
         *terms,
     ]
     return "  ".join(parts)
+
+
+def _progress_terms(state: TrainProgress) -> RenderableType:
+    """Lay out where a training stands: step, time and speed, then the terms of the loss.
+
+    The terms are in columns, as many as fit: none is broken or cut.
+    """
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.text import Text
+
+    from translate.viz.curves import TERMS
+
+    terms = [
+        f"{TERMS[name][0]} {_short(state.terms[name])}"
+        for name in MAIN_TERMS
+        if name in state.terms
+    ]
+    course = [
+        f"step {state.step}",
+        f"{_clock(state.seconds_left)} left",
+        f"{_short(state.images_per_second)} pictures a second",
+    ]
+    return Group(Text("   ".join(course)), Columns(map(Text, terms), padding=(0, 3)))
+
+
+def _short(number: float) -> str:
+    """Return a number with three digits, or all those before its point."""
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as h:mm:ss, or m:ss below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 @contextmanager
@@ -160,13 +207,7 @@ def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[float,
         A function that takes how many are done, and of how many.
     """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.text import Text
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -174,16 +215,19 @@ def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[float,
         return
 
     start = time.perf_counter()
-    rate = TextColumn("{task.description}")
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=None)
+    before: float | None = None  # what was done already at the first call
+    with _bar(what, console) as update:
 
-        def update(done: float, total: int) -> None:
-            speed = f"{done / (time.perf_counter() - start):.0f} {unit}/s"
-            bar.update(task, completed=done, total=total, description=speed)
+        def show(done: float, total: int) -> None:
+            nonlocal before
+            before = done if before is None else before
+            rate = (done - before) / (time.perf_counter() - start)
+            parts = [f"{done:.0f} of {total} {unit}"]
+            if rate > 0:
+                parts += [f"{_short(rate)} a second", f"{_clock((total - done) / rate)} left"]
+            update(done / max(total, 1), Text("   ".join(parts)))
 
-        yield update
+        yield show
 
 
 def translate_with_progress(
@@ -217,54 +261,6 @@ def translate_with_progress(
     if done.warned:
         text += f", {done.warned} with warnings in its manifest.jsonl"
     return {"out": str(out), **asdict(done)}, text, done.failed
-
-
-def train_with_progress(
-    config: Config, run: Path, device: str, resume: bool = False, force: bool = False
-) -> dict[str, Any]:
-    """Load the data of a config and train into a run folder, with a bar.
-
-    Args:
-        config: The settings.
-        run: The run folder.
-        device: auto, cpu, cuda or mps.
-        resume: Whether to continue the run in the run folder.
-        force: Whether to resume although settings or data differ from the run's.
-
-    Returns:
-        The training's summary.
-
-    Raises:
-        typer.Exit: When the training is interrupted or diverges, each with its exit code.
-    """
-    from translate.runtime.affinity import bind_openmp_threads
-
-    binding = bind_openmp_threads()  # before torch is imported
-
-    from translate.data.dataset import load_domains
-    from translate.runtime.device import keep_freed_memory
-    from translate.training.trainer import (
-        Trainer,
-        TrainingDivergedError,
-        TrainingInterruptedError,
-    )
-
-    keep_freed_memory()
-    domains = load_domains(config.data)
-    for domain in domains:
-        log(f"domain {domain.name}: {len(domain.images)} images")
-        for path, reason in domain.failed.items():
-            log(f"left out {path}: {reason}")
-
-    try:
-        with training_progress() as progress, library_messages():
-            return Trainer(config, domains, run, device, progress, binding).run(resume, force)
-    except TrainingInterruptedError as end:
-        log(f"introshift: {end}")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except TrainingDivergedError as end:
-        log(f"introshift: {end}")
-        raise typer.Exit(EXIT_DIVERGED) from None
 
 
 def report_evaluation(
