@@ -281,6 +281,9 @@ class AugmentConfig(_Section):
     """probability of a cutout on real and fake before the energy"""
 
 
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
+
+
 class TrainConfig(_Section):
     """The order of steps."""
 
@@ -320,8 +323,9 @@ class TrainConfig(_Section):
     compile: bool = False
     """torch.compile the networks; warns and continues where that cannot be done"""
 
-    tensorboard: bool = False
-    """logs for TensorBoard too, in RUN/tensorboard (needs introshift[tensorboard])"""
+    trackers: list[TrackerName] = []
+    """logs to these, too: tensorboard (RUN/tensorboard), wandb, mlflow (MLFLOW_TRACKING_URI or
+    RUN/mlflow); each is an extra of introshift"""
 
     max_minutes: float | None = Field(default=None, gt=0, le=1e7)
     """stop after this many minutes; schedules then follow the time"""
@@ -337,6 +341,18 @@ class TrainConfig(_Section):
 
     checkpoint_every: Count = 500
     """steps between training states"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_key(cls, values: Any) -> Any:
+        """Read what configs and models of version 0.1.0 say: `tensorboard: true` or `false`."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("tensorboard"), bool):
+            return values
+
+        read = {key: value for key, value in values.items() if key != "tensorboard"}
+        if values["tensorboard"]:
+            read.setdefault("trackers", ["tensorboard"])
+        return read
 
 
 class EvaluateConfig(_Section):

@@ -22,7 +22,7 @@ FREE = {
     "data.memory_gb",
     "evaluate",
     "train.compile",
-    "train.tensorboard",
+    "train.trackers",
     "train.log_every",
     "train.score_every",
     "train.sample_every",

@@ -1,6 +1,6 @@
 """What a training run writes besides weights.
 
-config.yaml, stats.jsonl, scores.jsonl, samples/ and, when asked, tensorboard/.
+config.yaml, stats.jsonl, scores.jsonl, samples/ and what train.trackers asks for.
 """
 
 from __future__ import annotations
@@ -8,26 +8,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from translate.config import Config
 from translate.io.files import unfinished, write_text
 from translate.io.images import UInt8, write_image
+from translate.training.trackers import Trackers
 from translate.viz.grids import grid
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 GRID_PIXELS = 96  # a grid's cells are at least about so large
 LOGS = ("stats", "scores")
 
 
 class RunLogger:
-    """The files of a run in the folder `path`; `board` writes what TensorBoard reads."""
+    """The files of a run in the folder `path`, and its trackers."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self.board: SummaryWriter | None = None
+        self.trackers = Trackers(self.path)
+        self._config = Config()
         self._last_steps: dict[str, float] = {}  # log -> the step of its last line
 
     def clear(self) -> None:
@@ -61,8 +60,8 @@ class RunLogger:
             step: The number of steps that are done.
 
         Raises:
-            ValueError: Where the folder cannot be written, and where TensorBoard is asked for and
-                not installed.
+            ValueError: Where the folder cannot be written, and where a tracker is not installed or
+                cannot be started.
         """
         try:
             for path in unfinished(self.path):
@@ -73,26 +72,12 @@ class RunLogger:
             raise ValueError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another --out"
             ) from None
-        if config.train.tensorboard:
-            self._open_board(step)
-
-    def _open_board(self, step: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ValueError(
-                "train.tensorboard: TensorBoard is not installed; "
-                "pip install 'introshift[tensorboard]'"
-            ) from None
-        self.close()
-        # Of what a killed run logged after `step`, TensorBoard shows nothing then.
-        self.board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
+        self._config = config
+        self.trackers.open(config, step)
 
     def close(self) -> None:
-        """Close TensorBoard's file; every line of the logs is on the disk already."""
-        if self.board is not None:
-            self.board.close()
-            self.board = None
+        """Finish what trackers have under way; every line of the logs is on the disk already."""
+        self.trackers.close()
 
     def log(self, name: str, line: dict[str, Any]) -> None:
         """Append a line to NAME.jsonl, unless the last one there is of the same step.
@@ -107,11 +92,12 @@ class RunLogger:
         with open(self._log_path(name), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self._last_steps[name] = step
-        if self.board is not None:
-            for key, value in line.items():
-                if key != "step" and isinstance(value, int | float):
-                    self.board.add_scalar(f"{name}/{key}", value, step)
-            self.board.flush()
+        numbers = {
+            f"{name}/{key}": value
+            for key, value in line.items()
+            if key != "step" and isinstance(value, int | float)
+        }
+        self.trackers.scalars(numbers, step)
 
     def truncate_after(self, step: int) -> None:
         """Remove the lines of steps after `step`, which a resumed run writes again.
@@ -129,8 +115,7 @@ class RunLogger:
             write_text(path, "".join(f"{line}\n" for line in kept))
             if kept:
                 self._last_steps[name] = _step(kept[-1])
-        if self.board is not None:
-            self._open_board(step)
+        self.trackers.go_back(self._config, step)
 
     def log_grid(
         self, step: int, columns: Sequence[Sequence[UInt8]], labels: Sequence[str]
@@ -146,9 +131,7 @@ class RunLogger:
         rows = [list(row) for row in zip(*columns, strict=True)]
         drawn = grid(rows, labels, scale=scale)
         write_image(self.path / "samples" / f"step_{step:07d}.png", drawn)
-        if self.board is not None:
-            self.board.add_image("samples", drawn, step, dataformats="HWC")
-            self.board.flush()
+        self.trackers.image("samples", drawn, step)
 
     def _log_path(self, name: str) -> Path:
         return self.path / f"{name}.jsonl"
