@@ -121,22 +121,12 @@ def _lines(
 ) -> list[str]:
     """Return the plan, an entry a line or more."""
     from translate.config import TrainConfig
-    from translate.data.inspection import FLAT, are_photographs
 
     pictures = []
     for name, seen in surveys.items():
         tests = f", tests in {layout.tests[name]}" if layout.tests else ""
         pixels = _range(min(seen.sides), max(seen.sides))
         pictures.append(f"{name}: {seen.count} of {pixels} px in {layout.domains[name]}{tests}")
-
-    flat = " and ".join(f"{seen.flat:.0%}" for seen in surveys.values())
-    if are_photographs(surveys):
-        kind = "photographs, whose translations keep layout and detail"
-    elif len(surveys) > 1:
-        kind = "not photographs alone: translations may move and redraw things"
-    else:
-        kind = "one domain: new pictures are drawn, nothing is translated"
-    kind += f" ({flat} of neighbouring pixels are alike; photographs have less than {FLAT:.0%})"
 
     train = TrainConfig(**plan.settings.get("train", {}))
     images = " + ".join([str(train.batch_size)] * len(surveys))
@@ -146,12 +136,26 @@ def _lines(
     )
     entries = {
         "size": f"{plan.size} px, {_reason(plan, size)}",
-        "kind": kind,
+        "kind": _kind(surveys, plan),
         "network": f"{_network(plan)}; {plan.time.parameters / 1e6:.1f} million parameters",
         "training": training,
     }
     lines = _wrapped("pictures", pictures)
     return lines + [line for name, text in entries.items() for line in _wrapped(name, [text])]
+
+
+def _kind(surveys: Mapping[str, Survey], plan: Plan) -> str:
+    """Say what the pictures look like, and what follows from it."""
+    from translate.data.inspection import are_drawings, are_photographs
+
+    if len(surveys) == 1:
+        return "one domain: new pictures are drawn, nothing is translated"
+    if are_drawings(surveys):
+        return "gray drawings: translations may move and redraw strokes"
+    what = "photographs" if are_photographs(surveys) else "coloured pictures"
+    if plan.settings["model"].get("detail"):
+        return f"{what} of domains that overlap: translations keep layout and detail"
+    return f"{what} of domains that lie apart: translations are drawn anew"
 
 
 def _network(plan: Plan) -> str:
@@ -160,7 +164,7 @@ def _network(plan: Plan) -> str:
     if "preset" in model:
         return f"preset {model['preset']}, made for about {plan.size} px"
     sizes = ", ".join(f"{key} {model[key]}" for key in ("fold", "levels", "width"))
-    made_for = "keeps the detail of its input" if "detail" in model else "small enough for a CPU"
+    made_for = "keeps detail" if model.get("detail") else "small enough for a CPU"
     return f"{sizes}: {made_for}"
 
 

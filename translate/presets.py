@@ -70,8 +70,9 @@ ONE_DOMAIN: dict[str, dict[str, Any]] = {
 }
 
 CHARACTERS = 1 * 32 * 32  # values of an image for which the objective's default weights were found
-# of training on photographs: with more, translations change more and lose more of their input
-PHOTOGRAPH_STEPS = 3000
+# Steps of training. Where translations keep detail: with more, they lose more of their input.
+DETAIL_STEPS = 3000
+IN_PLACE_STEPS = 6000  # where they do not
 
 
 def affordable(size: int) -> dict[str, int]:
@@ -92,27 +93,23 @@ def affordable(size: int) -> dict[str, int]:
     }
 
 
-def photographs(size: int, channels: int) -> dict[str, dict[str, Any]]:
-    """Return what suits photographs: things stay in their place, and every detail counts.
+def in_place(size: int, channels: int, detail: bool) -> dict[str, dict[str, Any]]:
+    """Return what suits pictures whose things stay in their place, in colour and at real sizes.
 
-    Translations keep the detail of their input (`model.detail`). Divergences of the style do not
-    grow with the image, and L_r does: their weights are in proportion to its values, so that the
-    introspective phase is as strong as with characters. Measured at 64 px (docs/experiments.md).
+    Divergences of the style do not grow with the image, and L_r does: their weights are in
+    proportion to its values, so that the introspective phase is as strong as with characters.
+    Measured at 64 px on six pairs of domains (docs/experiments.md).
 
     Args:
         size: training size in pixels, of squares.
         channels: 1 or 3.
+        detail: whether translations keep the detail of their input (`model.detail`).
     """
     ratio = channels * size**2 / CHARACTERS
     return {
         "data": {"flip": 0.5},
-        "model": {
-            **affordable(size),
-            "warp": 0.0,
-            "align": False,
-            "detail": True,
-        },
+        "model": {**affordable(size), "warp": 0.0, "align": False, "detail": detail},
         "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": round(0.4 * ratio, 6)},
         "augment": {"content_share": 0.0, "game_share": 0.0},
-        "train": {"steps": PHOTOGRAPH_STEPS},
+        "train": {"steps": DETAIL_STEPS if detail else IN_PLACE_STEPS},
     }

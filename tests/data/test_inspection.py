@@ -10,8 +10,10 @@ from PIL import Image
 
 from translate.config import from_dict
 from translate.data.inspection import (
+    domain_gap,
     fitting_sizes,
     inspect_folder,
+    lie_apart,
     suggest_config,
     suggest_settings,
 )
@@ -30,10 +32,10 @@ def fill(folder: Path, mode: str, size: tuple[int, int], count: int = 3) -> Path
     ("mode", "size", "expected"),
     [
         ("L", (32, 32), (32, 1, "tiny", "center")),
-        ("RGB", (20, 20), (32, 3, "tiny", "center")),
-        ("RGB", (90, 64), (64, 3, "small", "random")),
-        ("RGB", (200, 150), (128, 3, "base", "random")),
-        ("RGB", (300, 300), (256, 3, "large", "center")),
+        ("L", (20, 20), (32, 1, "tiny", "center")),
+        ("L", (90, 64), (64, 1, "small", "random")),
+        ("L", (200, 150), (128, 1, "base", "random")),
+        ("L", (300, 300), (256, 1, "large", "center")),
     ],
 )
 def test_size_channels_preset_and_crop_follow_the_pictures(
@@ -48,18 +50,20 @@ def test_size_channels_preset_and_crop_follow_the_pictures(
     ) == expected
 
 
-def textured(folder: Path, mode: str = "RGB", side: int = 64) -> Path:
+def textured(folder: Path, mode: str = "RGB", side: int = 64, low: int = 0, seed: int = 0) -> Path:
+    """Twelve pictures of noise, each around a brightness of its own above `low`."""
     folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(3):
-        noise = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+    rng = np.random.default_rng(seed)
+    for i in range(12):
+        ceiling = rng.integers(low + 1, 256)
+        noise = rng.integers(low, ceiling, (side, side, 3), dtype=np.uint8)
         Image.fromarray(noise).convert(mode).save(folder / f"{i}.png")
     return folder
 
 
 @pytest.mark.parametrize(("mode", "ratio"), [("RGB", 12), ("L", 4)])
-def test_photographs_keep_their_detail_and_place(tmp_path: Path, mode: str, ratio: int) -> None:
-    folders = {name: textured(tmp_path / name, mode) for name in "AB"}
+def test_domains_that_overlap_keep_detail_and_place(tmp_path: Path, mode: str, ratio: int) -> None:
+    folders = {name: textured(tmp_path / name, mode, seed=i) for i, name in enumerate("AB")}
     config = from_dict(suggest_config(folders))
     assert config.model.detail
     assert config.model.warp == 0
@@ -70,11 +74,37 @@ def test_photographs_keep_their_detail_and_place(tmp_path: Path, mode: str, rati
     assert config.augment.game_share == 0
 
 
-def test_drawings_and_mixed_pairs_are_no_photographs(tmp_path: Path) -> None:
-    photographs = textured(tmp_path / "A")
-    drawings = fill(tmp_path / "B", "RGB", (64, 64))
-    for folders in ({"A": photographs, "B": drawings}, {"A": photographs}):
-        assert not from_dict(suggest_config(folders)).model.detail
+@pytest.mark.parametrize("size", [32, 64])
+def test_domains_that_lie_apart_are_drawn_anew(tmp_path: Path, size: int) -> None:
+    folders = {"A": textured(tmp_path / "A"), "B": textured(tmp_path / "B", low=250)}
+    assert lie_apart({name: inspect_folder(folder) for name, folder in folders.items()})
+    config = from_dict(suggest_config(folders, size))
+    assert not config.model.detail
+    in_place = size == 64
+    assert (config.model.warp == 0) == in_place
+    assert (config.model.fold == 4) == in_place
+
+
+def test_two_samples_of_one_domain_are_no_distance_apart(tmp_path: Path) -> None:
+    for i in range(4):
+        folders = [textured(tmp_path / f"{i}{name}", seed=2 * i + k) for k, name in enumerate("AB")]
+        surveys = {folder.name: inspect_folder(folder) for folder in folders}
+        gap = domain_gap(surveys)
+        assert abs(gap.value) < 3 * gap.error
+        assert not lie_apart(surveys)
+
+
+def test_of_a_single_picture_no_distance_is_known(tmp_path: Path) -> None:
+    folders = [fill(tmp_path / name, "RGB", (64, 64), count=1) for name in "AB"]
+    assert not lie_apart({folder.name: inspect_folder(folder) for folder in folders})
+
+
+def test_gray_drawings_and_one_domain_keep_no_detail(tmp_path: Path) -> None:
+    drawings = {name: fill(tmp_path / name, "L", (64, 64)) for name in "AB"}
+    for folders in (drawings, {"A": textured(tmp_path / "photographs")}):
+        config = from_dict(suggest_config(folders))
+        assert not config.model.detail
+        assert config.data.flip == 0
 
 
 def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_path: Path) -> None:
@@ -87,7 +117,7 @@ def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_
     config = from_dict(suggest_config(folders, size=48))
     assert config.data.channels == 3
     assert config.data.size == 48
-    assert config.data.folder("B", "test") == tmp_path / "testB"
+    assert config.data.folder("B", "test").resolve() == tmp_path / "testB"
 
 
 def test_only_the_leading_train_of_a_folder_s_name_is_replaced(tmp_path: Path) -> None:
@@ -102,15 +132,15 @@ def test_only_the_leading_train_of_a_folder_s_name_is_replaced(tmp_path: Path) -
     for name in ("tests_at_train", "testB"):
         fill(tmp_path / name, "RGB", (32, 32))
     config = from_dict(suggest_config({"A": a, "B": b}))
-    assert config.data.folder("A", "test") == tmp_path / "tests_at_train"
-    assert config.data.folder("B", "test") == tmp_path / "testB"
+    assert config.data.folder("A", "test").resolve() == tmp_path / "tests_at_train"
+    assert config.data.folder("B", "test").resolve() == tmp_path / "testB"
 
 
 @pytest.mark.parametrize(
     ("size", "fold"), [(32, None), (48, 2), (64, 4), (96, 4), (128, 8), (256, 8)]
 )
 def test_a_cpu_gets_a_network_it_can_train(tmp_path: Path, size: int, fold: int | None) -> None:
-    surveys = {name: inspect_folder(fill(tmp_path / name, "RGB", (256, 256))) for name in "AB"}
+    surveys = {name: inspect_folder(fill(tmp_path / name, "L", (256, 256))) for name in "AB"}
     model = suggest_settings(surveys, size, for_cpu=True)["model"]
     assert model.get("fold") == fold
     assert (model.get("preset") == "tiny") == (fold is None)

@@ -14,7 +14,7 @@ from translate.data.dataset import Domain
 from translate.io.images import UInt8
 from translate.io.tensors import images_from_pixels
 from translate.models.checkpoint import load_model
-from translate.presets import photographs
+from translate.presets import in_place
 from translate.training.trainer import Trainer
 
 SIDE = 16
@@ -37,7 +37,7 @@ def fine(x: Tensor) -> Tensor:
 
 
 def test_colours_change_and_detail_stays(tmp_path: Path) -> None:
-    chosen = photographs(SIDE, 3)
+    chosen = in_place(SIDE, 3, detail=True)
     model = {**chosen["model"], "width": 8, "style_dim": 4, "condition": 8}
     train = {"steps": 250, "batch_size": 8, "checkpoint_every": 250, "score_every": 250}
     config = settings(

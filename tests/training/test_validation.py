@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from translate.metrics.distribution import estimate_kernel_distance, kernel_distance
+from translate.metrics.random_features import RandomFeatures
 from translate.models.distributions import Gaussian
 from translate.models.networks import Model
 from translate.training.validation import (
@@ -25,7 +26,6 @@ from translate.training.validation import (
     DirectionScore,
     ModelScore,
     ModelSelector,
-    RandomFeatures,
     SelectionCriterion,
     default_styles,
     quality_sentence,

@@ -16,14 +16,17 @@ from itertools import islice, permutations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from translate.data.dataset import over_batches
 from translate.metrics.distribution import (
     KernelDistance,
-    estimate_kernel_distance,
     jackknife_error,
+)
+from translate.metrics.random_features import (
+    RandomFeatures,
+    center_and_std,
+    standardized_distance,
 )
 from translate.models.networks import Model
 
@@ -42,10 +45,7 @@ CHANCE = 2.0
 # at most 1 % of draws (docs/mathematics.md).
 DISTINCT = 2.0
 
-# Least deviation of a feature, as a share of the mean one: a feature that hardly varies must not
-# decide alone.
-MIN_FEATURE_STD = 0.1
-ALIKE = 1e-3  # the same where the images of a domain are all alike
+ALIKE = 1e-3  # least denominator of ratios, for images that are all alike
 
 # The prior's mean is no style of a domain where it costs so many times the energy of random styles.
 MAX_MEAN_STYLE_RATIO = 1.1
@@ -56,31 +56,6 @@ COLLAPSED = 0.3
 UNSEEN = 0.5 / 255
 # Warned of: held-out images that cost the encoder so much more KL_s than trained ones, in nats.
 MEMORIZED = 8.0
-
-
-class RandomFeatures(nn.Module):
-    """Means and deviations of three random convolution layers.
-
-    They need no training, are the same for every run and do not move with the model, so that the
-    scores of one run can be compared (as in Saxe et al. 2011).
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        layers = ((channels, 64, 5), (64, 128, 3), (128, 128, 3))
-        for i, (inputs, outputs, size) in enumerate(layers):
-            scale = (2 / (inputs * size**2)) ** 0.5
-            weight = torch.randn(outputs, inputs, size, size, generator=generator)
-            self.register_buffer(f"w{i}", scale * weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return features (n, 640) of images (n, C, S, S)."""
-        found = []
-        for weight in self.buffers():
-            x = F.relu(F.conv2d(x, weight, stride=2, padding=weight.shape[-1] // 2))
-            found += [x.mean((2, 3)), x.std((2, 3))]
-        return torch.cat(found, dim=1)
 
 
 @dataclass(frozen=True)
@@ -406,13 +381,14 @@ class ModelSelector:
         varied = made.features if a == b else made.mean_style_features
         domains = self._domain_distances.get(direction)
         identity = self._distance(self._held_out_features[a], b)
+        std = center_and_std(self._trained_features[b])[1]
         return DirectionScore(
             source=self.names[a],
             to=self.names[b],
             distance=distance.value,
             identity=identity.value,
             cycle=cycle,
-            feature_std_ratio=(varied.std(0) / self._center_and_std(b)[1]).mean().item(),
+            feature_std_ratio=(varied.std(0) / std).mean().item(),
             diversity=diversity,
             energy_gap=energy - held_out_kl,
             kl_generalization_gap=held_out_kl - trained_kl,
@@ -423,17 +399,9 @@ class ModelSelector:
             gain_error=_paired_error(distance, identity),
         )
 
-    def _center_and_std(self, domain: int) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (D,) of the features of a domain's training images."""
-        real = self._trained_features[domain]
-        std = real.std(0)
-        return real.mean(0), std.clamp_min(max(MIN_FEATURE_STD * std.mean().item(), ALIKE))
-
     def _distance(self, features: Tensor, domain: int) -> KernelDistance:
         """Kernel distance of features (n, D) to the training images of a domain, in its units."""
-        center, std = self._center_and_std(domain)
-        target = (self._trained_features[domain] - center) / std
-        return estimate_kernel_distance((features - center) / std, target)
+        return standardized_distance(features, self._trained_features[domain])
 
     def _translations(self, model: Model, a: int, b: int) -> _Translations:
         """Translate the held-out images of domain `a` to `b`."""
