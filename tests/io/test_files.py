@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests._helpers.encoders import PHOTO, put
-from translate.io.files import atomic, evenly_spaced, list_files, write_text
+from translate.io.files import atomic, evenly_spaced, list_files, readable_json, write_text
 from translate.io.images import list_images, write_image
 from translate.models.checkpoint import save_tensors
 
@@ -185,3 +186,11 @@ def test_evenly_spaced_items_reach_from_the_first_to_the_last(total: int, count:
         steps = np.diff(chosen)
         assert (chosen[0], chosen[-1]) == (0, total - 1)
         assert steps.max() - steps.min() <= 1
+
+
+def test_json_is_readable_on_one_line_and_valid_utf_8() -> None:
+    data = {"ünï 図": ["b\udcff.png", "ls\u2028.png", "nel\x85", "a\nb", '"']}
+    text = readable_json(data)
+    assert "ünï 図" in text
+    assert len(text.splitlines()) == 1
+    assert json.loads(text.encode("utf-8")) == data

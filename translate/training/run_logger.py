@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.config import Config
-from translate.io.files import unfinished, write_text
+from translate.io.files import readable_json, unfinished, write_text
 from translate.io.images import UInt8, write_image
 from translate.training.trackers import Trackers
 from translate.viz.grids import grid
@@ -90,7 +90,7 @@ class RunLogger:
         if self._last_steps.get(name) == step:
             return  # a finished run that is resumed scores its last step again
         with open(self._log_path(name), "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(readable_json(line) + "\n")
         self._last_steps[name] = step
         numbers = {
             f"{name}/{key}": value
