@@ -12,6 +12,7 @@ import pytest
 from tests._helpers.trainings import bars, logged, run, settings
 from translate.training import live
 from translate.training.live import DATA, PAGE, LivePage, LiveState
+from translate.training.timing import TrainingTime
 from translate.training.trainer import Trainer, TrainingDivergedError
 
 STATE = LiveState(live.INTROSPECTIVE, step=40, progress=0.4, seconds=10.0)
@@ -88,6 +89,20 @@ def test_phases(tmp_path: Path, change: dict[str, Any], phase: tuple[str, str]) 
     for name, value in change.items():
         setattr(trainer.state, name, value)
     assert trainer._phase == phase
+
+
+@pytest.mark.parametrize(("max_minutes", "left"), [(None, 10 + 70 * 4), (1.0, 15)])
+def test_the_time_left_knows_that_later_steps_take_longer(
+    tmp_path: Path, max_minutes: float | None, left: float
+) -> None:
+    train = {"steps": 100, "warmup": 0.3, "max_minutes": max_minutes}
+    config = settings(train=train)
+    timing = TrainingTime("cpu", "fp32", 1, 1.0, 4.0, 0.0, 1, 0.0, 0.0)
+    trainer = Trainer(config, bars(config), tmp_path, "cpu", timing=timing)
+    trainer.state.step = 20
+    trainer.state.seconds = 20.0
+    trainer.state.reserved = 25.0
+    assert trainer._seconds_left == pytest.approx(left)
 
 
 def test_rollbacks_are_marked_where_they_led_to(opened: LivePage, tmp_path: Path) -> None:

@@ -529,9 +529,24 @@ class Trainer:
 
     @property
     def _seconds_left(self) -> float:
-        """How long the steps to come will take, as far as those that are done tell."""
+        """How long the steps to come will take, from those that are done and from the timing.
+
+        A step of the introspective phase takes several times one of warm-up.
+        """
         state = self.state
-        return state.seconds * (1 / max(state.progress, 1e-9) - 1)
+        train = self.config.train
+        costs = (1.0, 1.0)
+        if self.timing is not None:
+            costs = (self.timing.warmup_step, self.timing.introspective_step)
+
+        def work(steps: int) -> float:
+            warmup = min(steps, train.warmup * train.steps)
+            return warmup * costs[0] + (steps - warmup) * costs[1]
+
+        left = state.seconds * (work(train.steps) / max(work(state.step), 1e-9) - 1)
+        if train.max_minutes:
+            left = min(left, 60 * train.max_minutes - state.reserved - state.seconds)
+        return max(left, 0.0)
 
     def summary(self) -> dict[str, Any]:
         """Return what the model file says of its training."""
