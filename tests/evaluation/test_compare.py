@@ -324,6 +324,7 @@ def test_sets_of_several_sizes_take_the_truths_most_common_one(
     assert set(result.metrics) == SETS
     assert result.metrics["kid_alex"].n == 6
     assert "24 x 18" in evaluation.resize
+    assert any("24 x 18" in note for note in evaluation.notes)
     assert len(evaluation.broken) == 1
 
     # the same pictures, cut and resized by hand

@@ -88,7 +88,7 @@ def _title(result: DirectionMetrics) -> str:
 
 
 def _megabytes(directions: list[dict[str, Any]]) -> str:
-    """Return about how large the page is: nearly all of it are the pictures."""
+    """Return how many bytes of the page are pictures, in words."""
     cards = [card for direction in directions for card in direction["cards"]]
     size = sum(len(uri) for card in cards for _, _, uri in card["pictures"])
     return f"{size / 1e6:.0f} MB" if size >= 1e6 else "under 1 MB"

@@ -236,6 +236,8 @@ def compare(
 
     evaluator = Evaluator(_read_in_colour, options, notes, progress, len(groups))
     common = _common_size(groups.values()) if as_sets and not size else None
+    if common:
+        notes.append("the pictures have several sizes; all become {} x {}".format(*common))
     resizing = _Resizing(size, resize, kinds, common)
     names = (out_dir.resolve().name, truth_dir.resolve().name)
     result = evaluator.measure(*names, groups, resizing.extend)
@@ -311,7 +313,7 @@ class _Resizing:
         if self.common:
             width, height = self.common
             return (
-                f"sizes differ: lanczos to cover {width} x {height}, the truth's most common size,"
+                f"several sizes: lanczos to cover {width} x {height}, the truth's most common size,"
                 " and the middle of it (--size N takes another)"
             )
         return "lanczos to the truth's size" if self.resize else "none"

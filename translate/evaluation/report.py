@@ -39,7 +39,8 @@ ROWS = ("source", "translation", "truth", "reconstruction")  # of a grid
 TILE = 96
 LARGEST = 256
 TILES = 16
-TABLE_HEAD = ("", "value", "95 % interval", "untranslated", "the translations are")
+NUMBERS = ("value", "95 % interval", "untranslated")  # columns that are aligned to the right
+TABLE_HEAD = ("", *NUMBERS, "the translations are")
 
 
 def write_report(evaluation: Evaluation, out: Path, run: Path | None = None) -> dict[str, Path]:
@@ -188,22 +189,30 @@ def table(evaluation: Evaluation) -> str:
 
 def _direction_table(result: DirectionMetrics) -> str:
     """Return one direction as aligned text."""
-    rows = [TABLE_HEAD, *(_table_row(name, found) for name, found in result.ordered())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    ordered = result.ordered()
     lines = [
         f"{result.source} to {result.to}, {count(len(result.per_image), 'picture')}",
         headline(result),
+        *_aligned([_table_row(name, found) for name, found in ordered]),
     ]
-    for label, *cells in rows:
-        aligned = [cell.rjust(width) for cell, width in zip(cells[:-1], widths[1:-1], strict=True)]
-        lines.append("  ".join([label.ljust(widths[0]), *aligned, cells[-1]]).rstrip())
-    lines += [
-        f"{METRICS[name].label}: {found.warning}"
-        for name, found in result.metrics.items()
-        if found.warning
-    ]
-    lines.append(f"in --fail-if and --json, in this order: {', '.join(dict(result.ordered()))}")
+    lines += [f"{METRICS[name].label}: {found.warning}" for name, found in ordered if found.warning]
+    if ordered:
+        lines.append(f"in --fail-if and --json, in this order: {', '.join(dict(ordered))}")
+    else:
+        lines.append("nothing could be measured")
     return "\n".join(filter(None, lines))
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table, without the columns that are empty."""
+    columns = []
+    for head, cells in zip(TABLE_HEAD, zip(*rows, strict=True), strict=False):
+        if not any(cells):
+            continue
+        width = max(map(len, (head, *cells)))
+        align = str.rjust if head in NUMBERS else str.ljust
+        columns.append([align(cell, width) for cell in (head, *cells)])
+    return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
 
 def _table_row(name: str, found: MetricValue) -> tuple[str, ...]:
