@@ -56,6 +56,11 @@ class Preparation:
     timing: TrainingTime | None
     started: float
 
+    @property
+    def steps(self) -> int:
+        """How many steps are left."""
+        return max(0, self.config.train.steps - self.done)
+
     def lines(self, now: datetime) -> list[str]:
         """Return the plan for people, an entry a line."""
         timing = self.timing
@@ -73,7 +78,7 @@ class Preparation:
             "network": f"{timing.parameters / 1e6:.2g} million parameters, "
             f"{data.size} x {data.size} pixels, {colours}",
             "pictures": f"{pictures}; held out for validation: {held_out}",
-            "training": f"{train.steps - self.done} steps{after} of {batch} pictures, "
+            "training": f"{self.steps} steps{after} of {batch} pictures, "
             f"{_seconds(timing.warmup_step)} each in warm-up, then "
             f"{_seconds(timing.introspective_step)}",
             "end": self._end(timing, now),
@@ -84,35 +89,28 @@ class Preparation:
     def _end(self, timing: TrainingTime, now: datetime) -> str:
         """Say when the training ends by steps, or by its limit of minutes if that comes first."""
         limit = self.config.train.max_minutes
-        limited = limit is not None and timing.total >= 60 * limit
-        end = now + timedelta(seconds=timing.total)
-        clock = f"{end:%H:%M}" if end.date() == now.date() else f"{end:%H:%M on %A, %d %B}"
-        if limited:
-            return (
-                f"at {clock} by --max-minutes {limit:g}, wherever the steps are then; the last "
-                f"{_seconds(timing.closing)} of it choose and write the model"
-            )
-        return f"about {clock}, in {_minutes(timing.total)}"
+        if limit is None or timing.total < 60 * limit:
+            return f"about {_clock(now, timing.total)}, in {_minutes(timing.total)}"
+        left = 60 * limit - (time.perf_counter() - self.started)
+        return (
+            f"by {_clock(now, left)} (--max-minutes {limit:g}), wherever the steps are then; the "
+            f"last {_seconds(timing.closing)} go to choosing and writing the model"
+        )
 
     def values(self) -> dict[str, Any]:
         """Return the plan for programs."""
-        timing = self.timing
-        return {
+        values: dict[str, Any] = {
             "run": str(self.run),
             "images": {domain.name: len(domain.images) for domain in self.domains},
             "size": self.config.data.size,
-            "steps": self.config.train.steps - self.done,
-            **(
-                {
-                    "device": timing.device,
-                    "precision": timing.precision,
-                    "parameters": timing.parameters,
-                    "seconds": round(timing.total, 1),
-                }
-                if timing
-                else {}
-            ),
+            "steps": self.steps,
         }
+        if self.timing is not None:
+            values["device"] = self.timing.device
+            values["precision"] = self.timing.precision
+            values["parameters"] = self.timing.parameters
+            values["seconds"] = round(self.timing.total, 1)
+        return values
 
 
 def prepare(
@@ -253,6 +251,12 @@ def next_command(config: Config, run: Path) -> str:
 def quoted(words: Sequence[str]) -> str:
     """Join the words of a command so that a shell takes them apart again."""
     return " ".join(shlex.quote(word) for word in words)
+
+
+def _clock(now: datetime, seconds: float) -> str:
+    """Return the time of the day in so many seconds, with the day where it is another one."""
+    end = now + timedelta(seconds=seconds)
+    return f"{end:%H:%M}" if end.date() == now.date() else f"{end:%H:%M on %A, %d %B}"
 
 
 def _rounded_up(minutes: float) -> str:
