@@ -328,7 +328,7 @@ class TrainConfig(_Section):
     RUN/mlflow); each is an extra of introshift"""
 
     max_minutes: float | None = Field(default=None, gt=0, le=1e7)
-    """stop after this many minutes; schedules then follow the time"""
+    """end after this many minutes, the closing included; schedules then follow the time"""
 
     log_every: Count = 50
     """steps between lines of stats.jsonl"""
