@@ -59,10 +59,10 @@ def test_a_slow_step_is_timed_on_fewer_images_and_scaled_up(
 def test_random_numbers_of_the_process_stay_as_they_are() -> None:
     torch.manual_seed(7)
     expected = torch.get_rng_state()
-    drawn = np.random.get_state()[1].tolist()  # type: ignore[index,union-attr]
+    drawn = np.random.get_state()[1].tolist()  # type: ignore[index]
     time_training(settings(), "cpu", budget=0.1)
     assert torch.equal(torch.get_rng_state(), expected)
-    assert np.random.get_state()[1].tolist() == drawn  # type: ignore[index,union-attr]
+    assert np.random.get_state()[1].tolist() == drawn  # type: ignore[index]
 
 
 def test_a_limit_of_minutes_ends_the_training_before_its_steps() -> None:

@@ -27,8 +27,6 @@ from translate.training.timing import time_training
 from translate.training.trainer import Trainer, TrainingInterruptedError, TrainProgress
 from translate.training.validation import AS_GOOD, CHANCE
 
-STEP_OF_A_SECOND = {"warmup_step": 1.0, "introspective_step": 1.0}
-
 
 def test_a_tiny_model_learns(tmp_path: Path) -> None:
     config = settings(
@@ -232,7 +230,12 @@ def test_minutes_end_a_run_and_its_schedules(
         "translate.training.trainer.time", SimpleNamespace(perf_counter=lambda: next(seconds))
     )
     config = settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5})
-    timing = replace(time_training(config, "cpu", budget=0.1), **STEP_OF_A_SECOND, closing=3.0)
+    timing = replace(
+        time_training(config, "cpu", budget=0.1),
+        warmup_step=1.0,
+        introspective_step=1.0,
+        closing=3.0,
+    )
     trainer = Trainer(config, bars(config), tmp_path, "cpu", timing=timing)
     trainer.run()
     # of 12 seconds 1 before the first step, 3 for the closing, 1 for a step that begins too late
