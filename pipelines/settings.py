@@ -99,7 +99,7 @@ def _type(schema: dict[str, Any]) -> str:
         *others, last = [str(value) for value in schema.get("enum", [schema.get("const")])]
         return f"{', '.join(others)} or {last}" if others else last
     if schema["type"] == "array":
-        return f"list of {schema['minItems']}: {_type(schema['items'])}"
+        return f"list of {schema.get('minItems', 'any length')}: {_type(schema['items'])}"
     if schema["type"] == "object":
         return "{NAME: FOLDER, ...}"
     return ", ".join([KINDS[schema["type"]], *_bounds(schema)])
