@@ -59,7 +59,7 @@ _MODELS = (
         name="emoji",
         about="emoji drawn with light and shade and emoji drawn flat",
         suits="pictures in colour, icons above all",
-        sha256="ac48148944a12b377eef3eb28336849924f97a0de6afb57caa3460c6efacbf6a",
+        sha256="9ad82612f16b189da828f157803fd542fa0d65bac830f0c26367d173d3eba39a",
     ),
 )
 SHIPPED = {model.name: model for model in _MODELS}
