@@ -146,12 +146,12 @@ def _lines(
 
 def _kind(surveys: Mapping[str, Survey], plan: Plan) -> str:
     """Say what the pictures look like, and what follows from it."""
-    from translate.data.inspection import are_drawings, are_photographs
+    from translate.data.inspection import are_photographs
 
     if len(surveys) == 1:
         return "one domain: new pictures are drawn, nothing is translated"
-    if are_drawings(surveys):
-        return "gray drawings: translations may move and redraw strokes"
+    if plan.settings["model"].get("warp") != 0:
+        return "drawings: translations may move and redraw strokes"
     what = "photographs" if are_photographs(surveys) else "coloured pictures"
     if plan.settings["model"].get("detail"):
         return f"{what} of domains that overlap: translations keep layout and detail"
