@@ -31,3 +31,10 @@ def test_minutes_decide_where_they_end_first() -> None:
     state.step = 400
     assert state.progress == 0.4
     assert not state.warming_up
+
+
+def test_what_is_reserved_of_the_minutes_is_no_training_time_and_survives_resuming() -> None:
+    train = TrainConfig(steps=1000, max_minutes=2.0)
+    state = TrainState(train, seconds=30.0, reserved=60.0)
+    assert state.progress == 0.5
+    assert TrainState(train, **state.values()).progress == 0.5
