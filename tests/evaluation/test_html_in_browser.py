@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests._helpers.browser import fits, opened
 from tests._helpers.evaluations import drawn_direction, evaluation, write_log
 from translate.evaluation.html import html_page
 
@@ -30,20 +29,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = html_page(evaluation(*directions), run=folder)
     (folder / "report.html").write_text(page, encoding="utf-8")
     return folder / "report.html"
-
-
-@contextmanager
-def opened(page: Page, path: Path) -> Iterator[Page]:
-    """The page of a file, which must ask for nothing else and complain of nothing."""
-    requests: list[str] = []
-    complaints: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(path.as_uri())
-    yield page
-    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
-    assert complaints == []
 
 
 def cards(page: Page) -> Locator:
@@ -158,8 +143,7 @@ def test_wide_and_phone_light_and_dark(
     screen = {"width": width, "height": 844}
     context = browser.new_context(viewport=screen, is_mobile=width < 600, color_scheme=scheme)
     with context, opened(context.new_page(), report) as page:
-        fits = "element => element.scrollWidth <= innerWidth"
-        assert page.locator("html").evaluate(fits), "nothing to scroll sideways"
+        assert fits(page), "nothing to scroll sideways"
         expect(cards(page).first.locator(".thumbs img")).not_to_have_count(0)
 
         with Image.open(io.BytesIO(page.screenshot())) as shot:
@@ -171,7 +155,8 @@ def test_wide_and_phone_light_and_dark(
         assert (page.locator("#cards1").evaluate(columns) == 1) == (width < 600)
 
         cards(page).first.get_by_role("button").click()
-        assert page.get_by_role("dialog").evaluate(fits)
+        dialog = page.get_by_role("dialog")
+        assert dialog.evaluate("dialog => dialog.scrollWidth <= innerWidth")
 
 
 def test_many_images_stay_quick(page: Page, tmp_path: Path) -> None:

@@ -359,8 +359,11 @@ class Evaluator:
                 for kind, found in features.items()
             }
             target = chosen["truth"]
-            sets = [self._in_units_of(target, chosen[kind]) for kind in ("translation", "source")]
-            margin = 1.96 * error_of_difference(*sets, self._in_units_of(target, target))
+            translation, source, truth = (
+                self._in_units_of(target, chosen[kind])
+                for kind in ("translation", "source", "truth")
+            )
+            margin = 1.96 * error_of_difference(translation, source, truth)
         return Difference(change, change - margin, change + margin)
 
     def set_distance(self, name: str, measured: Tensor, target: Tensor) -> MetricValue:
