@@ -21,7 +21,7 @@ def gflop(work: Callable[[], object]) -> float:
 
     with FlopCounterMode(display=False) as counter:
         work()
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9
 
 
 def matrix_gflops(device: torch.device, dtype: torch.dtype) -> float:

@@ -13,6 +13,7 @@ from tests._helpers.commands import call
 from tests._helpers.folders import build, draw, opened
 from tests._helpers.small_model import SIDE, save
 from translate.inference.swap import spread_of, swap, swap_figure
+from translate.inference.translator import Translator
 from translate.io.images import UInt8
 
 
@@ -20,8 +21,9 @@ def noise(count: int, seed: int) -> UInt8:
     return np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def test_cells_are_single_translations(tmp_path: Path) -> None:
-    translator = build(tmp_path)
+@pytest.mark.parametrize("detail", [False, True])
+def test_cells_are_single_translations(tmp_path: Path, detail: bool) -> None:
+    translator = Translator.load(save(tmp_path, detail=detail), "cpu")
     contents = noise(3, 0)
     styles = noise(2, 1)
     made = swap(translator.predictor.model, contents, styles, 0, 1)

@@ -35,8 +35,8 @@ def swap(model: Model, contents: UInt8, styles: UInt8, source: int, target: int)
     """
     device = next(model.parameters()).device
     z_s = model.encode_style(images_from_pixels(styles, device), target).mu
-    z_c = model.encode_content(images_from_pixels(contents, device), source).mu
-    rows = [model.decode(z_c, style.expand(len(z_c), -1), source, target) for style in z_s]
+    x = images_from_pixels(contents, device)
+    rows = [model.translate(x, source, target, style.expand(len(x), -1)) for style in z_s]
     return np.stack([pixels_from_images(row) for row in rows])
 
 
