@@ -55,6 +55,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     `translate` with --style own has more options.
     """
     from translate.inference.folder import FolderOptions
+    from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
     from translate.io.files import make_parent
     from translate.io.images import format_from_suffix, write_image
@@ -72,7 +73,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         overwrite=overwrite,
         strict=strict,
     )
-    translator = Translator.load(model, device, scale=scale)
+    translator = Translator.load(model, device, PredictorOptions(scale=scale))
     data, text, failures = translate_with_progress(
         lambda progress: translator.translate_folder(inputs, out, domain, options, progress),
         out,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -150,6 +151,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     import torch
 
     from translate.inference.folder import FolderOptions
+    from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
 
     # under torchrun: a device each
@@ -180,7 +182,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         _check_output(picture, out, overwrite, as_json)
     pictures = _pictures(inputs, null)
     translator = Translator.load(
-        model, device, precision, background=colour, scale=scale, tile=tile
+        model, device, PredictorOptions(precision, background=colour, scale=scale, tile=tile)
     )
     if picture is not None:
         _translate_one(translator, picture, out, to, options, as_json)
@@ -190,6 +192,9 @@ def command(  # noqa: PLR0913  (options of the command line)
         Path(out),
         "translate",
     )
+    page = Path(out) / "preview.html"
+    if preview and page.exists():  # not where nothing could be translated
+        text += f"\n{page}: the first of them, before and after"
     result(data, text, as_json)
     if failures:
         raise typer.Exit(EXIT_FAILED)
@@ -243,8 +248,6 @@ def _translate_one(  # noqa: PLR0913
     as_json: bool,
 ) -> None:
     """Translate one picture into a file or to standard output."""
-    import time
-
     from translate.inference.folder import SUFFIXES
     from translate.inference.single import translate_picture
     from translate.io import images

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import compare, evaluate
     from translate.inference.folder import FolderOptions
+    from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
     from translate.models.checkpoint import load_model
     from translate.training.trainer import Trainer
@@ -24,6 +25,7 @@ __all__ = [
     "Config",
     "EvaluationOptions",
     "FolderOptions",
+    "PredictorOptions",
     "Trainer",
     "Translator",
     "__version__",
@@ -37,6 +39,7 @@ _MODULES = {
     "Config": "translate.config",
     "EvaluationOptions": "translate.evaluation.options",
     "FolderOptions": "translate.inference.folder",
+    "PredictorOptions": "translate.inference.predictor",
     "Trainer": "translate.training.trainer",
     "Translator": "translate.inference.translator",
     "compare": "translate.evaluation.protocols",

@@ -36,10 +36,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Compare folder translation with the bare model, and with the sum of its parts."""
+    from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
     from translate.runtime.affinity import usable_cores
 
-    translator = Translator.load(model, device, precision)
+    translator = Translator.load(model, device, PredictorOptions(precision))
     with TemporaryDirectory() as folder, count_progress("drawing") as progress:
         root = Path(folder)
         total = images + photos

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests._helpers.small_model import save
+from translate.inference.predictor import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io import images
 from translate.io.images import UInt8
@@ -34,7 +35,7 @@ def build(
 ) -> Translator:
     """A model of `save` on the CPU; its file is WHERE/model.safetensors, the options are load's."""
     path = save(where, channels, seed=seed, background=background)
-    return Translator.load(path, "cpu", **options)
+    return Translator.load(path, "cpu", PredictorOptions(**options))
 
 
 def draw(path: Path, width: int = 16, height: int = 16, mode: str = "RGB", seed: int = 0) -> Path:

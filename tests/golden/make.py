@@ -18,6 +18,7 @@ from PIL import Image
 from trainings import run, settings
 
 from translate.images import write_image
+from translate.inference.predictor import PredictorOptions
 from translate.sampling import sample
 from translate.translator import Translator
 
@@ -37,7 +38,7 @@ def main() -> None:
     two, one = (HERE / f"{name}.safetensors" for name in ("two_domains", "one_domain"))
     shutil.move(small_model.save(HERE), two)
     shutil.move(small_model.save(HERE, domains=("A",)), one)
-    translator = Translator.load(two, "cpu", tile=16)
+    translator = Translator.load(two, "cpu", PredictorOptions(tile=16))
     for style in ("mean", "random"):
         translator.translate_folder(
             HERE / "inputs", HERE / "two_domains" / style, "B", style=style, seed=5

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from tests._helpers.small_model import SIDE, noise, save
-from translate.inference.predictor import Predictor
+from translate.inference.predictor import Predictor, PredictorOptions
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
 from translate.io.tensors import images_from_pixels
@@ -47,7 +47,7 @@ def test_a_translation_does_not_depend_on_its_place_in_the_batch(
     tmp_path: Path, precision: str, width: int
 ) -> None:
     """Also where a batch's numbers do not fill whole vectors of the CPU."""
-    predictor = Predictor.load(save(tmp_path), "cpu", precision)
+    predictor = Predictor.load(save(tmp_path), "cpu", PredictorOptions(precision))
     rows = predictor.batching().rows((SIDE, width))
     images = images_from_pixels(np.stack([noise(SIDE, width, 3, seed=i) for i in range(rows)]))
     z_s = torch.randn(1, rows, 4, generator=torch.Generator().manual_seed(0))
@@ -61,7 +61,7 @@ def test_bf16_is_close_to_float32(tmp_path: Path) -> None:
     path = save(tmp_path)
     image = noise(16, 24, 3)
     exact, rough = (
-        Translator.load(path, "cpu", precision).translate([image], "B")[0]
+        Translator.load(path, "cpu", PredictorOptions(precision)).translate([image], "B")[0]
         for precision in ("fp32", "bf16")
     )
     assert 0 < np.abs(exact.astype(int) - rough.astype(int)).mean() < 8

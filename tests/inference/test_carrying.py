@@ -16,6 +16,7 @@ from tests._helpers.small_model import SIDE, noise, save
 from translate.inference import predictor as predicting
 from translate.inference.carrying import STRIP_PIXELS, carry
 from translate.inference.folder import FolderOptions
+from translate.inference.predictor import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io.images import UInt8, read_image
 from translate.io.tensors import images_from_pixels, pixels_on_host, to_uint8
@@ -75,7 +76,9 @@ def test_strips_meet_without_a_seam(channels: int) -> None:
 
 def test_a_large_picture_keeps_its_detail_and_a_small_one_is_the_models(tmp_path: Path) -> None:
     translator = Translator.load(save(tmp_path, detail=True), "cpu")
-    through = Translator.load(tmp_path / "model.safetensors", "cpu", scale="model")
+    through = Translator.load(
+        tmp_path / "model.safetensors", "cpu", PredictorOptions(scale="model")
+    )
     large = photograph(20 * SIDE, 15 * SIDE)
     small = photograph(SIDE + SIDE // 2, SIDE)
     made, same = translator.translate([large, small], "B")
@@ -140,12 +143,12 @@ def test_models_without_detail_translate_as_before(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     photograph(10 * SIDE, 8 * SIDE).save(tmp_path / "in" / "a.png")
     auto = Translator.load(path, "cpu")
-    model = Translator.load(path, "cpu", scale="model")
+    model = Translator.load(path, "cpu", PredictorOptions(scale="model"))
     assert auto.predictor.cache_key == model.predictor.cache_key
     for name, translator in (("auto", auto), ("model", model)):
         translator.translate_folder(tmp_path / "in", tmp_path / name, "B")
     assert files(tmp_path / "auto") == files(tmp_path / "model")
-    asked = Translator.load(path, "cpu", scale="detail")
+    asked = Translator.load(path, "cpu", PredictorOptions(scale="detail"))
     assert asked.translate_folder(tmp_path / "in", tmp_path / "asked", "B").ok == 1
     assert files(tmp_path / "asked") != files(tmp_path / "model")
 
@@ -154,7 +157,7 @@ def test_what_maps_cannot_carry_is_said_in_the_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predicting, "LARGE_SHARE", 0.02)  # random weights draw few shapes
-    translator = Translator.load(save(tmp_path), "cpu", scale="detail")
+    translator = Translator.load(save(tmp_path), "cpu", PredictorOptions(scale="detail"))
     (tmp_path / "in").mkdir()
     photograph(10 * SIDE, 8 * SIDE).save(tmp_path / "in" / "a.png")
     translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
@@ -172,7 +175,9 @@ def test_what_maps_cannot_carry_is_said_in_the_manifest(
 
 def test_a_reconstruction_is_the_models_own(tmp_path: Path) -> None:
     translator = Translator.load(save(tmp_path, detail=True), "cpu")
-    through = Translator.load(tmp_path / "model.safetensors", "cpu", scale="model")
+    through = Translator.load(
+        tmp_path / "model.safetensors", "cpu", PredictorOptions(scale="model")
+    )
     large = np.array(photograph(10 * SIDE, 8 * SIDE))
     (found,) = translator.translate([large], "A", style="own")
     (wanted,) = through.translate([large], "A", style="own")
@@ -183,5 +188,5 @@ def test_a_reconstruction_is_the_models_own(tmp_path: Path) -> None:
 def test_one_latent_has_no_detail_to_carry(tmp_path: Path) -> None:
     path = save(tmp_path, domains=("A",), content_channels=0, warp=0, align=False)
     with pytest.raises(ValueError, match="--scale detail"):
-        Translator.load(path, "cpu", scale="detail")
+        Translator.load(path, "cpu", PredictorOptions(scale="detail"))
     Translator.load(path, "cpu")

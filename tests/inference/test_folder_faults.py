@@ -18,7 +18,7 @@ from tests._helpers.folders import draw, files, manifest
 from tests._helpers.small_model import SIDE, save
 from translate.inference.folder import FolderJob, FolderOptions
 from translate.inference.manifest import NOT_REACHED, OUT_OF_MEMORY, STOPPED
-from translate.inference.predictor import Predictor, Translations
+from translate.inference.predictor import Predictor, PredictorOptions, Translations
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
@@ -293,7 +293,9 @@ def test_a_signal_ends_the_run_after_the_pictures_in_work(
 
 def test_a_second_ctrl_c_ends_a_large_picture_within_a_strip(tmp_path: Path) -> None:
     save(tmp_path)
-    translator = Translator.load(tmp_path / "model.safetensors", "cpu", scale="native", tile=16)
+    translator = Translator.load(
+        tmp_path / "model.safetensors", "cpu", PredictorOptions(scale="native", tile=16)
+    )
     draw(tmp_path / "in" / "a.png", 160, 160)
     shares: list[float] = []
 
@@ -311,7 +313,9 @@ def test_a_second_ctrl_c_ends_a_large_picture_within_a_strip(tmp_path: Path) -> 
 
 def test_strips_of_a_large_picture_count(tmp_path: Path) -> None:
     save(tmp_path)
-    translator = Translator.load(tmp_path / "model.safetensors", "cpu", scale="native", tile=16)
+    translator = Translator.load(
+        tmp_path / "model.safetensors", "cpu", PredictorOptions(scale="native", tile=16)
+    )
     for name in "ab":
         draw(tmp_path / "in" / f"{name}.png", 120, 90)
     shares: list[float] = []

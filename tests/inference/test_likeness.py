@@ -64,12 +64,12 @@ def test_strange_pictures_are_of_no_domain() -> None:
 @pytest.mark.parametrize(
     ("seen", "to", "target", "named"),
     [
-        (Likeness(5, 1, 5), None, "A", "translating to A"),
-        (Likeness(5, 0, 4), None, "B", "4 of 5"),
-        (Likeness(5), None, "B", "--to A"),
-        (Likeness(5, 1, 5), "B", "B", "already"),
-        (Likeness(5, 0, 5), "B", "B", ""),
-        (Likeness(5, None, 0, 3), "B", "B", "neither A nor B"),
+        (Likeness(8, 1, 5), None, "A", "translating to A"),
+        (Likeness(8, 0, 4), None, "B", "4 of 8"),
+        (Likeness(8), None, "B", "--to A"),
+        (Likeness(8, 1, 5), "B", "B", "already"),
+        (Likeness(8, 0, 5), "B", "B", ""),
+        (Likeness(8, None, 0, 5), "B", "B", "neither A nor B"),
     ],
 )
 def test_the_target_follows_and_what_is_odd_is_said(
@@ -82,7 +82,7 @@ def test_the_target_follows_and_what_is_odd_is_said(
     target: str,
     named: str,
 ) -> None:
-    for i in range(5):
+    for i in range(8):
         draw(tmp_path / "in" / f"{i}.png", seed=i)
     monkeypatch.setattr(module, "likeness", lambda *_: seen)
     with caplog.at_level(logging.INFO, "translate"):

@@ -14,7 +14,7 @@ from torch import nn
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import save
 from translate.inference.folder import FolderOptions
-from translate.inference.predictor import Direction, Predictor, Translations
+from translate.inference.predictor import Direction, Predictor, PredictorOptions, Translations
 from translate.inference.translator import Translator
 from translate.models.checkpoint import load_model, save_model
 
@@ -38,7 +38,7 @@ def test_outputs_that_overflow_in_bf16_are_made_in_float32_with_a_warning(
     draw(tmp_path / "in" / "a.png", 20, 20)
     warnings = {}
     for precision in ("fp32", "bf16"):
-        translator = Translator.load(path, "cpu", precision, scale=scale, tile=16)
+        translator = Translator.load(path, "cpu", PredictorOptions(precision, scale=scale, tile=16))
         out = tmp_path / precision
         done = translator.translate_folder(tmp_path / "in", out, "B", FolderOptions(samples=2))
         assert done.ok == 1
@@ -53,7 +53,7 @@ def test_only_the_image_that_overflows_is_translated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path)
-    translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
+    translator = Translator.load(tmp_path / "model.safetensors", "cpu", PredictorOptions("bf16"))
     forward = Predictor.forward
     dtypes = []
 
@@ -90,7 +90,7 @@ def test_outputs_that_are_never_finite_fail_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path)
-    translator = Translator.load(tmp_path / "model.safetensors", "cpu", "bf16")
+    translator = Translator.load(tmp_path / "model.safetensors", "cpu", PredictorOptions("bf16"))
     forward = Predictor.forward
 
     def never_finite(*arguments: Any) -> Translations:
@@ -133,7 +133,9 @@ def test_the_background_lies_behind_transparency(tmp_path: Path) -> None:
     red = np.full((16, 16, 3), (200, 30, 30), np.uint8)
     plain = build(tmp_path)
     translator = build(tmp_path, background=(1, 2, 3))
-    chosen = Translator.load(tmp_path / "model.safetensors", "cpu", background=(200, 30, 30))
+    chosen = Translator.load(
+        tmp_path / "model.safetensors", "cpu", PredictorOptions(background=(200, 30, 30))
+    )
     (expected,) = plain.translate([red], "B")
     assert (chosen.translate([clear], "B")[0][..., :3] == expected).all()
     assert (translator.translate([clear], "B")[0][..., :3] != expected).any()

@@ -15,6 +15,7 @@ from tests._helpers.commands import call
 from tests._helpers.folders import build, draw, files, manifest, opened
 from tests._helpers.small_model import SIDE, save
 from translate.inference.folder import FolderOptions
+from translate.inference.predictor import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io.tensors import images_from_pixels, pixels_from_images
 
@@ -52,7 +53,9 @@ def test_a_large_image_in_strips_has_the_style_of_the_whole(tmp_path: Path) -> N
     image[:90] //= 4
     build(tmp_path)
     whole, strips = (
-        Translator.load(tmp_path / "model.safetensors", "cpu", scale="native", tile=tile)
+        Translator.load(
+            tmp_path / "model.safetensors", "cpu", PredictorOptions(scale="native", tile=tile)
+        )
         for tile in (4096, 24)
     )
     made, parts = (

@@ -15,7 +15,7 @@ from tests._helpers.folders import build, draw, files, manifest
 from translate.inference.anomaly import measure_folder
 from translate.inference.folder import FolderOptions
 from translate.inference.manifest import UP_TO_DATE
-from translate.inference.predictor import Predictor
+from translate.inference.predictor import Predictor, PredictorOptions
 from translate.inference.translator import Translator
 from translate.losses.energy import KEY
 from translate.models.checkpoint import load_model, save_model
@@ -52,7 +52,7 @@ def highest_energies(where: Path, model: Path) -> set[str]:
 def test_energies_beyond_the_quantile_are_warned_of_and_no_output_changes(
     model: Path, tmp_path: Path, scale: str
 ) -> None:
-    translator = Translator.load(model, "cpu", scale=scale)
+    translator = Translator.load(model, "cpu", PredictorOptions(scale=scale))
     beyond = highest_energies(tmp_path, model)
     translator.translate_folder(
         tmp_path / "in", tmp_path / "plain", "B", FolderOptions(style="random")
@@ -150,7 +150,7 @@ def test_warnings_are_batch_invariant(model: Path, tmp_path: Path) -> None:
 def test_outputs_in_bf16_do_not_change_when_energies_are_measured(
     model: Path, tmp_path: Path
 ) -> None:
-    translator = Translator.load(model, "cpu", "bf16")
+    translator = Translator.load(model, "cpu", PredictorOptions("bf16"))
     translator.translate_folder(tmp_path / "in", tmp_path / "plain", "B")
     options = FolderOptions(reject=0.5)
     assert translator.translate_folder(tmp_path / "in", tmp_path / "out", "B", options).ok == 6
@@ -161,7 +161,7 @@ def test_outputs_in_bf16_do_not_change_when_energies_are_measured(
 def test_an_energy_that_is_not_a_number_is_warned_of(
     model: Path, tmp_path: Path, precision: str
 ) -> None:
-    translator = Translator.load(model, "cpu", precision)
+    translator = Translator.load(model, "cpu", PredictorOptions(precision))
     with torch.no_grad():
         translator.predictor.model.encoder.style_head.bias.fill_(np.nan)
     options = FolderOptions(reject=0.5)

@@ -13,6 +13,7 @@ from torch import nn
 from tests._helpers.folders import build, draw, files, manifest, opened
 from translate.config import from_dict
 from translate.inference.folder import FolderOptions
+from translate.inference.predictor import PredictorOptions
 from translate.inference.tiling import Map
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
@@ -57,7 +58,7 @@ def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: 
     path = vivid_model(tmp_path, preset, warp, apart=tile == 90)
     image = scene(173, 117)
     whole, strips = (
-        Translator.load(path, "cpu", scale="native", tile=side).translate(
+        Translator.load(path, "cpu", PredictorOptions(scale="native", tile=side)).translate(
             [image], "B", style="random", samples=2
         )
         for side in (4096, tile)
@@ -67,7 +68,7 @@ def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: 
         assert one.std() > 20
         assert largest_difference(one, other) <= 1
     assert largest_difference(*whole) > 20
-    halves = Translator.load(path, "cpu", scale="native").translate(
+    halves = Translator.load(path, "cpu", PredictorOptions(scale="native")).translate(
         [image[:86], image[86:]], "B", style="random"
     )
     difference = largest_difference(np.concatenate(halves), whole[0])
@@ -86,7 +87,7 @@ def test_no_strip_is_larger_than_a_tile_of_features(
         return read(self, a, b)
 
     monkeypatch.setattr(Map, "read", counted)
-    translator = Translator.load(path, "cpu", scale="native", tile=64)
+    translator = Translator.load(path, "cpu", PredictorOptions(scale="native", tile=64))
     for height in (128, 512):
         most.append(0)
         translator.translate([scene(height, 96)], "B")
@@ -104,7 +105,9 @@ def test_a_full_disk_of_temporary_files_fails_one_picture_with_a_remedy(
             pass
 
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
-    translator = Translator.load(vivid_model(tmp_path, "tiny", 0.3), "cpu", scale="native", tile=16)
+    translator = Translator.load(
+        vivid_model(tmp_path, "tiny", 0.3), "cpu", PredictorOptions(scale="native", tile=16)
+    )
     with pytest.raises(ValueError, match="TMPDIR"):
         translator.translate([scene(40, 40)], "B")
     draw(tmp_path / "in" / "a.png", 40, 40)
@@ -120,7 +123,9 @@ def test_an_unsupported_operation_is_refused() -> None:
 
 
 def test_native_images_of_all_sizes_keep_their_size(tmp_path: Path) -> None:
-    translator = Translator.load(vivid_model(tmp_path, "tiny", 0.3), "cpu", scale="native", tile=32)
+    translator = Translator.load(
+        vivid_model(tmp_path, "tiny", 0.3), "cpu", PredictorOptions(scale="native", tile=32)
+    )
     sizes = [(1, 1), (1, 70), (3, 5), (32, 32), (33, 31), (200, 9)]
     for i, size in enumerate(sizes):
         draw(tmp_path / "in" / f"{i}.png", *size, mode="RGBA" if i % 2 else "RGB", seed=i)
@@ -135,7 +140,9 @@ def test_native_images_of_all_sizes_keep_their_size(tmp_path: Path) -> None:
 
 
 def test_native_tensors_equal_arrays(tmp_path: Path) -> None:
-    translator = Translator.load(vivid_model(tmp_path, "tiny", 0.3), "cpu", scale="native")
+    translator = Translator.load(
+        vivid_model(tmp_path, "tiny", 0.3), "cpu", PredictorOptions(scale="native")
+    )
     image = scene(37, 50)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
     y = translator.translate(x, "B")

@@ -16,7 +16,7 @@ from PIL import Image
 from tests._helpers.small_model import SIDE, noise, save
 from translate.config import Config
 from translate.inference import styles as module
-from translate.inference.predictor import Direction, Predictor, Translations
+from translate.inference.predictor import Direction, Predictor, PredictorOptions, Translations
 from translate.inference.styles import style_source
 from translate.inference.translator import Translator
 from translate.io.files import sha256
@@ -61,7 +61,7 @@ def test_a_wrong_device_or_precision_is_refused(
     path: Path, device: str, precision: str, named: str
 ) -> None:
     with pytest.raises(ValueError, match=named):
-        Translator.load(path, device, precision)
+        Translator.load(path, device, PredictorOptions(precision))
 
 
 def test_a_missing_model_file_is_refused(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_pictures_in_memory_are_batch_invariant(path: Path, options: dict[str, Any]) -> None:
-    translator = Translator.load(path, "cpu", **options)
+    translator = Translator.load(path, "cpu", PredictorOptions(**options))
     sizes = [(1, 1), (16, 16), (50, 200), (17, 16), (16, 16), (3, 400), (32, 32), *[(20, 16)] * 5]
     pictures = [noise(*size, 3, seed=i) for i, size in enumerate(sizes)]
     together = translator.translate(pictures, "B", style="mean")
@@ -166,7 +166,7 @@ def test_a_tensor_keeps_its_size_type_and_range(
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_tensors_are_batch_invariant(path: Path, options: dict[str, Any]) -> None:
-    translator = Translator.load(path, "cpu", **options)
+    translator = Translator.load(path, "cpu", PredictorOptions(**options))
     x = torch.rand(19, 3, 24, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
     together = translator.translate(x, "B", style="mean", samples=2).unflatten(0, (19, 2))
     for i in (0, 7, 18):
@@ -190,7 +190,10 @@ def test_a_tensor_with_values_that_are_not_finite_is_refused(
 def test_a_tensor_is_made_in_float32_where_bf16_overflows(
     path: Path, monkeypatch: pytest.MonkeyPatch, scale: str
 ) -> None:
-    exact, rough = (Translator.load(path, "cpu", kind, scale=scale) for kind in ("fp32", "bf16"))
+    exact, rough = (
+        Translator.load(path, "cpu", PredictorOptions(kind, scale=scale))
+        for kind in ("fp32", "bf16")
+    )
     forward = Predictor.forward
 
     def overflow(
@@ -220,7 +223,7 @@ def test_a_tensor_is_made_in_float32_where_bf16_overflows(
 def test_a_tensor_the_model_cannot_translate_is_an_error(
     path: Path, options: dict[str, Any]
 ) -> None:
-    translator = Translator.load(path, "cpu", **options)
+    translator = Translator.load(path, "cpu", PredictorOptions(**options))
     with torch.no_grad():
         for parameter in translator.predictor.model.decoder.parameters():
             parameter.fill_(float("nan"))
@@ -231,7 +234,10 @@ def test_a_tensor_the_model_cannot_translate_is_an_error(
 def test_a_large_tensor_at_native_size_is_made_in_strips(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, strips = (Translator.load(path, "cpu", scale="native", tile=tile) for tile in (512, 16))
+    whole, strips = (
+        Translator.load(path, "cpu", PredictorOptions(scale="native", tile=tile))
+        for tile in (512, 16)
+    )
     x = torch.rand(2, 3, 90, 41, generator=torch.Generator().manual_seed(0)) * 2 - 1
     expected = whole.translate(x, "B", samples=2, style=noise(16, 16, 3))
 
@@ -286,7 +292,7 @@ def test_images_are_resized_to_the_training_size(
 
 @pytest.mark.parametrize(
     ("to", "source", "reason"),
-    [("C", None, "A, B"), ("B", "X", "A, B"), ("B", "B", "both B"), ("a", "A", "A, B")],
+    [("C", None, "A and B"), ("B", "X", "A and B"), ("B", "B", "both B"), ("a", "A", "both A")],
 )
 def test_wrong_domains_are_refused(
     translator: Translator, to: str, source: str | None, reason: str

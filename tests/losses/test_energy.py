@@ -22,7 +22,7 @@ from tests._helpers.small_model import SIDE
 from tests._helpers.trainings import bars, settings
 from translate.config import from_dict
 from translate.inference.anomaly import measure_folder, scores, to_csv
-from translate.inference.predictor import Predictor
+from translate.inference.predictor import Predictor, PredictorOptions
 from translate.io.tensors import images_from_pixels
 from translate.losses.energy import KEY, LEVELS, EnergyQuantiles, energies, training_quantiles
 from translate.metrics.statistics import auroc
@@ -196,7 +196,7 @@ def test_a_score_does_not_depend_on_other_images(tmp_path: Path) -> None:
         alone, _ = measure_folder(predictor, tmp_path / "in" / "deep" / f"{i}.png", "A")
         assert alone == {f"{i}.png": found[f"deep/{i}.png"]}
     assert found != measure_folder(predictor, tmp_path / "in", "B")[0]
-    native = Predictor.load(tmp_path / "model.safetensors", "cpu", scale="native")
+    native = Predictor.load(tmp_path / "model.safetensors", "cpu", PredictorOptions(scale="native"))
     assert measure_folder(native, tmp_path / "in" / "deep" / "0.png", "A")[0] == {
         "0.png": found["deep/0.png"]
     }

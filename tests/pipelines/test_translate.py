@@ -115,7 +115,7 @@ def test_a_full_disk_is_one_line_and_exit_1(
     folder = fill(tmp_path / "in")
     code, out, err = call("translate", model, folder, tmp_path / "o", "--to", "B")
     assert (code, out) == (1, "")
-    [line] = [line for line in err.splitlines() if not line.startswith("translating")]
+    [line] = [line for line in err.splitlines() if line.startswith("introshift: ")]
     assert str(tmp_path / "o") in line
     assert "no space" in line
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from translate.config import ConfigError, from_dict, load_config
 from translate.data.augmentation import augmentations
-from translate.inference.predictor import Predictor
+from translate.inference.predictor import Predictor, PredictorOptions
 from translate.inference.sampling import sample
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
@@ -23,9 +23,9 @@ from translate.io.tensors import images_from_pixels
 from translate.losses.soft_introvae import one_latent_decoder_loss, one_latent_encoder_loss
 from translate.losses.translation import Objective
 from translate.metrics.distribution import kernel_distance
+from translate.metrics.random_features import RandomFeatures
 from translate.models.checkpoint import load_model
 from translate.models.networks import Model
-from translate.training.validation import RandomFeatures
 
 SIZE = 16
 runner = CliRunner()
@@ -155,7 +155,7 @@ def test_what_one_domain_cannot_do(alone: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bars alone"):
         Translator.load(model, "cpu").translate(torch.zeros(1, 1, SIZE, SIZE), to="bars")
     with pytest.raises(ValueError, match="--scale native: "):
-        Predictor.load(model, "cpu", scale="native")
+        Predictor.load(model, "cpu", PredictorOptions(scale="native"))
     with pytest.raises(ValueError, match="--content: "):
         sample(Predictor.load(model, "cpu"), "bars", 1, content=alone.parent / "bars")
     refused = runner.invoke(app, ["evaluate", str(model), str(tmp_path)])

@@ -32,7 +32,7 @@ Energies: TypeAlias = NDArray[np.float64]  # (N, 2)
 
 MANY = 16  # pictures looked at where a decision depends on them
 SOME = 8  # where a word of warning does
-FEW = 4  # fewer have no mean to be trusted
+FEW = 8  # fewer have no mean to be trusted
 STANDARD_ERRORS = 2.5  # of the mean difference of energies, that it is from 0
 USUAL = 0.999  # quantile of the energies in training below which a picture fits a domain
 

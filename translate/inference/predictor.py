@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -41,7 +42,7 @@ from translate.models.detail import (
 )
 from translate.models.distributions import Gaussian
 from translate.models.layers import BATCH_INVARIANT, with_layers
-from translate.runtime.device import choose_device, choose_precision
+from translate.runtime.device import choose_device, choose_precision, known_precision
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -117,12 +118,11 @@ class _Batch(NamedTuple):
         )
 
 
-class Predictor:
-    """A model file ready for work; `config`, `sha256` and `summary` are the file's.
+@dataclass(frozen=True)
+class PredictorOptions:
+    """How a model works on pictures.
 
     Args:
-        file: the model.
-        device: auto, cpu, cuda or mps.
         precision: auto, fp32 or bf16.
         background: sRGB colour behind transparency, default the config's.
         scale: "model", in which an image passes through the model at the training size and back;
@@ -135,22 +135,43 @@ class Predictor:
             image is worked on in strips.
 
     Raises:
-        ValueError: for a missing device or a wrong option.
+        ValueError: for an option that cannot be, naming it and the remedy.
+    """
+
+    precision: str = "fp32"
+    background: tuple[int, int, int] | None = None
+    scale: str = "auto"
+    tile: int = 512
+
+    def __post_init__(self) -> None:
+        known_precision(self.precision)
+        if self.background is not None and not all(0 <= level <= 255 for level in self.background):
+            raise ValueError(f"--background {self.background}: must be 0 to 255 each")
+        if self.scale not in SCALES:
+            raise ValueError(f"--scale {self.scale}: unknown; use {', '.join(SCALES)}")
+        if self.tile < 1:
+            raise ValueError(f"--tile {self.tile}: must be at least 1")
+
+
+DEFAULTS = PredictorOptions()
+
+
+class Predictor:
+    """A model file ready for work; `config`, `sha256` and `summary` are the file's.
+
+    Args:
+        file: the model.
+        device: auto, cpu, cuda or mps.
+        options: how it works on pictures.
+
+    Raises:
+        ValueError: for a missing device, or an option that does not fit the model.
     """
 
     def __init__(
-        self,
-        file: ModelFile,
-        device: str = "auto",
-        precision: str = "fp32",
-        background: tuple[int, int, int] | None = None,
-        scale: str = "auto",
-        tile: int = 512,
+        self, file: ModelFile, device: str = "auto", options: PredictorOptions = DEFAULTS
     ) -> None:
-        if scale not in SCALES:
-            raise ValueError(f"--scale {scale}: unknown; use {', '.join(SCALES)}")
-        if tile < 1:
-            raise ValueError(f"--tile {tile}: must be at least 1")
+        scale = options.scale
         self.config = file.config
         self.sha256 = file.sha256
         self.summary = file.summary
@@ -165,12 +186,12 @@ class Predictor:
             scale = "model"
         self.aspect_bound = 1 if one_latent else ASPECT_BOUND
         self.device = choose_device(device)
-        self.dtype = choose_precision(precision, self.device)
+        self.dtype = choose_precision(options.precision, self.device)
         self.scale = scale
-        self.tile = tile
+        self.tile = options.tile
         self.batch_size = BATCH_SIZE.get(self.device.type, 8)
         trained = cast(tuple[int, int, int], tuple(self.config.data.background))
-        self.background = background or trained
+        self.background = options.background or trained
 
         # A copy that shares the weights: the caller's ModelFile keeps its layers, device and
         # memory format.
@@ -179,13 +200,7 @@ class Predictor:
 
     @classmethod
     def load(
-        cls,
-        path: PathLike,
-        device: str = "auto",
-        precision: str = "fp32",
-        background: tuple[int, int, int] | None = None,
-        scale: str = "auto",
-        tile: int = 512,
+        cls, path: PathLike, device: str = "auto", options: PredictorOptions = DEFAULTS
     ) -> Self:
         """Load a model file; the arguments are those of the class.
 
@@ -193,7 +208,7 @@ class Predictor:
             ValueError: in one line, for a file that is no model, a missing device or a wrong
                 option.
         """
-        return cls(load_model(path), device, precision, background, scale, tile)
+        return cls(load_model(path), device, options)
 
     @property
     def cache_key(self) -> str:

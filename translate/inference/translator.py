@@ -25,7 +25,8 @@ from translate.inference.folder import (
     no_progress,
 )
 from translate.inference.planning import Inputs
-from translate.inference.predictor import Direction, Prediction, Predictor
+from translate.inference.predictor import DEFAULTS as AS_TRAINED
+from translate.inference.predictor import Direction, Prediction, Predictor, PredictorOptions
 from translate.inference.styles import Style, StyleSource, resolve_direction, style_source
 from translate.inference.tensors import translate_tensor
 from translate.io.files import PathLike
@@ -50,21 +51,20 @@ class Translator:
 
     @classmethod
     def load(
-        cls,
-        path: PathLike,
-        device: str = "auto",
-        precision: str = "fp32",
-        background: tuple[int, int, int] | None = None,
-        scale: str = "auto",
-        tile: int = 512,
+        cls, path: PathLike, device: str = "auto", options: PredictorOptions = AS_TRAINED
     ) -> Self:
-        """Load a model file; see `Predictor` for the options.
+        """Load a model.
+
+        Args:
+            path: a model file, or the run folder that holds one.
+            device: auto, cpu, cuda or mps.
+            options: precision, scale and the like.
 
         Raises:
             ValueError: in one line, for a file that is no model, a missing device or a wrong
                 option.
         """
-        return cls(Predictor.load(path, device, precision, background, scale, tile))
+        return cls(Predictor.load(path, device, options))
 
     @property
     def config(self) -> Config:

@@ -72,14 +72,19 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     Raises:
         ValueError: an unknown name.
     """
+    precision = known_precision(name)
+    if precision == "auto":
+        precision = "bf16" if _computes_bf16(device) else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def known_precision(name: str) -> object:
+    """Return one of PRECISIONS; raise ValueError for an unknown name."""
     precision = normalize_precision(name)
     if precision not in PRECISIONS:
         *others, last = PRECISIONS
         raise ValueError(f"--precision {name}: unknown; use {', '.join(others)} or {last}")
-
-    if precision == "auto":
-        precision = "bf16" if _computes_bf16(device) else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    return precision
 
 
 def _computes_bf16(device: torch.device) -> bool:
