@@ -173,6 +173,29 @@ def test_what_maps_cannot_carry_is_said_in_the_manifest(
     )
 
 
+def test_a_small_picture_is_not_warned_of_what_is_not_carried_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicting, "LARGE_SHARE", -1)
+    translator = Translator.load(save(tmp_path, detail=True), "cpu")
+    (tmp_path / "in").mkdir()
+    photograph(10 * SIDE, 8 * SIDE).save(tmp_path / "in" / "large.png")
+    photograph(SIDE, SIDE).save(tmp_path / "in" / "small.png")
+    translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    lines = manifest(tmp_path / "out")
+    assert len(lines["large.png"]["warnings"]) == 1
+    assert lines["small.png"]["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scale", "half"), ("tile", 0), ("precision", "fp16"), ("background", (0, 0, 256))],
+)
+def test_an_option_that_cannot_be_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"--{name}"):
+        predicting.PredictorOptions(**{name: value})  # type: ignore[arg-type]
+
+
 def test_a_reconstruction_is_the_models_own(tmp_path: Path) -> None:
     translator = Translator.load(save(tmp_path, detail=True), "cpu")
     through = Translator.load(
