@@ -44,8 +44,8 @@ def write_folder_preview(
     rows: list[PreviewRow] = []
     for entry in done[:SHOWN]:
         with suppress(ImageError):  # changed or gone meanwhile: no reason to end with an error
-            before = _reduced(folder / entry.path, max_pixels)
-            after = [_reduced(out / output, max_pixels) for output in entry.outputs]
+            before = _reduced(Path(folder, entry.path), max_pixels)
+            after = [_reduced(Path(out, output), max_pixels) for output in entry.outputs]
             rows.append(PreviewRow(entry.path, before, after, *names))
     if rows:
         write_preview(out, rows, " to ".join(names), len(done))
