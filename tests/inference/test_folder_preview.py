@@ -33,6 +33,15 @@ def test_a_page_of_what_was_translated(
         assert sheet.mode == "RGB"
 
 
+def test_a_list_of_files_has_a_page_too(translator: Translator, tmp_path: Path) -> None:
+    names = ["a.png", "b.png"]
+    for name in names:
+        draw(tmp_path / "in" / name)
+    listed = [str(tmp_path / "in" / name) for name in names]
+    translator.translate_folder(listed, str(tmp_path / "out"), "B", FolderOptions(preview=True))
+    assert [Path(name).name for name in captions(tmp_path / "out")] == names
+
+
 def test_a_second_run_shows_what_is_up_to_date_and_no_more_than_the_first(
     translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
