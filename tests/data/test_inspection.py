@@ -10,10 +10,8 @@ from PIL import Image
 
 from translate.config import from_dict
 from translate.data.inspection import (
-    domain_gap,
     fitting_sizes,
     inspect_folder,
-    lie_apart,
     suggest_config,
     suggest_settings,
 )
@@ -84,25 +82,10 @@ def test_small_coloured_drawings_are_trained_like_gray_ones(tmp_path: Path) -> N
 
 def test_domains_that_lie_apart_are_drawn_anew(tmp_path: Path) -> None:
     folders = {"A": textured(tmp_path / "A"), "B": textured(tmp_path / "B", low=250)}
-    assert lie_apart({name: inspect_folder(folder) for name, folder in folders.items()})
     config = from_dict(suggest_config(folders, 64))
     assert not config.model.detail
     assert config.model.warp == 0
     assert config.model.fold == 4
-
-
-def test_two_samples_of_one_domain_are_no_distance_apart(tmp_path: Path) -> None:
-    for i in range(4):
-        folders = [textured(tmp_path / f"{i}{name}", seed=2 * i + k) for k, name in enumerate("AB")]
-        surveys = {folder.name: inspect_folder(folder) for folder in folders}
-        gap = domain_gap(surveys)
-        assert abs(gap.value) < 3 * gap.error
-        assert not lie_apart(surveys)
-
-
-def test_of_a_single_picture_no_distance_is_known(tmp_path: Path) -> None:
-    folders = [fill(tmp_path / name, "RGB", (64, 64), count=1) for name in "AB"]
-    assert not lie_apart({folder.name: inspect_folder(folder) for folder in folders})
 
 
 def test_gray_drawings_and_one_domain_keep_no_detail(tmp_path: Path) -> None:

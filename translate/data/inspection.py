@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 import numpy as np
-import torch
 
 from translate.data.layout import Layout
 from translate.io.files import evenly_spaced
 from translate.io.images import ImageError, UInt8, list_images, read_image, resize
-from translate.io.tensors import images_from_pixels
-from translate.metrics.distribution import KernelDistance
-from translate.metrics.random_features import RandomFeatures, standardized_distance
 from translate.presets import affordable, in_place
 
 SAMPLE = 24  # images a folder that are decoded
@@ -30,12 +25,6 @@ FLAT = 1 / 3  # photographs have less, everything else that was measured has mor
 _GRAY = 8
 _ALIKE = 2  # of 255
 THUMBNAIL = 64  # px a side
-# Domains lie apart that are further from each other than this, in units of their own variety, by
-# more than chance. Samples of 24 pictures of each had a lower end of at most 0.1 where they were
-# photographs or emoji of two artists, and of at least 12 where they were typefaces, label maps
-# and photographs, scans of two kinds, or renderings of two cars.
-APART = 7.0
-CHANCE = 2.0  # standard errors
 # px from which coloured pictures of any kind get the settings of `in_place`; below, photographs do:
 # emoji of two artists at 32 px were better with those of drawings
 STILL = 64
@@ -129,40 +118,6 @@ def are_drawings(surveys: Mapping[str, Survey]) -> bool:
     return all(seen.gray for seen in surveys.values()) and not are_photographs(surveys)
 
 
-def domain_gap(surveys: Mapping[str, Survey]) -> KernelDistance:
-    """Measure how far apart domains are, in units of how much their own pictures vary.
-
-    Where domains overlap, a picture has hardly to be changed to belong to the other one, and what
-    an autoencoder loses of it is worse than what is won. Where they are far apart, it has to be
-    drawn anew.
-
-    Args:
-        surveys: two domains or more, of two decoded pictures or more.
-
-    Returns:
-        The kernel distance on random features of thumbnails, to the nearer of both; of several
-        pairs the largest. Near 0 for two samples of one domain.
-    """
-    model = RandomFeatures(3)
-    features = []
-    for seen in surveys.values():
-        with torch.no_grad():
-            features.append(model(images_from_pixels(seen.thumbnails)))
-    gaps = [
-        min(standardized_distance(x, y), standardized_distance(y, x), key=lambda gap: gap.value)
-        for x, y in combinations(features, 2)
-    ]
-    return max(gaps, key=lambda gap: gap.value)
-
-
-def lie_apart(surveys: Mapping[str, Survey]) -> bool:
-    """Whether domains are so far apart that no picture can stay as it is, by more than chance."""
-    if any(len(seen.thumbnails) < 2 for seen in surveys.values()):
-        return False
-    gap = domain_gap(surveys)
-    return gap.value - CHANCE * gap.error > APART
-
-
 def fitting_sizes(surveys: Mapping[str, Survey]) -> list[int]:
     """Return the training sizes that the pictures have the pixels for, the largest first."""
     typical = median(side for seen in surveys.values() for side in seen.sides)
@@ -190,7 +145,10 @@ def suggest_settings(
         data["crop"] = "random"
     in_colour = len(surveys) > 1 and not are_drawings(surveys)
     if are_photographs(surveys) or (in_colour and size >= STILL):
-        settings = in_place(size, data["channels"], detail=not lie_apart(surveys))
+        from translate.data.overlap import lie_apart  # torch, which takes a second to import
+
+        apart = lie_apart([seen.thumbnails for seen in surveys.values()])
+        settings = in_place(size, data["channels"], detail=not apart)
         return {**settings, "data": {**data, **settings["data"]}}
     preset = SIZES[max((s for s in SIZES if s <= size * 1.34), default=min(SIZES))]
     if for_cpu and preset != "tiny":
