@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import datetime
 from pathlib import Path
@@ -83,9 +84,12 @@ def command(  # noqa: PLR0913  (options of the command line)
 
 
 def _check_run_folder(run: Path, resume: bool, force: bool) -> None:
-    """Refuse to overwrite a run, and to resume where there is none."""
+    """Refuse to overwrite a run, to resume where there is none, and what cannot be written."""
     if force and not resume:
         raise ValueError("--force goes with --resume; to start anew, give another --out")
+    nearest = next(folder for folder in (run, *run.parents) if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise ValueError(f"{run}: {nearest} is no folder to write into; choose another --out")
 
     has_state = any((run / "state").glob("step_*.safetensors"))
     if resume and not has_state:

@@ -21,6 +21,7 @@ HOMES = {
     "load_model": "translate.models.checkpoint",
     "EvaluationOptions": "translate.evaluation.options",
     "FolderOptions": "translate.inference.folder",
+    "PredictorOptions": "translate.inference.predictor",
     "evaluate": "translate.evaluation.protocols",
     "compare": "translate.evaluation.protocols",
 }

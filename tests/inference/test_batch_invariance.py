@@ -78,9 +78,10 @@ def test_a_stream_is_batch_invariant(tmp_path: Path, three_threads: None, batch_
     def stream(items: list[tuple[int, UInt8]]) -> dict[tuple[int, int], bytes]:
         results = {}
         stream = translator.predictor.predict_stream(items, (0, 1), z_s, batch_size)
-        for i, (y, warnings, _) in stream:
+        for i, prediction in stream:
+            y = prediction.pixels
             assert not isinstance(y, Exception)
-            assert not warnings
+            assert not prediction.complaints
             assert y.shape[::3] == (2, 3)
             results[i, y.shape[2]] = y.tobytes()
         return results
