@@ -96,7 +96,6 @@ def mistakes(trained: Path, root: Path) -> list[tuple[list[object], list[str]]]:
         (["translate", model, empty, out, *to_b], ["empty"]),
         (["translate", model, test, test / "o", *to_b], ["testA"]),
         (["translate", model, test, file, *to_b], ["file"]),
-        (["translate", model, test, out], ["--to"]),
         (["translate", nowhere, test, out, *to_b], ["nowhere"]),
         (["translate", foreign, test, out, *to_b], ["foreign.safetensors"]),
         (["translate", model, test, out, *to_b, "--style", nowhere], ["nowhere"]),
