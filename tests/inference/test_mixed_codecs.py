@@ -156,7 +156,7 @@ LINKS = ("link.png", "folder", "up", "nowhere.png")
 NAMES = [
     "with space.png",
     "ünï 図.png",
-    ".hidden.png",
+    "semi;colon.png",
     "-rf.png",
     "--to.png",
     "new\nline.png",
