@@ -68,6 +68,7 @@ def test_mlflow_goes_on_with_its_run_after_a_kill(
     ]
 
 
+@pytest.mark.slow  # its service is another process, and takes its time
 @pytest.mark.filterwarnings("ignore")  # of the library, about itself
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
