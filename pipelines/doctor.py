@@ -135,11 +135,12 @@ def _cores_and_threads(device: str) -> Iterator[Finding]:
     import torch
 
     from translate.inference.styles import default_workers
+    from translate.runtime.affinity import usable_cores
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     threads = torch.get_num_threads()
     found = f"{cores} cores, {threads} threads for the model, {default_workers()} for pictures"
-    if threads < (cores or 1) // 2:
+    if threads < cores // 2:
         given = "OMP_NUM_THREADS" if "OMP_NUM_THREADS" in os.environ else "torch"
         remedy = f"{given} keeps it to {threads}; unset it or set OMP_NUM_THREADS={cores}"
         yield Finding("processor", found, "note", remedy)

@@ -12,7 +12,7 @@ import typer
 
 from pipelines._console import log, result
 from pipelines._options import Device, Json, OptionalPrecision, Settings
-from pipelines._training import next_command, prepare, train_with_progress
+from pipelines._training import STATES, next_command, prepare, train_with_progress
 
 
 def command(  # noqa: PLR0913  (options of the command line)
@@ -91,7 +91,7 @@ def _check_run_folder(run: Path, resume: bool, force: bool) -> None:
     if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
         raise ValueError(f"{run}: {nearest} is no folder to write into; choose another --out")
 
-    has_state = any((run / "state").glob("step_*.safetensors"))
+    has_state = any((run / "state").glob(STATES))
     if resume and not has_state:
         raise ValueError(
             f"{run}: no training state to resume from; leave out --resume to start anew"

@@ -173,10 +173,13 @@ def run_job(job: Job) -> dict[str, Any]:
 
 def _images_per_second(run: Path) -> float | None:
     """Return the median rate of the introspective phase; None where none was logged."""
-    lines = (run / "stats.jsonl").read_text("utf-8").splitlines()
-    logged = [json.loads(line) for line in lines]
-    rates = [entry["images_per_second"] for entry in logged if entry["beta_neg"] is not None]
-    return statistics.median(rates) if rates else None
+    from translate.viz.history import read_history
+
+    history = read_history(run)
+    if history.introspective is None:
+        return None
+    points = history.terms["images_per_second"]
+    return statistics.median(rate for step, rate in points if step >= history.introspective)
 
 
 def _peak_memory(device: str) -> float:
