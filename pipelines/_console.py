@@ -65,6 +65,24 @@ def result(data: dict[str, Any], text: str, as_json: bool) -> None:
     print(json.dumps(data) if as_json else text, flush=True)
 
 
+def duration(seconds: float) -> str:
+    """Return a duration in words, as precise as a plan is: minutes, hours or days."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 100:
+        return f"{minutes:.0f} minute{'s' * (round(minutes) != 1)}"
+    hours = minutes / 60
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+
+
+def short_duration(seconds: float) -> str:
+    """Return a duration in seconds with as many digits as say something; from 120 s in words."""
+    if seconds >= 120:
+        return duration(seconds)
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
 def log_failures(lines: Sequence[str], whole_list: object) -> None:
     """Print the first failures on stderr, and `whole_list`, where all of them can be read."""
     for line in lines[:MAX_LISTED]:

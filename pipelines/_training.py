@@ -15,8 +15,10 @@ import typer
 from pipelines._console import (
     EXIT_DIVERGED,
     EXIT_INTERRUPTED,
+    duration,
     library_messages,
     log,
+    short_duration,
     training_progress,
 )
 from translate.runtime.launch import rank_and_count
@@ -79,8 +81,8 @@ class Preparation:
             f"{data.size} x {data.size} pixels, {colours}",
             "pictures": f"{pictures}; held out for validation: {held_out}",
             "training": f"{self.steps} steps{after} of {batch} pictures, "
-            f"{_seconds(timing.warmup_step)} each in warm-up, then "
-            f"{_seconds(timing.introspective_step)}",
+            f"{short_duration(timing.warmup_step)} each in warm-up, then "
+            f"{short_duration(timing.introspective_step)}",
             "end": self._end(timing, now),
             "folder": str(self.run),
         }
@@ -90,11 +92,11 @@ class Preparation:
         """Say when the training ends by steps, or by its limit of minutes if that comes first."""
         limit = self.config.train.max_minutes
         if limit is None or timing.total < 60 * limit:
-            return f"about {_clock(now, timing.total)}, in {_minutes(timing.total)}"
+            return f"about {_clock(now, timing.total)}, in {duration(timing.total)}"
         left = 60 * limit - (time.perf_counter() - self.started)
         return (
             f"by {_clock(now, left)} (--max-minutes {limit:g}), wherever the steps are then; the "
-            f"last {_seconds(timing.closing)} go to choosing and writing the model"
+            f"last {short_duration(timing.closing)} go to choosing and writing the model"
         )
 
     def values(self) -> dict[str, Any]:
@@ -146,17 +148,10 @@ def prepare(
     done = _last_step(run) if resume else 0
     timing = None
     if rank == 0:
-        batch_size = max(1, config.train.batch_size // count)
-        part = config.train.model_copy(update={"batch_size": batch_size})
         images = max(domain.count for domain in domains)
+        budget = timing_budget(config.train.max_minutes)
         with binding.hold():
-            timing = time_training(
-                config.model_copy(update={"train": part}),
-                device,
-                images,
-                timing_budget(config.train.max_minutes),
-                done,
-            )
+            timing = time_training(config, device, images, budget, done, count)
         if not resume:
             _check_limit(config, timing, time.perf_counter() - started)
     return Preparation(config, domains, run, device, done, binding, timing, started)
@@ -178,13 +173,14 @@ def _check_limit(config: Config, timing: TrainingTime, before: float) -> None:
     if least > limit:
         raise ValueError(
             f"--max-minutes {limit:g}: a step of this network takes "
-            f"{_seconds(timing.introspective_step)} here, choosing and writing the model "
-            f"{_seconds(timing.closing)}; give {_rounded_up(2 * least)} minutes or more; {smaller}"
+            f"{short_duration(timing.introspective_step)} here, choosing and writing the model "
+            f"{short_duration(timing.closing)}; give {_rounded_up(2 * least)} minutes or more; "
+            f"{smaller}"
         )
     if 60 * limit - before - timing.closing < (1 - RESERVE_WORTH_ADVICE) * 60 * limit:
         log(
-            f"advice: {_seconds(before + timing.closing)} of --max-minutes {limit:g} go to loading "
-            f"and to choosing and writing the model; give more minutes, or {smaller}"
+            f"advice: {short_duration(before + timing.closing)} of --max-minutes {limit:g} go to "
+            f"loading and to choosing and writing the model; give more minutes, or {smaller}"
         )
 
 
@@ -263,20 +259,3 @@ def _rounded_up(minutes: float) -> str:
     """Return a number of minutes to be given, not below the one that was worked out."""
     tenths = int(10 * minutes) + 1
     return str(tenths / 10) if tenths < 100 else str(tenths // 10 + 1)
-
-
-def _seconds(seconds: float) -> str:
-    """Return a duration with as many digits as say something."""
-    if seconds >= 120:
-        return _minutes(seconds)
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
-
-
-def _minutes(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes < 1:
-        return "less than a minute"
-    if minutes < 100:
-        return f"{minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"
-    hours = minutes / 60
-    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"

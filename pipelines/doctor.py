@@ -19,6 +19,7 @@ import typer
 
 from pipelines._console import EXIT_FAILED, result
 from pipelines._options import Device, Json
+from translate.io.files import is_writable
 from translate.zoo import SHIPPED, ShippedModel
 
 Status: TypeAlias = Literal["ok", "note", "problem"]
@@ -204,17 +205,11 @@ def _disk_and_caches(device: str) -> Iterator[Finding]:
         ("cache of weights", torch.hub.get_dir()),
         ("cache of typefaces", matplotlib.get_cachedir()),
     ):
-        if _is_writable(Path(cache)):
+        if is_writable(Path(cache)):
             yield Finding(name, f"{cache}, writable")
         else:
             remedy = "set XDG_CACHE_HOME to a folder of yours"
             yield Finding(name, f"{cache}, not writable", "note", remedy)
-
-
-def _is_writable(folder: Path) -> bool:
-    """Whether a folder can be written into, or be made."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    return os.access(there, os.W_OK)
 
 
 def _extras(device: str) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines._console import log, result
+from pipelines._console import duration, log, result
 from pipelines._options import Device, Json
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _lines(
     images = " + ".join([str(train.batch_size)] * len(surveys))
     training = (
         f"{train.steps} steps of {images} pictures on {plan.time.device} "
-        f"({plan.time.precision}): {_duration(plan.minutes)}"
+        f"({plan.time.precision}): {_about(plan.minutes)}"
     )
     entries = {
         "size": f"{plan.size} px, {_reason(plan, size)}",
@@ -175,7 +175,7 @@ def _reason(plan: Plan, size: int | None) -> str:
     if not plan.too_long:
         return "the largest that most pictures fill"
     hours = "; ".join(
-        f"{tried} px would take {_duration(60 * long)}" for tried, long in plan.too_long.items()
+        f"{tried} px would take {_about(60 * long)}" for tried, long in plan.too_long.items()
     )
     return f"the largest whose training ends within hours here: {hours}"
 
@@ -193,7 +193,7 @@ def _notes(surveys: Mapping[str, Survey], plan: Plan) -> Iterator[str]:
     if plan.share < BUSY:
         yield (
             f"other programs keep this machine busy ({plan.share:.0%} of it was free): "
-            f"beside them the training takes {_duration(plan.time.total / 60)}"
+            f"beside them the training takes {_about(plan.time.total / 60)}"
         )
     largest = plan.fitting[0]
     if plan.on_cpu and plan.size < largest:
@@ -229,7 +229,7 @@ def _advice_on_time(plan: Plan, size: int | None) -> Iterator[str]:
     if plan.minutes > 60 * HOURS:
         smaller = "a smaller --size" if size is not None else "--max-minutes"
         yield (
-            f"the training takes {_duration(plan.minutes)} on this machine; {smaller} or a GPU "
+            f"the training takes {_about(plan.minutes)} on this machine; {smaller} or a GPU "
             "makes it shorter"
         )
 
@@ -290,19 +290,12 @@ def _example(copies: Copies) -> str:
     return f"{second.name} as {first.name}"
 
 
+def _about(minutes: float) -> str:
+    return f"about {duration(60 * minutes)}" if minutes >= 1 else duration(60 * minutes)
+
+
 def _range(low: int, high: int) -> str:
     return str(low) if low == high else f"{low} to {high}"
-
-
-def _duration(minutes: float) -> str:
-    """Return a duration in words, as precise as a measurement of seconds allows."""
-    if minutes < 1:
-        return "less than a minute"
-    if minutes < 100:
-        return f"about {minutes:.0f} minute{'s' * (round(minutes) != 1)}"
-    if minutes < 48 * 60:
-        return f"about {minutes / 60:.0f} hours"
-    return f"about {minutes / 60 / 24:.0f} days"
 
 
 def _wrapped(label: str, texts: list[str]) -> list[str]:

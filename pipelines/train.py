@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from pipelines._console import log, result
 from pipelines._options import Device, Json, OptionalPrecision, Settings
 from pipelines._training import STATES, next_command, prepare, train_with_progress
+from translate.io.files import is_writable
 
 
 def command(  # noqa: PLR0913  (options of the command line)
@@ -87,9 +87,8 @@ def _check_run_folder(run: Path, resume: bool, force: bool) -> None:
     """Refuse to overwrite a run, to resume where there is none, and what cannot be written."""
     if force and not resume:
         raise ValueError("--force goes with --resume; to start anew, give another --out")
-    nearest = next(folder for folder in (run, *run.parents) if folder.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
-        raise ValueError(f"{run}: {nearest} is no folder to write into; choose another --out")
+    if not is_writable(run):
+        raise ValueError(f"{run}: cannot be written into; choose another --out")
 
     has_state = any((run / "state").glob(STATES))
     if resume and not has_state:

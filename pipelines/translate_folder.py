@@ -153,6 +153,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.folder import FolderOptions
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
+    from translate.viz.preview import PAGE
 
     # under torchrun: a device each
     if shard is None and share[1] > 1 and torch.cuda.is_available():
@@ -192,7 +193,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         Path(out),
         "translate",
     )
-    page = Path(out) / "preview.html"
+    page = Path(out) / PAGE
     if preview and page.exists():  # not where nothing could be translated
         text += f"\n{page}: the first of them, before and after"
     result(data, text, as_json)

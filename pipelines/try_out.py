@@ -111,7 +111,7 @@ def _own_pictures(place: Path) -> list[Named]:
 
 def _read(paths: Sequence[Path]) -> list[Named]:
     """Read pictures over white, reduced to LARGEST; say which cannot be read."""
-    from translate.io.images import ImageError, composite, read_image, resize
+    from translate.io.images import ImageError, composite, read_image, shrink
 
     pictures = []
     failures = []
@@ -121,10 +121,7 @@ def _read(paths: Sequence[Path]) -> list[Named]:
         except ImageError as error:
             failures.append(f"{path}: {error}")
             continue
-        height, width = pixels.shape[:2]
-        factor = min(1.0, LARGEST / max(width, height))
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        pictures.append((path.name, resize(pixels, size)))
+        pictures.append((path.name, shrink(pixels, LARGEST)))
     log_failures(failures, "the folder")
     return pictures
 

@@ -111,6 +111,12 @@ def make_parent(path: PathLike) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
 
 
+def is_writable(folder: Path) -> bool:
+    """Tell whether a folder can be written into, or be made where it is not there."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return there.is_dir() and os.access(there, os.W_OK)
+
+
 @contextmanager
 def atomic(path: PathLike, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces it when the block succeeds.

@@ -414,6 +414,17 @@ def resize(pixels: UInt8, size: tuple[int, int]) -> UInt8:
     return np.array(image.resize(size, Image.Resampling.LANCZOS)).reshape(size[1], size[0], -1)
 
 
+def shrink(pixels: UInt8, side: int) -> UInt8:
+    """Make a picture (H, W, C) smaller whose longer side exceeds `side` pixels.
+
+    Returns:
+        The picture in its proportions; the input itself where it is small enough.
+    """
+    factor = min(1.0, side / max(pixels.shape[:2]))
+    height, width = (max(1, round(length * factor)) for length in pixels.shape[:2])
+    return resize(pixels, (width, height))
+
+
 def _to_pillow(pixels: UInt8) -> Image.Image:
     """Convert (H, W, 1 or 3) to an image of mode L or RGB."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

@@ -80,6 +80,7 @@ def time_training(
     images: int | None = None,
     budget: float = BUDGET,
     done: int = 0,
+    processes: int = 1,
 ) -> TrainingTime:
     """Time a few steps of a config's network, and work out what the whole training takes.
 
@@ -93,10 +94,14 @@ def time_training(
         budget: Seconds that this may take. A network that needs longer for a single image of each
             domain exceeds it.
         done: Steps that need not be taken any more.
+        processes: That share a batch; the time is of one with its share.
 
     Raises:
         ValueError: For a device that is not available.
     """
+    share = max(1, config.train.batch_size // processes)
+    train = config.train.model_copy(update={"batch_size": share})
+    config = config.model_copy(update={"train": train})
     chosen = choose_device(device)
     gpus = [chosen] if chosen.type == "cuda" else []
     with torch.random.fork_rng(gpus):

@@ -161,13 +161,11 @@ class Trainer:
         self.speed: float | None = None  # pictures a second, of the last line of the log
 
     def _time_training(self, max_minutes: float) -> TrainingTime:
-        train = self.config.train
-        share = max(1, train.batch_size // self.processes.count)
-        part = train.model_copy(update={"batch_size": share})
-        config = self.config.model_copy(update={"train": part})
         images = max(domain.count for domain in self.domains)
+        budget = timing_budget(max_minutes)
+        count = self.processes.count
         with self.binding.hold():
-            return time_training(config, str(self.device), images, timing_budget(max_minutes))
+            return time_training(self.config, str(self.device), images, budget, processes=count)
 
     def _fixed_images(self, count: int) -> list[Tensor]:
         """Return up to `count` training images of each domain, always the same."""

@@ -8,7 +8,7 @@ from io import BytesIO
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from translate.io.images import UInt8, resize, to_channels
+from translate.io.images import UInt8, shrink, to_channels
 
 SMALL = 64  # px a side; pictures up to this are encoded exactly and enlarged pixel by pixel
 SHARED = "translate.viz"  # the package whose templates every page may include
@@ -19,7 +19,8 @@ def render_page(package: str, template: str, **values: object) -> str:
 
     Args:
         package: Such as "translate.evaluation"; its templates may include those of this package:
-            page.css (colours and text), stage.css and stage.js (the large view).
+            head.html (the policy that nothing comes from
+            elsewhere), page.css (colours and text), stage.css and stage.js (the large view).
         template: The file's name.
         values: What the template names; a missing one is an error.
     """
@@ -42,9 +43,7 @@ def to_data_uri(pixels: UInt8, side: int = 256, exact: bool = True) -> str:
         side: pixels; a picture whose longer side exceeds it is made smaller.
         exact: whether small pictures are lossless, which takes about four times the bytes.
     """
-    factor = min(1.0, side / max(pixels.shape[:2]))
-    height, width = (max(1, round(length * factor)) for length in pixels.shape[:2])
-    small = to_channels(resize(pixels, (width, height)), 3)
+    small = to_channels(shrink(pixels, side), 3)
     lossless = exact and max(small.shape) <= SMALL
     buffer = BytesIO()
     Image.fromarray(small).save(
