@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 
-def _model_file(path: Path) -> Path:
+def _model_file(path: str) -> Path:
     """Return the model file that the argument means; a run folder stands for its model."""
     from translate.models.metadata import model_file
 
@@ -25,8 +25,9 @@ ModelFile = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        callback=_model_file,
-        help="A model file, a run folder, or a model that comes along: typefaces, emoji.",
+        parser=_model_file,
+        help="A model file, a run folder, a model that comes along (typefaces, emoji), or one on "
+        "a hub: hf://USER/NAME.",
     ),
 ]
 Pictures = Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")]

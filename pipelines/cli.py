@@ -25,6 +25,7 @@ from pipelines import (
     init,
     interpolate,
     plot,
+    push,
     reconstruct,
     sample,
     score,
@@ -148,6 +149,13 @@ def _debug(context: typer.Context, value: bool) -> None:
         group.debug = True
 
 
+def _offline(value: bool) -> None:
+    if value:
+        from translate.io.hub import work_offline
+
+        work_offline()
+
+
 @app.callback()
 def options(
     debug: Annotated[
@@ -164,6 +172,15 @@ def options(
         bool,
         typer.Option(
             "--version", "-V", callback=_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            callback=_offline,
+            is_eager=True,
+            help="Take models of a hub from the cache alone; ask no other machine.",
         ),
     ] = False,
 ) -> None:
@@ -198,6 +215,7 @@ MORE = "More"
 app.command("compare", rich_help_panel=MORE)(compare.command)
 app.command("score", rich_help_panel=MORE)(score.command)
 app.command("export", rich_help_panel=MORE)(export.command)
+app.command("push", rich_help_panel=MORE)(push.command)
 app.command("toy2d", rich_help_panel=MORE)(toy2d.command)
 app.add_typer(data, name="data", rich_help_panel=MORE)
 app.add_typer(bench.app, name="bench", cls=HelpfulGroup, rich_help_panel=MORE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.config import Config, ConfigError, from_dict
+from translate.io.hub import HubAddress, download, is_on_hub
 from translate.zoo import SHIPPED
 
 KEY = "introshift"
@@ -42,10 +43,13 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     """Return the model file that a path means: a run folder stands for its model.
 
     The name of a model that comes with the package stands for that, unless it means one here.
+    hf://USER/NAME stands for the model of that repository on a hub, which is fetched.
 
     Raises:
         ValueError: If there is none.
     """
+    if is_on_hub(path):
+        return download(HubAddress.parse(str(path)), RUN_MODEL)
     path = Path(path)
     is_model = path.is_file() or (path / RUN_MODEL).is_file()
     if not is_model and str(path) in SHIPPED:

@@ -19,8 +19,8 @@ def render_page(package: str, template: str, **values: object) -> str:
 
     Args:
         package: Such as "translate.evaluation"; its templates may include those of this package:
-            head.html (the policy that nothing comes from
-            elsewhere), page.css (colours and text), stage.css and stage.js (the large view).
+            head.html (the policy that nothing comes from elsewhere), page.css (colours and text),
+            stage.css and stage.js (the large view).
         template: The file's name.
         values: What the template names; a missing one is an error.
     """
