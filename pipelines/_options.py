@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 
-def _model_file(path: str) -> Path:
+def _model_file(path: Path) -> Path:
     """Return the model file that the argument means; a run folder stands for its model."""
     from translate.models.metadata import model_file
 
@@ -25,7 +25,7 @@ ModelFile = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        parser=_model_file,
+        callback=_model_file,
         help="A model file, a run folder, a model that comes along (typefaces, emoji), or one on "
         "a hub: hf://USER/NAME.",
     ),

@@ -112,6 +112,8 @@ def test_address_is_read_and_written() -> None:
     for text in ("hf://me/letters", "hf://me/letters@v1.2"):
         assert str(HubAddress.parse(text)) == text
     assert HubAddress.parse("me/letters").repository == "me/letters"
+    assert is_on_hub(Path("hf://me/letters"))
+    assert HubAddress.parse(str(Path("hf://me/letters"))).repository == "me/letters"
     assert not is_on_hub("me/letters")
     for wrong in ("letters", "a/b/c", "../x", "me/", "me/letters@", "me/let ters"):
         with pytest.raises(ValueError, match="USER/NAME"):

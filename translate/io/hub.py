@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from translate.io.files import PathLike
+
 SCHEME = "hf://"
+SCHEME_OF_PATH = re.compile("hf://?")  # a Path makes one slash of two
 OFFLINE = "HF_HUB_OFFLINE"
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -44,13 +47,13 @@ class HubAddress:
     @classmethod
     def parse(cls, text: str) -> HubAddress:
         """Read an address, with or without the scheme."""
-        repository, at, revision = text.removeprefix(SCHEME).partition("@")
+        repository, at, revision = SCHEME_OF_PATH.sub("", text).partition("@")
         return cls(repository, revision if at else None)
 
 
-def is_on_hub(path: object) -> bool:
-    """Tell whether a text is the address of a repository on a hub."""
-    return isinstance(path, str) and path.startswith(SCHEME)
+def is_on_hub(path: PathLike) -> bool:
+    """Tell whether a path is the address of a repository on a hub."""
+    return SCHEME_OF_PATH.match(os.fspath(path)) is not None
 
 
 def download(address: HubAddress, file: str) -> Path:
