@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 STATES = "step_*.safetensors"  # training states in RUN/state
 LABEL = 10  # width of the plan's labels
+ALONE = "unset them to train in one process"  # the remedy for variables of a broken launch
 RESERVE_WORTH_ADVICE = 0.3  # share of --max-minutes that does not go to training
 
 
@@ -139,7 +141,7 @@ def prepare(
     from translate.training.timing import time_training, timing_budget
 
     keep_freed_memory()
-    rank, count = rank_and_count("unset them to train in one process")
+    rank, count = rank_and_count(ALONE)
     domains = load_domains(config.data)
     for domain in domains:
         for path, reason in domain.failed.items():
@@ -155,6 +157,18 @@ def prepare(
         if not resume:
             _check_limit(config, timing, time.perf_counter() - started)
     return Preparation(config, domains, run, device, done, binding, timing, started)
+
+
+def only_training(run: Path) -> AbstractContextManager[None]:
+    """Keep other trainings out of a run folder; of several processes the first one does.
+
+    Raises:
+        ValueError: Another training is at work there.
+    """
+    from translate.training.running import training_in
+
+    rank, _ = rank_and_count(ALONE)
+    return training_in(run) if rank == 0 else nullcontext()
 
 
 def _last_step(run: Path) -> int:

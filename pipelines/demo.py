@@ -12,7 +12,7 @@ import typer
 
 from pipelines._console import count_progress, log, result
 from pipelines._options import Device, Json
-from pipelines._training import prepare, quoted, train_with_progress
+from pipelines._training import only_training, prepare, quoted, train_with_progress
 
 STEPS = 4600  # some eight minutes on two cores
 
@@ -41,11 +41,12 @@ def command(
     model = run / "model.safetensors"
     config_path = _write_data_and_config(out)
     config = load_config(config_path, [], {"train.steps": steps})
-    prepared = prepare(config, run, device, start)
-    for line in prepared.lines(datetime.now()):
-        log(line)
-    log("then translations and the report, another minute or so")
-    summary = train_with_progress(prepared)
+    with only_training(run):
+        prepared = prepare(config, run, device, start)
+        for line in prepared.lines(datetime.now()):
+            log(line)
+        log("then translations and the report, another minute or so")
+        summary = train_with_progress(prepared)
 
     from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import evaluate

@@ -11,7 +11,13 @@ import typer
 
 from pipelines._console import log, result
 from pipelines._options import Device, Json, OptionalPrecision, Settings
-from pipelines._training import STATES, next_command, prepare, train_with_progress
+from pipelines._training import (
+    STATES,
+    next_command,
+    only_training,
+    prepare,
+    train_with_progress,
+)
 from translate.io.files import is_writable
 
 
@@ -62,15 +68,16 @@ def command(  # noqa: PLR0913  (options of the command line)
     run = out or Path("runs") / config.stem
     _check_run_folder(run, resume, force)
 
-    prepared = prepare(loaded, run, device, started, resume)
-    plan = prepared.lines(datetime.now())
     if dry_run:
-        result(prepared.values(), "\n".join(plan), as_json)
+        prepared = prepare(loaded, run, device, started, resume)
+        result(prepared.values(), "\n".join(prepared.lines(datetime.now())), as_json)
         return
 
-    for line in plan:
-        log(line)
-    summary = train_with_progress(prepared, resume, force)
+    with only_training(run):
+        prepared = prepare(loaded, run, device, started, resume)
+        for line in prepared.lines(datetime.now()):
+            log(line)
+        summary = train_with_progress(prepared, resume, force)
     model = run / "model.safetensors"
     following = next_command(loaded, run)
     minutes = (time.perf_counter() - started) / 60
