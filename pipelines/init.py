@@ -22,8 +22,6 @@ HEADER = (
     "# What differs from the defaults; folders are relative to this file.\n"
     "# All settings: introshift settings\n"
 )
-FEW = 100  # pictures of a domain below which more of them are the first thing to try
-TOO_FEW = 20
 WIDTH = 88  # of the plan's lines
 
 
@@ -61,7 +59,7 @@ def command(
 
     from translate.config import from_dict
     from translate.data.duplicates import find_duplicates
-    from translate.data.inspection import inspect_folder, with_folders
+    from translate.data.inspection import advise, inspect_folder, with_folders
     from translate.data.layout import find_domains
     from translate.io.files import make_parent, write_text
 
@@ -79,8 +77,9 @@ def command(
     write_text(out, HEADER + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
     notes = [*_notes(surveys, plan), *_notes_on_copies(duplicates)]
-    advice = [*_advice(surveys), *_advice_on_copies(duplicates), *_advice_on_time(plan, size)]
-    lines = _lines(layout, surveys, plan, size)
+    advice = [*advise(surveys), *_advice_on_copies(duplicates), *_advice_on_time(plan, size)]
+    words = _in_words(layout, surveys, plan, size)
+    lines = [line for label, texts in words.items() for line in _wrapped(label, texts)]
     lines += _wrapped("note", notes) + _wrapped("advice", advice)
     following = f"introshift train {shlex.quote(str(out))}"
     data = {
@@ -90,6 +89,7 @@ def command(
             "pictures": {name: seen.count for name, seen in surveys.items()},
             "device": plan.time.device,
             "minutes": round(plan.minutes, 1),
+            "in_words": words,
             "notes": notes,
             "advice": advice,
             "next": following,
@@ -116,10 +116,10 @@ def _plan(surveys: Mapping[str, Survey], size: int | None, device: str) -> Plan:
         return plan_training(surveys, size, device)
 
 
-def _lines(
+def _in_words(
     layout: Layout, surveys: Mapping[str, Survey], plan: Plan, size: int | None
-) -> list[str]:
-    """Return the plan, an entry a line or more."""
+) -> dict[str, list[str]]:
+    """Return the plan: label -> texts, each for a line or more."""
     from translate.config import TrainConfig
 
     pictures = []
@@ -134,14 +134,13 @@ def _lines(
         f"{train.steps} steps of {images} pictures on {plan.time.device} "
         f"({plan.time.precision}): {_about(plan.minutes)}"
     )
-    entries = {
-        "size": f"{plan.size} px, {_reason(plan, size)}",
-        "kind": _kind(surveys, plan),
-        "network": f"{_network(plan)}; {plan.time.parameters / 1e6:.1f} million parameters",
-        "training": training,
+    return {
+        "pictures": pictures,
+        "size": [f"{plan.size} px, {_reason(plan, size)}"],
+        "kind": [_kind(surveys, plan)],
+        "network": [f"{_network(plan)}; {plan.time.parameters / 1e6:.1f} million parameters"],
+        "training": [training],
     }
-    lines = _wrapped("pictures", pictures)
-    return lines + [line for name, text in entries.items() for line in _wrapped(name, [text])]
 
 
 def _kind(surveys: Mapping[str, Survey], plan: Plan) -> str:
@@ -193,7 +192,7 @@ def _notes(surveys: Mapping[str, Survey], plan: Plan) -> Iterator[str]:
     if plan.share < BUSY:
         yield (
             f"other programs keep this machine busy ({plan.share:.0%} of it was free): "
-            f"beside them the training takes {_about(plan.time.total / 60)}"
+            f"beside them the training takes {1 / plan.share:.1f} times as long"
         )
     largest = plan.fitting[0]
     if plan.on_cpu and plan.size < largest:
@@ -202,25 +201,6 @@ def _notes(surveys: Mapping[str, Survey], plan: Plan) -> Iterator[str]:
         yield "on a machine with a GPU, init would propose a larger network"
     if len(surveys) == 1:
         yield "one domain: its model draws and compares pictures; translation needs a second folder"
-
-
-def _advice(surveys: Mapping[str, Survey]) -> Iterator[str]:
-    """Say what to do about too few or broken pictures."""
-    for name, seen in surveys.items():
-        if seen.count < TOO_FEW:
-            yield (
-                f"{name} has {seen.count} pictures, with which a model learns these by heart and "
-                f"little else; add some, {FEW} or more"
-            )
-        elif seen.count < FEW:
-            yield f"{name} has {seen.count} pictures; with {FEW} or more, results get better"
-        if seen.broken:
-            path, why = next(iter(seen.broken.items()))
-            looked_at = len(seen.sides) + len(seen.broken)
-            yield (
-                f"{len(seen.broken)} of {looked_at} pictures of {name} that were looked at cannot "
-                f"be read, such as {path} ({why}); they are left out: fix or remove them"
-            )
 
 
 def _advice_on_time(plan: Plan, size: int | None) -> Iterator[str]:

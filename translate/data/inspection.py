@@ -5,7 +5,7 @@ Legend: n pictures that were looked at, S side of their thumbnails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -19,6 +19,8 @@ from translate.io.images import ImageError, UInt8, list_images, read_image, resi
 from translate.presets import affordable, in_place
 
 SAMPLE = 24  # images a folder that are decoded
+FEW = 100  # pictures of a domain below which more of them are the first thing to try
+TOO_FEW = 20
 SIZES = {32: "tiny", 64: "small", 128: "base", 256: "large"}
 FLAT = 1 / 3  # photographs have less, everything else that was measured has more
 # largest difference between channels, of 255, that still counts as gray (JPEG leaves a few)
@@ -89,6 +91,25 @@ def inspect_folder(folder: Path) -> Survey:
         raise ValueError(f"{folder.resolve()}: no readable picture{reason}; name another folder")
     flat = mean(flat_share(thumbnail) for thumbnail in thumbnails)
     return Survey(len(paths), sides, aspects, gray, flat, np.stack(thumbnails), broken)
+
+
+def advise(surveys: Mapping[str, Survey]) -> Iterator[str]:
+    """Say what to do about too few or broken pictures, a sentence each."""
+    for name, seen in surveys.items():
+        if seen.count < TOO_FEW:
+            yield (
+                f"{name} has {seen.count} pictures, with which a model learns these by heart and "
+                f"little else; add some, {FEW} or more"
+            )
+        elif seen.count < FEW:
+            yield f"{name} has {seen.count} pictures; with {FEW} or more, results get better"
+        if seen.broken:
+            path, why = next(iter(seen.broken.items()))
+            looked_at = len(seen.sides) + len(seen.broken)
+            yield (
+                f"{len(seen.broken)} of {looked_at} pictures of {name} that were looked at cannot "
+                f"be read, such as {path} ({why}); they are left out: fix or remove them"
+            )
 
 
 def flat_share(pixels: UInt8) -> float:
