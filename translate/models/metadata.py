@@ -19,7 +19,9 @@ FORMAT = "introshift-1"
 FOLDERS = "folders"
 FROM_FILE = "from this file"
 
-RUN_MODEL = "model.safetensors"  # in a run folder: the step that validation kept
+# in a run folder: the step that validation kept, and the last one
+RUN_MODEL = "model.safetensors"
+LAST_MODEL = "last.safetensors"
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library
 

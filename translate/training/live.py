@@ -21,6 +21,7 @@ from translate.viz.pages import render_page
 
 PAGE = "live.html"
 DATA = "live.js"
+CALL = "live"  # the page's function that DATA calls
 PAUSE = 2.0  # seconds between two writings that nothing but time asks for
 PATIENCE = 10.0  # times the longest pause so far, after which the page says that it has no news
 LEAST_PATIENCE = 120.0  # seconds
@@ -72,6 +73,42 @@ class LiveState:
     remarks: tuple[str, ...] = ()
 
 
+def as_script(data: dict[str, Any]) -> str:
+    """Return what is new as the page loads it."""
+    return f"{CALL}({json.dumps(data)});\n"  # JSON escapes all but ASCII
+
+
+def read_live(run: Path) -> dict[str, Any] | None:
+    """Read what was new last in a run's folder, by name as the page has it.
+
+    Returns:
+        None where there is nothing, or what nobody but another program can have written.
+    """
+    try:
+        text = (run / DATA).read_text(encoding="utf-8").strip()
+        data = json.loads(text.removeprefix(f"{CALL}(").removesuffix(");"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def live_page(title: str, score_every: int, sample_every: int) -> str:
+    """Return the page, which is the same for the whole run.
+
+    Args:
+        title: The run's name.
+        score_every: As of `train`, for what is said before the first score.
+        sample_every: The same for the first grid.
+    """
+    return render_page(
+        "translate.viz",
+        "live.html",
+        title=title,
+        score_every=score_every,
+        sample_every=sample_every,
+    )
+
+
 class LivePage:
     """The page of the run in a folder; that it cannot be written is said once, and no error."""
 
@@ -86,13 +123,8 @@ class LivePage:
 
     def open(self, config: Config) -> None:
         """Write the page, which is the same for the whole run; before it nothing is written."""
-        page = render_page(
-            "translate.viz",
-            "live.html",
-            title=self.run.resolve().name,
-            score_every=config.train.score_every,
-            sample_every=config.train.sample_every,
-        )
+        train = config.train
+        page = live_page(self.run.resolve().name, train.score_every, train.sample_every)
         self._opened = True
         with suppress(ValueError):
             self._rollbacks = read_history(self.run).rollbacks
@@ -132,7 +164,7 @@ class LivePage:
             "written": now,
             "patience": max(LEAST_PATIENCE, PATIENCE * self._longest),
         }
-        self._write(DATA, f"live({json.dumps(data)});\n")  # JSON escapes all but ASCII
+        self._write(DATA, as_script(data))
 
     def _read_folder(self, step: int) -> dict[str, Any]:
         """Read grids and scores up to a step."""

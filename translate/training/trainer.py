@@ -27,6 +27,8 @@ from translate.losses.energy import KEY, training_quantiles
 from translate.losses.soft_introvae import auto_beta_neg
 from translate.models.alignment import domain_affine
 from translate.models.checkpoint import load_model, save_model
+from translate.models.metadata import LAST_MODEL as LAST
+from translate.models.metadata import RUN_MODEL as BEST
 from translate.runtime.affinity import UNBOUND, ThreadBinding
 from translate.runtime.device import choose_device
 from translate.runtime.distributed import Processes
@@ -49,9 +51,6 @@ from translate.training.validation import (
     quality_sentence,
 )
 
-# model files of a run: the best by its score, and the last
-BEST = "model.safetensors"
-LAST = "last.safetensors"
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a warning
 TREND_FROM = 0.6  # share of the run: does the model still get better after it?
 ALIGNMENT_IMAGES = 1024  # of a domain, whose mean place, size and slant are measured

@@ -6,6 +6,7 @@ They are drawn with matplotlib, which is imported when needed.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +65,10 @@ def draw_curves(history: History, columns: int = 3) -> Figure:
         panel.tick_params(labelbottom=True)
         if number + columns >= count:  # none below it
             panel.set_xlabel("training step", fontsize=7, color=INK)
+    panels[0].set_xlim(0, 1.04 * max(1, history.last_step))  # which all of them share
     for panel in panels[count:]:
         panel.set_visible(False)
-    _add_legend(figure, panels[:count])
+    _add_legend(figure, panels[:count], columns)
     return figure
 
 
@@ -76,7 +78,11 @@ def _draw_distance(panel: Any, curve: DistanceCurve) -> None:
     if curve.baseline is not None:
         panel.axhline(curve.baseline, color=INK, linewidth=0.8, linestyle="--", label=DO_NOTHING)
         if panel.get_yscale() == "linear":
-            panel.set_ylim(bottom=min(0.0, *(value for _, value in curve.values)))
+            values = [value for _, value in curve.values]
+            panel.set_ylim(bottom=min([0.0, *values]))
+            if curve.baseline > 0 and max([0.0, *values]) > LOGARITHMIC * curve.baseline:
+                # beside the first scores, all others would be a line at 0
+                panel.set_yscale("symlog", linthresh=curve.baseline)
     _name_panel(panel, curve.title, curve.unit)
 
 
@@ -111,7 +117,7 @@ def _mark(panel: Any, history: History) -> None:
             panel.axvline(step, color=colour, linewidth=0.9, linestyle=style, label=label, zorder=0)
 
 
-def _add_legend(figure: Figure, panels: list[Any]) -> None:
+def _add_legend(figure: Figure, panels: list[Any], columns: int) -> None:
     """Explain the marks of all panels once, below them."""
     found: dict[str, Any] = {}
     for panel in panels:
@@ -122,7 +128,7 @@ def _add_legend(figure: Figure, panels: list[Any]) -> None:
             found.values(),
             found.keys(),
             loc="outside lower center",
-            ncols=len(found),
+            ncols=len(found) if columns > 1 else 1,
             fontsize=7,
             frameon=False,
             labelcolor=INK,
@@ -158,12 +164,22 @@ def write_curves(run: Path, path: Path) -> None:
 
 def curves_svg(run: Path) -> str:
     """Draw a run as an <svg> element for a page, transparent, in its font and text colour."""
+    return _as_svg(_checked_history(run))
+
+
+def distance_svgs(history: History) -> list[str]:
+    """Draw each direction's distance alone, as `curves_svg` does: narrow enough for a phone."""
+    alone = [replace(history, terms={}, distances=[curve]) for curve in history.distances]
+    return [_as_svg(one, columns=1) for one in alone]
+
+
+def _as_svg(history: History, columns: int = 3) -> str:
     import matplotlib
 
     style = {"svg.fonttype": "none", "svg.hashsalt": "introshift", "font.family": "sans-serif"}
     buffer = io.StringIO()
     with matplotlib.rc_context(style):
-        figure = draw_curves(_checked_history(run))
+        figure = draw_curves(history, columns)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :].replace(INK, "currentColor")
