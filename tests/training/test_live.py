@@ -11,7 +11,7 @@ import pytest
 
 from tests._helpers.trainings import bars, logged, run, settings
 from translate.training import live
-from translate.training.live import DATA, PAGE, LivePage, LiveState
+from translate.training.live import DATA, PAGE, LivePage, LiveState, read_live
 from translate.training.timing import TrainingTime
 from translate.training.trainer import Trainer, TrainingDivergedError
 
@@ -53,6 +53,15 @@ def test_a_run_tells_its_page_what_it_did(tmp_path: Path) -> None:
     scores = (tmp_path / "scores.jsonl").read_text().splitlines()
     assert data["kept"] == json.loads(scores[-1])["best_step"]
     assert (tmp_path / PAGE).is_file()
+
+
+def test_what_the_page_is_told_is_read_back(opened: LivePage) -> None:
+    assert read_live(opened.run) is None
+    opened.update(STATE)
+    assert read_live(opened.run) == told(opened.run)
+    for text in ("", "live(1);", "live({);", "alert(1)"):
+        (opened.run / DATA).write_text(text)
+        assert read_live(opened.run) is None
 
 
 def test_a_run_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

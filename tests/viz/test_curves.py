@@ -11,8 +11,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from translate.viz.curves import curves_svg, draw_curves, write_curves
-from translate.viz.history import read_grids, read_history, read_stats
+from translate.viz.curves import curves_svg, distance_svgs, draw_curves, write_curves
+from translate.viz.history import (
+    DistanceCurve,
+    History,
+    read_grids,
+    read_history,
+    read_stats,
+)
 
 
 def run_folder(folder: Path, *lines: dict[str, object], tail: str = "") -> Path:
@@ -137,6 +143,30 @@ def test_the_svg_for_a_page_takes_its_colours(run: Path) -> None:
     assert "currentColor" in svg
     assert "kl &lt;c&gt;" in svg
     assert svg == curves_svg(run)
+
+
+def test_each_direction_alone_is_an_svg_of_its_own(tmp_path: Path) -> None:
+    history = History({}, [], introspective=20, kept=40, rollbacks=[])
+    for source, to in ("AB", "BA"):
+        points = [(20, 5000.0), (40, 2.0), (60, -0.1)]
+        history.distances.append(DistanceCurve(source, to, points, untranslated=1.0))
+    first, second = distance_svgs(history)
+    for svg, title in ((first, "to B, translated from A"), (second, "to A, translated from B")):
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+        assert svg.count("distance to") == 1
+        assert title in svg
+        assert "pictures as they were given" in svg
+        assert "model that is kept" in svg
+
+
+def test_first_scores_do_not_flatten_the_others(tmp_path: Path) -> None:
+    points = [(20, 5000.0), (40, 0.5), (60, -0.1)]
+    history = History({}, [DistanceCurve("A", "B", points, 1.0)], None, None, [])
+    (panel,) = draw_curves(history, 1).axes
+    height = panel.transData.transform([(0, 100.0), (0, 50.0)])
+    bottom, top = panel.transData.transform([(0, y) for y in panel.get_ylim()])[:, 1]
+    assert height[0, 1] - height[1, 1] > 0.05 * (top - bottom), "half of what doing nothing costs"
+    assert panel.get_xlim()[0] == 0
 
 
 def test_refusals(run: Path, tmp_path: Path) -> None:
