@@ -59,6 +59,13 @@ Suffix = Annotated[str, typer.Option(help="Text appended to output names.")]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Do only what the manifest shows missing.")
 ]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="With --skip-existing: also compare the content of what is there with the manifest.",
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Do all again in a folder that was written into before.")
 ]

@@ -44,11 +44,12 @@ def command(
     from translate.inference.export import SUFFIXES, export, parse_format
     from translate.inference.predictor import Predictor
     from translate.inference.styles import resolve_direction
-    from translate.io.files import make_parent
+    from translate.io.outputs import prepare_output
+    from translate.models.metadata import model_file
 
     chosen = parse_format(format)
     if out is not None:
-        make_parent(out)
+        prepare_output(out, model_file(model))
     predictor = Predictor.load(model, "cpu")
     names = predictor.config.data.names
     domains = [names[domain] for domain in resolve_direction(names, to or names[-1], source)]

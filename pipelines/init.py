@@ -61,13 +61,14 @@ def command(
     from translate.data.duplicates import find_duplicates
     from translate.data.inspection import advise, inspect_folder, with_folders
     from translate.data.layout import find_domains
-    from translate.io.files import make_parent, write_text
+    from translate.io.files import write_text
+    from translate.io.outputs import prepare_output
 
     layout = find_domains(folders)
     if layout.understood:
         log(layout.understood)
     surveys = {name: inspect_folder(folder) for name, folder in layout.domains.items()}
-    make_parent(out)
+    prepare_output(out, *layout.domains.values(), *layout.tests.values())
     duplicates = find_duplicates(_all_folders(layout))
 
     log("timing the training")

@@ -22,6 +22,7 @@ from pipelines._options import (
     SkipExisting,
     Strict,
     Suffix,
+    Verify,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     quality: Quality = 95,
     suffix: Suffix = "",
     skip_existing: SkipExisting = False,
+    verify: Verify = False,
     overwrite: Overwrite = False,
     strict: Strict = False,
     device: Device = "auto",
@@ -57,19 +59,21 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.folder import FolderOptions
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
-    from translate.io.files import make_parent
     from translate.io.images import format_from_suffix, write_image
+    from translate.io.outputs import prepare_output
+    from translate.models.metadata import model_file
     from translate.viz.grids import image_grid
 
     if grid is not None:
         format_from_suffix(grid)
-        make_parent(grid)
+        prepare_output(grid, inputs, model_file(model))
     options = FolderOptions(
         style="own",
         format=format,
         quality=quality,
         suffix=suffix,
         skip_existing=skip_existing,
+        verify=verify,
         overwrite=overwrite,
         strict=strict,
     )

@@ -65,11 +65,13 @@ def command(  # noqa: PLR0913  (options of the command line)
     """
     from translate.inference.anomaly import measure_folder, scores, to_csv
     from translate.inference.predictor import Predictor
-    from translate.io.files import make_parent, write_text
+    from translate.io.files import write_text
+    from translate.io.outputs import prepare_output
     from translate.losses.energy import EnergyQuantiles
+    from translate.models.metadata import model_file
 
     if out is not None:
-        make_parent(out)
+        prepare_output(out, inputs, reference, against, model_file(model))
     predictor = Predictor.load(model, device)
     failures: list[str] = []
 

@@ -67,6 +67,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     loaded = load_config(config, settings or [], options)
     run = out or Path("runs") / config.stem
     _check_run_folder(run, resume, force)
+    _check_apart(run, [loaded.data.folder(name) for name in loaded.data.names])
 
     if dry_run:
         prepared = prepare(loaded, run, device, started, resume)
@@ -88,6 +89,15 @@ def command(  # noqa: PLR0913  (options of the command line)
         f"next: {following}",
     ]
     result({"model": str(model), **summary, "next": following}, "\n".join(lines), as_json)
+
+
+def _check_apart(run: Path, folders: list[Path]) -> None:
+    """Refuse a run folder in a domain's, where its previews would be training pictures."""
+    for folder in folders:
+        if run.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"{run}: lies in {folder}, whose pictures are trained on; choose another --out"
+            )
 
 
 def _check_run_folder(run: Path, resume: bool, force: bool) -> None:

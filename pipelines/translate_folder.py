@@ -33,6 +33,7 @@ from pipelines._options import (
     SkipExisting,
     Strict,
     Suffix,
+    Verify,
 )
 from translate.runtime.launch import rank_and_count
 
@@ -107,6 +108,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     suffix: Suffix = "",
     on_error: Annotated[str, typer.Option(help="continue or stop.")] = "continue",
     skip_existing: SkipExisting = False,
+    verify: Verify = False,
     overwrite: Overwrite = False,
     strict: Strict = False,
     null: Annotated[
@@ -169,6 +171,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         suffix=suffix,
         on_error=on_error,
         skip_existing=skip_existing,
+        verify=verify,
         overwrite=overwrite,
         strict=strict,
         workers=workers,

@@ -52,6 +52,8 @@ def test_every_file_has_its_line_and_every_good_one_its_output(
             "height",
             "warnings",
             "key",
+            "output_bytes",
+            "output_sha256",
         ]
         if line["status"] == "ok":
             size = (line["width"], line["height"])

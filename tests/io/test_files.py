@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests._helpers.encoders import PHOTO, put
-from translate.io.files import atomic, evenly_spaced, list_files, readable_json, write_text
+from translate.io.files import (
+    Stamp,
+    append_lines,
+    atomic,
+    evenly_spaced,
+    held,
+    list_files,
+    readable_json,
+    sync,
+    write_text,
+)
 from translate.io.images import list_images, write_image
 from translate.models.checkpoint import save_tensors
 
@@ -194,3 +207,78 @@ def test_json_is_readable_on_one_line_and_valid_utf_8() -> None:
     assert "ünï 図" in text
     assert len(text.splitlines()) == 1
     assert json.loads(text.encode("utf-8")) == data
+
+
+def test_many_files_are_synced_with_their_folders(
+    tmp_path: Path, disk_calls: list[tuple[str, str]]
+) -> None:
+    (tmp_path / "out" / "deep" / "er").mkdir(parents=True)
+    paths = [put(tmp_path / "out" / name, b"x") for name in ("a", "b", "deep/er/c")]
+    missing = tmp_path / "out" / "missing"
+    errors = sync([*paths, missing], tmp_path / "out")
+    assert errors[:3] == [None] * 3
+    assert isinstance(errors[3], FileNotFoundError)
+    assert disk_calls == [("fsync", "file")] * 3 + [("fsync", "folder")] * 3
+    assert sync([], tmp_path) == []
+
+
+def test_a_folder_that_fails_to_sync_fails_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad").mkdir()
+    paths = [put(tmp_path / name, b"x") for name in ("a", "bad/b")]
+    inode = (tmp_path / "bad").stat().st_ino
+    fsync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == inode:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    first, second = sync(paths, tmp_path)
+    assert first is None
+    assert second is not None
+    assert second.errno == errno.EIO
+
+
+@pytest.mark.parametrize("before", [b"", b"one\n", b"cut o"])
+def test_appended_lines_are_whole_whatever_was_there(tmp_path: Path, before: bytes) -> None:
+    path = put(tmp_path / "log", before)
+    append_lines(path, ["two", "drei ü"])
+    assert path.read_bytes().splitlines()[-2:] == [b"two", "drei ü".encode()]
+    assert path.read_bytes().startswith(before)
+
+
+def test_a_lock_is_free_when_its_process_is_killed(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    code = (
+        "import sys, time; from pathlib import Path; from translate.io.files import held\n"
+        "with held(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(BlockingIOError), held(lock):
+            pass
+        process.kill()
+        process.wait()
+    with held(lock):
+        with pytest.raises(BlockingIOError), held(lock):
+            pass
+        assert lock.exists()
+    assert not lock.exists()
+
+
+def test_a_stamp_tells_size_and_content(tmp_path: Path) -> None:
+    path = put(tmp_path / "x", b"abc")
+    stamp = Stamp.of(path)
+    assert stamp.size == 3
+    assert stamp.sha256 == hashlib.sha256(b"abc").hexdigest()
+    assert stamp.is_of(path, content=True)
+    put(path, b"abd")
+    assert stamp.is_of(path, content=False)
+    assert not stamp.is_of(path, content=True)
+    put(path, b"ab")
+    assert not stamp.is_of(path, content=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -125,8 +127,36 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(saved: tuple[Path, Mo
     tensors = load_file(path)
     change(path, {**tensors, "decoder.last.bias": tensors["decoder.last.bias"] * float("nan")})
     refused("not finite")
+    change(path, {name: tensor.half() for name, tensor in tensors.items()})
+    refused("do not fit")
     path.unlink()
     refused("no such file")
+
+
+def test_a_changed_bit_anywhere_is_refused(saved: tuple[Path, Model]) -> None:
+    path, _ = saved
+    good = path.read_bytes()
+    load_model(path)
+    header = 8 + int.from_bytes(good[:8], "little")
+    rng = random.Random(0)
+    places = [*rng.sample(range(header), 60), *rng.sample(range(header, len(good)), 60), header]
+    for place in places:
+        content = bytearray(good)
+        content[place] ^= 1 << rng.randrange(8)
+        if b"sha256" not in content:  # the name of the hash itself
+            continue
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+            load_model(path)
+        assert len(str(caught.value).splitlines()) == 1
+    assert "SHA-256" in str(caught.value)
+
+
+def test_a_model_file_without_a_hash_is_read(saved: tuple[Path, Model]) -> None:
+    path, model = saved
+    change(path)
+    read = load_model(path).model
+    assert torch.equal(read.decoder.last.bias, model.decoder.last.bias)
 
 
 def test_sizes_that_do_not_fit_the_tensors_take_no_memory(saved: tuple[Path, Model]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests._helpers.commands import call
 from tests._helpers.folders import shorten
 from translate.models.checkpoint import load_tensors, save_tensors
-from translate.models.metadata import KEY
+from translate.models.metadata import HASH, KEY
 
 pytestmark = pytest.mark.usefixtures("no_lpips_weights")
 
@@ -132,6 +132,7 @@ def test_evaluate_takes_the_config_s_network_unless_another_is_named(
     tensors, metadata = load_tensors(path)
     about = json.loads(metadata[KEY])
     about["config"]["evaluate"]["lpips_net"] = "squeeze"
+    del about[HASH]
     save_tensors(path, tensors, {KEY: json.dumps(about)})
     _, _, err = call("evaluate", path, data)
     assert "squeeze" in err

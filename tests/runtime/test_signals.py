@@ -10,7 +10,7 @@ import pytest
 from translate.runtime.signals import interruption
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_tells_and_the_second_raises(kind: signal.Signals) -> None:
     before = signal.getsignal(kind)
     told = []
@@ -31,3 +31,13 @@ def test_a_message_that_cannot_be_written_now_does_not_end_the_work() -> None:
     with interruption(reentrant) as interrupted:
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupted.is_set()
+
+
+def test_the_end_of_a_terminal_is_ignored_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruption() as interrupted:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupted.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -23,6 +23,7 @@ from tests._helpers.trainings import bars, logged, run, settings, weights
 from translate.config import Config, load_config
 from translate.data.dataset import Domain
 from translate.models.checkpoint import load_model, load_tensors
+from translate.models.metadata import HASH
 from translate.training.checkpoint import list_states, load_state, save_state
 from translate.training.run_logger import RunLogger
 from translate.training.trainer import Trainer, TrainingDivergedError, TrainingInterruptedError
@@ -41,8 +42,9 @@ def resumed(
 
 
 def rewrite(path: Path, tensors: dict[str, torch.Tensor], **metadata: object) -> None:
-    """Write a state anew with some of its metadata changed; None: left out."""
+    """Write a state anew, without its hash and with some metadata changed; None: left out."""
     about = {**load_tensors(path)[1], **{k: json.dumps(v) for k, v in metadata.items()}}
+    del about[HASH]
     for name in [name for name, value in metadata.items() if value is None]:
         del about[name]
     save_file(tensors, path, about)
@@ -93,7 +95,9 @@ def test_a_state_of_another_version_is_refused(
         resumed(settings(), finished)
 
 
-@pytest.mark.parametrize("damage", ["empty", "clock", "no clock", "list", "moments", "nan", "cut"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "clock", "no clock", "list", "moments", "nan", "cut", "bit"]
+)
 def test_a_damaged_state_falls_back_to_the_older_one(finished: Path, damage: str) -> None:
     expected = weights(finished)
     path = list_states(finished / "state")[-1]
@@ -113,6 +117,10 @@ def test_a_damaged_state_falls_back_to_the_older_one(finished: Path, damage: str
         rewrite(path, tensors)
     elif damage == "cut":
         rewrite(path, {k: v for k, v in tensors.items() if k != "model.decoder.last.bias"})
+    elif damage == "bit":
+        content = bytearray(path.read_bytes())
+        content[-5] ^= 1
+        path.write_bytes(content)
     messages = resumed(settings(), finished)
     assert any("damaged" in line and path.name in line for line in messages), messages
     assert any("step 6" in line for line in messages), messages

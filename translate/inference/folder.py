@@ -36,9 +36,11 @@ from translate.inference.manifest import (
     STOPPED,
     UP_TO_DATE,
     Entry,
+    Journal,
     Shard,
     belongs,
     mark_up_to_date,
+    only_run,
     refuse_used,
     remove_unfinished,
     write_last_manifest,
@@ -48,7 +50,7 @@ from translate.inference.planning import Inputs, check, check_out, plan_outputs,
 from translate.inference.predictor import Prediction, Predictor, listed_domains
 from translate.inference.styles import default_workers, resolve_direction, style_source
 from translate.io import images
-from translate.io.files import DiskFullError, PathLike, is_full, make_folders
+from translate.io.files import DiskFullError, PathLike, Stamp, is_full, make_folders
 from translate.io.images import DEFAULT_QUALITY, UInt8
 from translate.losses.energy import RejectedImageError
 from translate.runtime.prefetch import ahead
@@ -100,7 +102,8 @@ class FolderOptions:
         on_error: "continue", or "stop": finish what comes before the first failure, and no more.
         skip_existing: leave out what the previous manifest says was made from the same file (size
             and time), model and options by the same TRANSLATION_VERSION of this code, if the
-            outputs are still there.
+            outputs are still there, with the number of bytes that they were written with.
+        verify: with skip_existing, compare the content of the outputs, too, by its SHA-256.
         overwrite: do all again in a folder that an earlier run has written into.
         strict: let hidden files and those that are no pictures fail instead of skipping them.
         workers: threads that read and write pictures, default one a core, at most 8.
@@ -126,6 +129,7 @@ class FolderOptions:
     suffix: str = ""
     on_error: str = "continue"
     skip_existing: bool = False
+    verify: bool = False
     overwrite: bool = False
     strict: bool = False
     workers: int | None = None
@@ -146,6 +150,10 @@ class FolderOptions:
         check(
             not (self.skip_existing and self.overwrite),
             "--skip-existing: does what is missing, --overwrite all of it; give one of them",
+        )
+        check(
+            self.skip_existing or not self.verify,
+            "--verify: goes with --skip-existing, which then reads the outputs that are there",
         )
         known = self.on_error in ("continue", "stop")
         check(known, f"on_error {self.on_error}: use continue or stop")
@@ -266,11 +274,12 @@ class FolderJob:
         self.scan()
         self.plan()
         self.look()
-        self.skip()
-        try:
-            self.run()
-        finally:
-            self.finish()
+        with only_run(self.target, self.options.shard):
+            self.skip()
+            try:
+                self.run()
+            finally:
+                self.finish()
         if self.options.preview and self.options.shard[0] == 1:
             self.write_preview()
         return self.summary(time.perf_counter() - start)
@@ -279,6 +288,7 @@ class FolderJob:
         """Find the inputs, and those that are this shard's own."""
         self.folder, self.entries = scan(self.inputs, self.options.strict)
         self.target = check_out(self.inputs, self.out)
+        self.journal = Journal(self.target, self.options.shard)
         shard = self.options.shard
         self.own = [entry for entry in self.entries if belongs(entry.path, shard)]
 
@@ -343,7 +353,7 @@ class FolderJob:
         """Leave out what is up to date, and write the first manifest."""
         options = self.options
         if options.skip_existing:
-            mark_up_to_date(self.target, self.jobs)
+            mark_up_to_date(self.target, self.jobs, options.verify)
         # At once: a run that gets killed must leave no line about outputs it has replaced.
         write_manifest(self.target, self.entries, options.shard)
         remove_unfinished(self.target, self.jobs, options.shard)
@@ -396,7 +406,8 @@ class FolderJob:
         self._name_unreached(NOT_REACHED if self.interrupted.is_set() else STOPPED)
 
     def finish(self) -> None:
-        """Write the last manifest."""
+        """Write the last manifest, when the outputs that it tells of are on the disk."""
+        self.journal.sync(self.own)
         write_last_manifest(self.target, self.entries, self.options.shard)
 
     def write_preview(self) -> None:
@@ -486,6 +497,7 @@ class FolderJob:
         outputs = self.predictor.outputs(prediction, job.size, lambda: self._read_again(job))
         for path, pixels in zip(job.outputs, outputs, strict=True):
             images.write_image(self.target / path, pixels, alpha, self.options.quality)
+        job.stamps = tuple(Stamp.of(self.target / path) for path in job.outputs)
 
     def _read_again(self, job: Entry) -> images.Picture:
         """Decode a job's picture once more: none of full size waits for the model."""
@@ -499,6 +511,12 @@ class FolderJob:
             self.shares.pop(job.path, None)
             self.done += 1
         self.progress(self.done + sum(self.shares.values()), len(self.own))
+        try:
+            self.journal.add(job)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self.full = True
         self.stopped |= self.options.on_error == "stop" and job.status == "failed"
 
     def _count_strip(self, job: Entry, share: float) -> None:

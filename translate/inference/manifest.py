@@ -2,28 +2,35 @@
 
 It has a line for every input, links and sockets (skipped) and folders that cannot be listed
 (failed) included; its paths are POSIX, relative to IN, or for a list of files to the current
-folder. Legend: a shard is (i, n): the i-th of n runs into one OUT, 1-based; an input belongs to
-one by its name alone, so shards need not see the same folder.
+folder. While a run goes on, lines of what is done are appended: of several lines of one input,
+which a killed run leaves, the last counts. Legend: a shard is (i, n): the i-th of n runs into one
+OUT, 1-based; an input belongs to one by its name alone, so shards need not see the same folder.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from filelock import FileLock
-
 from translate.io import files
-from translate.io.files import DiskFullError, is_full
+from translate.io.files import DiskFullError, Stamp, is_full
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
 LOCK = f"{files.PART}lock.part"
+RUN_LOCK = f"{files.PART}run-"  # of a shard I of N: RUN_LOCK + "I-of-N.lock"
+# A killed run loses at most so much: what was done since the last lines were written.
+BATCH = 64  # inputs
+SECONDS = 10.0
 NOT_REACHED = "interrupted"
 STOPPED = "not reached: stopped at a failure"
 UP_TO_DATE = "up to date"
@@ -57,6 +64,7 @@ class Entry:
         key: hash of all that the outputs depend on.
         size: the input's and the outputs' (width, height) in pixels.
         warnings: what was tolerated.
+        stamps: what the outputs' content is known by; empty where an older version wrote them.
         alpha: (H, W), the one thing of full size that waits for the model, compressed.
     """
 
@@ -67,28 +75,28 @@ class Entry:
     key: str | None = None
     size: tuple[int, int] | None = None
     warnings: Sequence[str] = ()
+    stamps: tuple[Stamp, ...] = ()
     alpha: bytes | None = None
 
     def line(self) -> str:
         """Return the manifest's line.
 
-        `output` is a list where several variants were asked for; where there are no outputs, it
-        and the key are null.
+        What is said of outputs is a list where several variants were asked for; where there are
+        no outputs, it and the key are null.
         """
         done = self.status == "ok" or self.reason == UP_TO_DATE
-        output: str | Sequence[str] = self.outputs
-        if len(self.outputs) == 1:
-            output = self.outputs[0]
         width, height = self.size or (None, None)
         line = {
             "source": self.path,
-            "output": output if done else None,
+            "output": _one_or_list(self.outputs) if done else None,
             "status": self.status,
             "reason": self.reason,
             "width": width,
             "height": height,
             "warnings": self.warnings,
             "key": self.key if done else None,
+            "output_bytes": _one_or_list([s.size for s in self.stamps]) if done else None,
+            "output_sha256": _one_or_list([s.sha256 for s in self.stamps]) if done else None,
         }
         return files.readable_json(line)
 
@@ -103,6 +111,11 @@ class Entry:
         self.status = "failed"
         self.alpha = None
         return self
+
+
+def _one_or_list(values: Sequence[Any]) -> Any:
+    """Return the one value, or a list of several; None for none."""
+    return values[0] if len(values) == 1 else list(values) or None
 
 
 def _previous(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -130,7 +143,26 @@ def _is_ours(line: dict[str, Any]) -> bool:
         and all(isinstance(line[side], (int, type(None))) for side in ("width", "height"))
         and isinstance(warnings, list)
         and all(isinstance(warning, str) for warning in warnings)
+        and len(_listed(line, "output_bytes", int)) == len(_listed(line, "output_sha256", str))
     )
+
+
+def _listed(line: dict[str, Any], name: str, kind: type) -> list[Any]:
+    """Return what a line says of its outputs as a list, which is empty in those of old versions.
+
+    Raises:
+        TypeError: for values of another type.
+    """
+    found = line.get(name)
+    values = found if isinstance(found, list) else [] if found is None else [found]
+    if not all(isinstance(value, kind) for value in values):
+        raise TypeError(name)
+    return values
+
+
+def _stamps(line: dict[str, Any]) -> tuple[Stamp, ...]:
+    sizes = _listed(line, "output_bytes", int)
+    return tuple(map(Stamp, sizes, _listed(line, "output_sha256", str)))
 
 
 def refuse_used(out: Path, jobs: Sequence[Entry], skip_existing: bool, shard: Shard) -> None:
@@ -169,24 +201,69 @@ def refuse_used(out: Path, jobs: Sequence[Entry], skip_existing: bool, shard: Sh
                 )
 
 
-def mark_up_to_date(out: Path, jobs: Iterable[Entry]) -> None:
-    """Mark inputs whose key is in the previous manifest and whose outputs are in their place."""
+def mark_up_to_date(out: Path, jobs: Iterable[Entry], verify: bool = False) -> None:
+    """Mark inputs whose key is in the previous manifest and whose outputs are as it says.
+
+    Args:
+        out: the folder.
+        jobs: the inputs, with their outputs.
+        verify: read the outputs and compare their content, too, not their number of bytes alone.
+    """
     known = {line["key"]: line for _, line in _previous(out) if line["key"]}
+    changed = []
     for job in jobs:
         line = known.get(job.key)
-        if job.key and line and all(os.path.isfile(out / output) for output in job.outputs):
-            job.reason = UP_TO_DATE
-            job.size = (line["width"], line["height"])
-            job.warnings = line["warnings"]
+        if not (job.key and line and all(os.path.isfile(out / path) for path in job.outputs)):
+            continue
+        stamps = _stamps(line)
+        differ = [
+            path
+            for path, stamp in zip(job.outputs, stamps, strict=False)
+            if not _is_as_written(out / path, stamp, verify)
+        ]
+        if differ:
+            changed += differ
+            continue
+        job.reason = UP_TO_DATE
+        job.size = (line["width"], line["height"])
+        job.warnings = line["warnings"]
+        job.stamps = stamps
+    if changed:
+        logger.warning(
+            "not as they were written, and made again: %d outputs, such as %s",
+            len(changed),
+            files.readable_json(changed[0]),
+        )
+
+
+def _is_as_written(path: Path, stamp: Stamp, verify: bool) -> bool:
+    """Compare an output with what the manifest knows it by; False where it cannot be read."""
+    try:
+        return stamp.is_of(path, verify)
+    except OSError:
+        return False
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep other shards from the manifest meanwhile; the lock of a killed one is free."""
-    with FileLock(out / LOCK):
+def only_run(out: Path, shard: Shard) -> Iterator[None]:
+    """Keep other runs from the folder for a block, but for shards of the same number.
+
+    Raises:
+        DiskFullError: where there is no room.
+        ValueError: where another run is at work, and for a folder that cannot be written into.
+    """
+    i, n = shard
+    own = out / f"{RUN_LOCK}{i}-of-{n}.lock"
+    with ExitStack() as stack:
+        with _in_words(out):
+            out.mkdir(parents=True, exist_ok=True)
+            with files.held(out / LOCK, wait=True):
+                for lock in out.glob(f"{RUN_LOCK}*.lock"):
+                    if lock == own or not lock.name.endswith(f"-of-{n}.lock"):
+                        with files.held(lock):  # of a killed run: it goes
+                            pass
+                stack.enter_context(files.held(own))
         yield
-        # while it is held, so that no one can wait for a file that is gone
-        (out / LOCK).unlink(missing_ok=True)
 
 
 def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> None:
@@ -197,18 +274,30 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
         ValueError: for a folder that cannot be written into.
     """
     mine = {entry.path: entry.line() for entry in entries}
-    try:
+    with _in_words(out):
         out.mkdir(parents=True, exist_ok=True)
         if shard == ALL:
             _write(out, mine)
             return
-        with _alone(out):
+        with files.held(out / LOCK, wait=True):
             others = {
                 line["source"]: text
                 for text, line in _previous(out)
                 if not belongs(line["source"], shard)
             }
             _write(out, mine | others)
+
+
+@contextmanager
+def _in_words(out: Path) -> Iterator[None]:
+    """Raise ValueError or DiskFullError with the remedy in place of an OSError."""
+    try:
+        yield
+    except BlockingIOError:
+        raise ValueError(
+            f"{out}: another run is writing into it; wait until it has ended, or choose another "
+            "output folder"
+        ) from None
     except OSError as error:
         if is_full(error):
             raise DiskFullError(
@@ -222,6 +311,59 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
 
 def _write(out: Path, lines: dict[str, str]) -> None:
     files.write_text(out / MANIFEST, "".join(lines[path] + "\n" for path in sorted(lines)))
+
+
+class Journal:
+    """Puts what is done on the disk while a run goes on: the outputs, then their lines.
+
+    So a killed run, or a power cut, loses what was done since the last BATCH or SECONDS alone, and
+    no line vouches for an output that is not on the disk.
+
+    Args:
+        out: the folder.
+        shard: the run's.
+    """
+
+    def __init__(self, out: Path, shard: Shard) -> None:
+        self.out = out
+        self.shard = shard
+        self.waiting: list[Entry] = []
+        self.synced: set[str] = set()  # paths of inputs
+        self.last = time.monotonic()
+
+    def add(self, entry: Entry) -> None:
+        """Take an input that is over; from time to time, write the lines of those that are done.
+
+        Raises:
+            OSError: the lines cannot be written.
+        """
+        if entry.status == "ok":
+            self.waiting.append(entry)
+        if len(self.waiting) < BATCH and time.monotonic() - self.last < SECONDS:
+            return
+        entries = self.waiting
+        self.waiting = []
+        self.sync(entries)
+        self._append([entry.line() for entry in entries if entry.status == "ok"])
+        self.last = time.monotonic()
+
+    def sync(self, entries: Iterable[Entry]) -> None:
+        """Wait until the outputs of those that are done are on the disk; which cannot be, fail."""
+        new = [e for e in entries if e.status == "ok" and e.path not in self.synced]
+        owners = [entry for entry in new for _ in entry.outputs]
+        paths = [self.out / output for entry in new for output in entry.outputs]
+        for entry, error in zip(owners, files.sync(paths, self.out), strict=True):
+            if error is not None:
+                entry.fail(error, "cannot be written: ")
+        self.synced.update(entry.path for entry in new)
+
+    def _append(self, lines: Sequence[str]) -> None:
+        path = self.out / MANIFEST
+        if self.shard == ALL:
+            files.append_lines(path, lines)
+            return
+        with files.held(self.out / LOCK, wait=True):
+            files.append_lines(path, lines)
 
 
 def write_last_manifest(out: Path, entries: Sequence[Entry], shard: Shard) -> None:

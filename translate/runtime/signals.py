@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: work that ends between two steps, and handlers that are restored."""
+"""Ctrl-C, SIGTERM and SIGHUP: work that ends between two steps, and handlers that are restored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from contextlib import contextmanager, suppress
 def interruption(
     tell: Callable[[], None] = lambda: None, abort: Callable[[], None] = lambda: None
 ) -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C and SIGTERM set, so that a step is never left half done.
+    """Yield an event that Ctrl-C, SIGTERM and SIGHUP set, so that a step is never left half done.
+
+    SIGHUP, which the end of a terminal sends, is left alone where it is ignored, as under nohup.
 
     The second of them raises KeyboardInterrupt at once. Outside the main thread, which alone may
     handle signals, nothing sets the event.
@@ -34,7 +36,10 @@ def interruption(
         with suppress(RuntimeError):  # the signal came while the same stream was written to
             tell()
 
-    kinds = (signal.SIGINT, signal.SIGTERM)
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        kinds.append(hangup)
     before = [signal.signal(kind, handle) for kind in kinds]
     try:
         yield event

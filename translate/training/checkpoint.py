@@ -14,7 +14,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from translate.models.checkpoint import load_tensors, rename_old_tensors, save_tensors
+from translate.models.checkpoint import (
+    check_hash,
+    content_hash,
+    load_tensors,
+    on_cpu,
+    rename_old_tensors,
+    save_tensors,
+)
+from translate.models.metadata import HASH
 
 NAME = re.compile(r"step_(\d+)\.safetensors")
 KEPT = 2  # states of a run: the newest, and one to go back to should it be damaged
@@ -74,6 +82,9 @@ def save_state(
     metadata = {"clock": json.dumps(state), "tensors": str(len(tensors))}
     if fingerprint is not None:
         metadata["fingerprint"] = json.dumps(fingerprint)
+
+    tensors = on_cpu(tensors)
+    metadata[HASH] = content_hash(tensors, _ordered(metadata))
 
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / f"step_{state['step']:07d}.safetensors", tensors, metadata)
@@ -148,6 +159,7 @@ def _read(
 ) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any] | None]:
     """Read a state's tensors, values and fingerprint. Raises ValueError where it is damaged."""
     tensors, metadata = load_tensors(path)
+    check_hash(path, tensors, _ordered(metadata))
     tensors = rename_old_tensors(tensors)
     state, fingerprint, count = _read_metadata(path, metadata)
 
@@ -160,6 +172,11 @@ def _read(
         if not tensor.isfinite().all():
             raise ValueError(f"{path}: {name} is not finite")
     return tensors, state, fingerprint
+
+
+def _ordered(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata in the order of their names: safetensors keeps none."""
+    return dict(sorted(metadata.items()))
 
 
 def _read_metadata(
