@@ -45,11 +45,10 @@ def command(
     from translate.inference.predictor import Predictor
     from translate.inference.styles import resolve_direction
     from translate.io.outputs import prepare_output
-    from translate.models.metadata import model_file
 
     chosen = parse_format(format)
     if out is not None:
-        prepare_output(out, model_file(model))
+        prepare_output(out, model)
     predictor = Predictor.load(model, "cpu")
     names = predictor.config.data.names
     domains = [names[domain] for domain in resolve_direction(names, to or names[-1], source)]

@@ -43,13 +43,12 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.sampling import interpolate, read_square
     from translate.io.images import format_from_suffix, write_gif, write_image
     from translate.io.outputs import prepare_output
-    from translate.models.metadata import model_file
     from translate.viz.grids import image_grid
 
     format_from_suffix(out)
     for path in (out, gif):
         if path is not None:
-            prepare_output(path, first, second, model_file(model))
+            prepare_output(path, first, second, model)
     predictor = Predictor.load(model, device)
     a = read_square(first, predictor)
     b = read_square(second, predictor)

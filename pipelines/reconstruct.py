@@ -61,12 +61,11 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.translator import Translator
     from translate.io.images import format_from_suffix, write_image
     from translate.io.outputs import prepare_output
-    from translate.models.metadata import model_file
     from translate.viz.grids import image_grid
 
     if grid is not None:
         format_from_suffix(grid)
-        prepare_output(grid, inputs, model_file(model))
+        prepare_output(grid, inputs, model)
     options = FolderOptions(
         style="own",
         format=format,

@@ -68,10 +68,9 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.io.files import write_text
     from translate.io.outputs import prepare_output
     from translate.losses.energy import EnergyQuantiles
-    from translate.models.metadata import model_file
 
     if out is not None:
-        prepare_output(out, inputs, reference, against, model_file(model))
+        prepare_output(out, inputs, reference, against, model)
     predictor = Predictor.load(model, device)
     failures: list[str] = []
 

@@ -44,10 +44,9 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.swap import spread_of, swap_figure
     from translate.io.images import format_from_suffix, write_image
     from translate.io.outputs import prepare_output
-    from translate.models.metadata import model_file
 
     format_from_suffix(out)
-    prepare_output(out, contents, styles, model_file(model))
+    prepare_output(out, contents, styles, model)
     predictor = Predictor.load(model, device)
     names = predictor.config.data.names
     domains = resolve_direction(names, to or names[-1], source)
