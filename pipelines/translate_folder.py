@@ -88,6 +88,14 @@ def command(  # noqa: PLR0913  (options of the command line)
         int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")
     ] = None,
     scale: Scale = "auto",
+    value_range: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="file|auto|LOW,HIGH|percentile",
+            help="Black and white of more than 8 bits a channel; default: as trained (data.range).",
+        ),
+    ] = None,
     tile: Annotated[
         int,
         typer.Option(
@@ -186,7 +194,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         _check_output(picture, out, overwrite, as_json)
     pictures = _pictures(inputs, null)
     translator = Translator.load(
-        model, device, PredictorOptions(precision, background=colour, scale=scale, tile=tile)
+        model, device, PredictorOptions(precision, colour, scale, tile, value_range)
     )
     if picture is not None:
         _translate_one(translator, picture, out, to, options, as_json)
@@ -270,7 +278,7 @@ def _translate_one(  # noqa: PLR0913
     start = time.perf_counter()
     try:
         with library_messages(), count_progress("translating") as progress:
-            made = translate_picture(translator.predictor, picture, to, options, progress)
+            made = translate_picture(translator.predictor, picture, to, options, progress, kind)
     except images.ImageError as error:
         log_failures([f"{picture}: {error}"], "")
         raise typer.Exit(EXIT_FAILED) from None

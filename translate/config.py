@@ -15,8 +15,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from translate.io.ranges import FILE, fixed_range
 from translate.presets import ONE_DOMAIN, PRESETS
 from translate.runtime.precision import Precision, normalize_precision
 
@@ -59,6 +68,13 @@ def _tidy(path: Path) -> Path:
         return path
 
 
+def _known_range(text: str) -> str:
+    """Return a range without spaces; refuse what is none."""
+    text = text.replace(" ", "")
+    fixed_range(text)
+    return text
+
+
 class _Section(BaseModel):
     """A part of the config; the docstring below a field describes it."""
 
@@ -90,6 +106,11 @@ class DataConfig(_Section):
 
     channels: Literal[1, 3] = 3
     """1 for grayscale, 3 for colour"""
+
+    range: Annotated[str, AfterValidator(_known_range)] = FILE
+    """what is black and white in files of more than 8 bits a channel: file (what its tags say, else
+    0 and 65535, floats 0 and 1), auto (tells 10, 12 and 14 bits from each picture's largest value),
+    LOW,HIGH (two numbers), or percentile (the 0.1 and 99.9 percentiles of each picture)"""
 
     load_size: int | None = Field(default=None, ge=8, le=4096)
     """shorter side before cropping; default: size"""

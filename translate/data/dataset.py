@@ -78,7 +78,9 @@ def load_image(path: Path, config: DataConfig) -> np.ndarray:
         ImageError: Where the file cannot be read.
     """
     red, green, blue = config.background
-    pixels = to_channels(composite(read_image(path), (red, green, blue)), config.channels)
+    pixels = to_channels(
+        composite(read_image(path, value_range=config.range), (red, green, blue)), config.channels
+    )
     height, width = pixels.shape[:2]
     return resize(pixels, shorter_side(width, height, config.load_size or config.size))
 

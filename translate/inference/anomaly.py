@@ -20,7 +20,6 @@ from translate.inference.manifest import LINK, NOT_REACHED, Entry
 from translate.inference.planning import Inputs, scan
 from translate.inference.predictor import Predictor
 from translate.inference.styles import default_workers
-from translate.io import images
 from translate.io.images import UInt8
 from translate.losses.energy import EnergyQuantiles, Measured
 from translate.runtime.prefetch import ahead
@@ -91,7 +90,7 @@ def measure_folder(
 
     def decode(job: Entry) -> UInt8 | None:
         try:
-            return predictor.preprocess(images.read_image(folder / job.path, max_pixels))
+            return predictor.preprocess(predictor.read(folder / job.path, max_pixels))
         except Exception as error:  # no file may end the others
             job.fail(error)
             return None

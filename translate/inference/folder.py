@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -50,6 +50,7 @@ from translate.inference.planning import Inputs, check, check_out, plan_outputs,
 from translate.inference.predictor import Prediction, Predictor, listed_domains
 from translate.inference.styles import default_workers, resolve_direction, style_source
 from translate.io import images
+from translate.io.depth import fitting, lost_depth
 from translate.io.files import DiskFullError, PathLike, Stamp, is_full, make_folders
 from translate.io.images import DEFAULT_QUALITY, UInt8
 from translate.losses.energy import RejectedImageError
@@ -79,7 +80,7 @@ SUFFIXES = {
 # then does everything again. It is not the package's version, which changes far more often than the
 # pixels do: an upgrade would throw away good outputs, and a change during development would go
 # unnoticed.
-TRANSLATION_VERSION = 1
+TRANSLATION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -456,8 +457,9 @@ class FolderJob:
         try:
             parent = (self.target / job.outputs[0]).parent
             check(parent.resolve() == parent, f"not written through a symbolic link: {parent}")
-            picture = images.read_image(self.folder / job.path, self.options.max_pixels)
+            picture = self.predictor.read(self.folder / job.path, self.options.max_pixels)
             job.size = picture.size
+            job.bits = picture.bits
             job.warnings = (*job.warnings, *picture.warnings)
             format = images.format_from_suffix(job.outputs[0])
             if picture.alpha is not None and format in images.ALPHA_FORMATS:
@@ -494,16 +496,21 @@ class FolderJob:
         if job.alpha is not None:
             alpha = np.frombuffer(zlib.decompress(job.alpha), np.uint8).reshape(height, width)
         make_folders((self.target / job.outputs[0]).parent)
-        outputs = self.predictor.outputs(prediction, job.size, lambda: self._read_again(job))
+        kind = images.format_from_suffix(job.outputs[0])
+        outputs = self.predictor.outputs(prediction, job.size, lambda: self._read_again(job, kind))
+        job.warnings = (*job.warnings, *lost_depth(job.bits, outputs[0], kind))
         for path, pixels in zip(job.outputs, outputs, strict=True):
             images.write_image(self.target / path, pixels, alpha, self.options.quality)
         job.stamps = tuple(Stamp.of(self.target / path) for path in job.outputs)
 
-    def _read_again(self, job: Entry) -> images.Picture:
-        """Decode a job's picture once more: none of full size waits for the model."""
-        picture = images.read_image(self.folder / job.path, self.options.max_pixels)
+    def _read_again(self, job: Entry, kind: str) -> images.Picture:
+        """Decode a job's picture once more, at the depth that a format holds.
+
+        None of full size waits for the model.
+        """
+        picture = self.predictor.read(self.folder / job.path, self.options.max_pixels)
         check(picture.size == job.size, "the file has changed while it was translated")
-        return picture
+        return replace(picture, levels=fitting(picture.levels, kind))
 
     def _end(self, job: Entry) -> None:
         """Count a job that is over; with on_error "stop" a failed one ends the run."""

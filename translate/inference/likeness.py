@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from translate.inference.predictor import Direction, Predictor
 from translate.inference.styles import OWN, Style, resolve_direction
 from translate.io.files import evenly_spaced
-from translate.io.images import UInt8, read_image, resize
+from translate.io.images import UInt8, resize
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def likeness(predictor: Predictor, paths: Iterable[Path], max_pixels: int) -> Li
     pixels: list[UInt8] = []
     for path in paths:
         with suppress(Exception):  # it will fail, and say why, when it is translated
-            picture = read_image(path, max_pixels)
+            picture = predictor.read(path, max_pixels)
             size = predictor.model_size(*picture.size)
             pixels.append(resize(predictor.preprocess(picture), size))
 

@@ -66,6 +66,7 @@ class Entry:
         warnings: what was tolerated.
         stamps: what the outputs' content is known by; empty where an older version wrote them.
         alpha: (H, W), the one thing of full size that waits for the model, compressed.
+        bits: a channel, of the input.
     """
 
     path: str
@@ -77,6 +78,7 @@ class Entry:
     warnings: Sequence[str] = ()
     stamps: tuple[Stamp, ...] = ()
     alpha: bytes | None = None
+    bits: int = 8
 
     def line(self) -> str:
         """Return the manifest's line.

@@ -20,10 +20,12 @@ from torch import Tensor
 
 from translate.data.dataset import shorter_side
 from translate.inference.batching import Batching
-from translate.inference.carrying import carry
+from translate.inference.carrying import carry, carry_levels
 from translate.inference.tiling import Count, Map, ignore
+from translate.io.depth import Levels
 from translate.io.files import PathLike
-from translate.io.images import Picture, UInt8, composite, resize, to_channels
+from translate.io.images import Picture, UInt8, composite, read_image, resize, to_channels
+from translate.io.ranges import FILE, fixed_range
 from translate.io.tensors import images_from_pixels, pixels_on_host, to_uint8
 from translate.losses.energy import (
     Energies,
@@ -131,6 +133,8 @@ class PredictorOptions:
             CARRIED times the training size where the model keeps detail, else "model". But for
             "native", one more than `aspect_bound` times as long as wide is squeezed on the way:
             16 times, and every one that is no square where the model has one latent.
+        value_range: what is black and white in files of more than 8 bits a channel, default the
+            config's `data.range`; see there.
         tile: with "native", side in pixels of the square whose features fit in memory; a larger
             image is worked on in strips.
 
@@ -142,8 +146,11 @@ class PredictorOptions:
     background: tuple[int, int, int] | None = None
     scale: str = "auto"
     tile: int = 512
+    value_range: str | None = None
 
     def __post_init__(self) -> None:
+        if self.value_range is not None:
+            fixed_range(self.value_range, "--range")
         known_precision(self.precision)
         if self.background is not None and not all(0 <= level <= 255 for level in self.background):
             raise ValueError(f"--background {self.background}: must be 0 to 255 each")
@@ -192,6 +199,7 @@ class Predictor:
         self.batch_size = BATCH_SIZE.get(self.device.type, 8)
         trained = cast(tuple[int, int, int], tuple(self.config.data.background))
         self.background = options.background or trained
+        self.value_range = options.value_range or self.config.data.range
 
         # A copy that shares the weights: the caller's ModelFile keeps its layers, device and
         # memory format.
@@ -213,7 +221,8 @@ class Predictor:
     @property
     def cache_key(self) -> str:
         """What a translation depends on, besides the image, its direction and style."""
-        return f"{self.sha256} {self.dtype} {self.background} {self.scale}"
+        key = f"{self.sha256} {self.dtype} {self.background} {self.scale}"
+        return key if self.value_range == FILE else f"{key} {self.value_range}"
 
     def domain(self, name: str) -> int:
         """Return a domain's index; see `domain_index`."""
@@ -266,6 +275,10 @@ class Predictor:
             return min(size) > CARRIED * self.config.data.size
         return self.scale == "detail"
 
+    def read(self, path: PathLike, max_pixels: int = 178_000_000) -> Picture:
+        """Decode a file, what is black and white being as in training; see `read_image`."""
+        return read_image(path, max_pixels, self.value_range)
+
     def preprocess(self, picture: Picture) -> UInt8:
         """Return any picture as the model takes it, (H, W, C)."""
         pixels = to_channels(composite(picture, self.background), self.config.data.channels)
@@ -280,13 +293,14 @@ class Predictor:
 
     def outputs(
         self, prediction: Prediction, size: tuple[int, int], load: Callable[[], Picture]
-    ) -> list[UInt8]:
+    ) -> list[UInt8 | Levels]:
         """Return what a prediction makes of its picture.
 
         Args:
             prediction: of the preprocessed picture.
             size: the picture's (width, height).
-            load: gives the picture itself; called where the change is carried to it.
+            load: gives the picture itself; called where the change is carried to it, at the depth
+                that it has then.
 
         Returns:
             K times (H, W, C).
@@ -298,9 +312,15 @@ class Predictor:
             raise prediction.pixels
         if prediction.maps is None or not self.carries(size):
             return [self.postprocess(pixels, size) for pixels in prediction.pixels]
-        pixels = to_channels(composite(load(), self.background), self.config.data.channels)
-        maps = zip(*prediction.maps, strict=True)
-        return [carry(ColourMaps(*variant), pixels) for variant in maps]
+        picture = load()
+        channels = self.config.data.channels
+        maps = [ColourMaps(*variant) for variant in zip(*prediction.maps, strict=True)]
+        if picture.levels is not None:
+            return [
+                carry_levels(variant, picture.levels, self.background, channels) for variant in maps
+            ]
+        pixels = to_channels(composite(picture, self.background), channels)
+        return [carry(variant, pixels) for variant in maps]
 
     def warnings(self, prediction: Prediction, size: tuple[int, int]) -> tuple[str, ...]:
         """Return what is to be said of a prediction for a picture of a size (width, height)."""

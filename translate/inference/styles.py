@@ -20,7 +20,7 @@ from torch import Tensor
 from translate.inference.manifest import OUT_OF_MEMORY
 from translate.inference.predictor import Direction, Predictor, domain_index, listed_domains
 from translate.io.files import PathLike
-from translate.io.images import ImageError, UInt8, list_images, read_image
+from translate.io.images import ImageError, UInt8, list_images
 from translate.io.memory import InMemory, picture_from
 from translate.models.checkpoint import default_style
 from translate.runtime.affinity import usable_cores
@@ -167,7 +167,7 @@ def _read(predictor: Predictor, path: Path) -> Iterator[UInt8]:
     pool = ThreadPoolExecutor(workers)
     try:
         for file, future in ahead(
-            pool, lambda file: predictor.preprocess(read_image(file)), paths, workers
+            pool, lambda file: predictor.preprocess(predictor.read(file)), paths, workers
         ):
             try:
                 yield future.result()

@@ -29,6 +29,7 @@ from translate.inference.predictor import DEFAULTS as AS_TRAINED
 from translate.inference.predictor import Direction, Prediction, Predictor, PredictorOptions
 from translate.inference.styles import Style, StyleSource, resolve_direction, style_source
 from translate.inference.tensors import translate_tensor
+from translate.io.depth import Levels
 from translate.io.files import PathLike
 from translate.io.images import Picture, UInt8
 from translate.io.memory import InMemory, in_the_form_of, picture_from
@@ -146,7 +147,7 @@ class Translator:
     def _predict(
         self, pictures: Sequence[Picture], direction: Direction, style_of: StyleSource
     ) -> list[list[UInt8]]:
-        """Translate pictures. Shape: for each, K times (H, W, C)."""
+        """Translate pictures of 8 bits a channel. Shape: for each, K times (H, W, C)."""
         predictor = self.predictor
 
         def work(places: Sequence[int], pixels: Sequence[UInt8]) -> list[Prediction]:
@@ -160,9 +161,10 @@ class Translator:
             results = batching.run(batch, work)
             for (i, _), prediction in zip(batch, results, strict=True):
                 picture = pictures[i]
-                made[i] = predictor.outputs(
+                outputs = predictor.outputs(
                     prediction, picture.size, partial(pictures.__getitem__, i)
                 )
+                made[i] = [pixels for pixels in outputs if not isinstance(pixels, Levels)]
         return [made[i] for i in range(len(pictures))]
 
     def translate_folder(

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from translate.io.depth import Levels, encode_levels, is_deep, read_levels
 from translate.io.files import PathLike, atomic, list_files
+from translate.io.ranges import FILE
 from translate.runtime.process_state import PROCESS_STATE
 
 UInt8: TypeAlias = NDArray[np.uint8]
@@ -82,6 +83,7 @@ class Picture:
         format: the file's format, one of FORMATS.
         mode: Pillow's name of the file's own colour model and depth, such as L or RGBA.
         warnings: what was tolerated in the file, a phrase each.
+        levels: its own numbers, where it has more than 8 bits a channel.
     """
 
     pixels: UInt8
@@ -89,23 +91,31 @@ class Picture:
     format: str
     mode: str
     warnings: tuple[str, ...]
+    levels: Levels | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
+    @property
+    def bits(self) -> int:
+        """How many bits a channel can be had: 8, 16, or 32 for floats."""
+        return 8 if self.levels is None else 8 * self.levels.values.itemsize
 
-def read_image(path: PathLike, max_pixels: int = 178_000_000) -> Picture:
+
+def read_image(path: PathLike, max_pixels: int = 178_000_000, value_range: str = FILE) -> Picture:
     """Decode one file by its content: the first frame, upright, in sRGB.
 
-    Gray of 16 bits is divided by 257 and rounded; colour of 16 bits keeps its high byte (Pillow
-    reads no more); 32-bit integers are read as [0, 65535], floats as [0, 1], clipped with a
-    warning. Safe to call from several threads.
+    Of more than 8 bits a channel, black and white are by default what the file's tags say, else
+    0 and 65535, and 0 and 1 of floats; what lies outside is clipped with a warning. As 8 bits, gray
+    is rounded and colour of the whole range keeps its high byte. Safe to call from several threads.
 
     Args:
         path: the file; its suffix is compared with its content, for a warning.
         max_pixels: width times height above which a file is refused before it is decoded.
+        value_range: what is black and white in files of more than 8 bits a channel, see
+            `fixed_range`.
 
     Raises:
         ImageError: whatever is wrong with the file or with the access to it.
@@ -120,7 +130,7 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000) -> Picture:
                     raise ImageError(
                         f"{size / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx"
                     )
-                return _decode(image, Path(path).suffix.lower())
+                return _decode(image, file, Path(path).suffix.lower(), value_range)
     except MemoryError:  # the machine's fault, not the file's
         raise
     except Exception as error:
@@ -143,13 +153,21 @@ def read_thumbnail(path: PathLike, side: int, max_pixels: int = 178_000_000) -> 
         ImageError: whatever is wrong with the file or with the access to it.
     """
     try:
-        with _pillow_kept_quiet(), Image.open(path, formats=FORMATS) as image:
+        with (
+            _pillow_kept_quiet(),
+            open(path, "rb") as file,
+            Image.open(file, formats=FORMATS) as image,
+        ):
             if image.width * image.height > max_pixels:
                 raise ImageError("too large")
             image.draft("RGB", (2 * side, 2 * side))  # JPEG: decodes fewer pixels
-            rawmode = str(image.tile[0][3]) if image.tile else ""
+            rawmode = _rawmode(image)
             image.load()
-            plain, alpha = _without_alpha(image, rawmode, [])
+            plain, alpha = _without_alpha(image, rawmode)
+            if plain.mode[0] in "IF":
+                levels = read_levels(image, file, rawmode, FILE, [])
+                assert levels is not None
+                plain = _to_pillow(levels.to_bytes())
             picture = Picture(np.array(plain.convert("RGB")), alpha, "", "", ())
     except MemoryError:
         raise
@@ -230,7 +248,13 @@ def _pillow_kept_quiet() -> Iterator[None]:
                 _quiet.close()
 
 
-def _decode(image: ImageFile.ImageFile, suffix: str) -> Picture:
+def _rawmode(image: ImageFile.ImageFile) -> str:
+    """Return how the pixels lie in an opened file, as Pillow names it; gone once it is loaded."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _decode(image: ImageFile.ImageFile, file: BinaryIO, suffix: str, value_range: str) -> Picture:
     """Decode an opened file whose name has this suffix, in lower case."""
     notes: list[str] = []
     kind = "JPEG" if image.format == "MPO" else str(image.format)
@@ -241,21 +265,32 @@ def _decode(image: ImageFile.ImageFile, suffix: str) -> Picture:
     if getattr(image, "is_animated", False) and image.format != "MPO":
         notes.append("has several frames, only the first is used")
 
-    rawmode = str(image.tile[0][3]) if image.tile else ""  # gone once the pixels are loaded
+    rawmode = _rawmode(image)
+    deep = is_deep(image, rawmode)
     image.load()
+    turn = _orientation(image, notes)
+    levels = read_levels(image, file, rawmode, value_range, notes) if deep else None
     profile: bytes | None = image.info.get("icc_profile")
-    plain, alpha = _without_alpha(_upright(image, notes), rawmode, notes)
+    upright = image.transpose(TURNS[turn]) if turn in TURNS else image
+    plain, alpha = _without_alpha(upright, rawmode)
+    if levels is not None:
+        levels = levels.upright(turn, alpha)
+        plain = _to_pillow(levels.to_bytes())
 
     transform, complaints = _to_srgb(profile, plain.mode) if profile else (None, ())
     if transform is None:
         plain = plain.convert("RGB")
     else:
         plain = transform.apply(plain.convert(transform.input_mode))
-    return Picture(np.array(plain), alpha, kind, mode, (*notes, *complaints))
+        levels = None
+    if deep and levels is None:
+        why = "its colour profile is applied" if transform else "gray and RGB alone are kept"
+        notes.append(f"more than 8 bits a channel became 8: {why}")
+    return Picture(np.array(plain), alpha, kind, mode, (*notes, *complaints), levels)
 
 
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Apply the EXIF orientation of a loaded image.
+def _orientation(image: Image.Image, notes: list[str]) -> int | None:
+    """Return the EXIF orientation of a loaded image.
 
     It is loaded before, as PNG may hold EXIF behind the pixels; Pillow has turned a TIFF itself.
     """
@@ -267,21 +302,19 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
             turn = exif.get(ExifTags.Base.Orientation, 1)
     if turn not in range(1, 9):
         notes.append("malformed EXIF: its orientation is ignored")
-    return image.transpose(TURNS[turn]) if turn in TURNS else image
+    return turn
 
 
-def _without_alpha(
-    image: Image.Image, rawmode: str, notes: list[str]
-) -> tuple[Image.Image, UInt8 | None]:
+def _without_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, UInt8 | None]:
     """Split an image into its colours and its alpha.
 
     Args:
         image: of any mode.
         rawmode: how its pixels lie in the file, as Pillow names it.
-        notes: warnings are added to it.
 
     Returns:
-        The image in L, RGB, CMYK or LAB, the modes that colour profiles are for, and alpha (H, W).
+        The image in L, RGB, CMYK or LAB, the modes that colour profiles are for, and alpha (H, W);
+        gray of more than 8 bits as it is.
     """
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -296,9 +329,9 @@ def _without_alpha(
         image = image.convert("L")
         key = key and 255
     alpha = None if key is None else _alpha_of_key(image, key, rawmode)
-    if image.mode[0] in "IF":
-        image = Image.fromarray(_to_8_bits(image, notes))
-    return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB"), alpha
+    if image.mode in ("L", "RGB", "CMYK", "LAB") or image.mode[0] in "IF":
+        return image, alpha
+    return image.convert("RGB"), alpha
 
 
 def _alpha_of_key(image: Image.Image, key: int | tuple[int, ...], rawmode: str) -> UInt8:
@@ -311,25 +344,6 @@ def _alpha_of_key(image: Image.Image, key: int | tuple[int, ...], rawmode: str) 
     levels = np.asarray(key) * scale >> shift
     is_key = np.atleast_3d(np.asarray(image) == levels).all(axis=2)
     return np.where(is_key, 0, 255).astype(np.uint8)
-
-
-def _to_8_bits(image: Image.Image, notes: list[str]) -> UInt8:
-    """Scale gray that is deeper than a byte by what its mode says, never by its contents.
-
-    Returns:
-        uint8 (H, W).
-    """
-    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-    white = 1 if image.mode == "F" else 4095 if tags.get(BITSPERSAMPLE) == (12,) else 65535
-
-    values: NDArray[np.float32] = np.asarray(image).astype(np.float32) / np.float32(white)
-    if not (values.min() >= 0 and values.max() <= 1):  # NaN included
-        notes.append(f"values outside [0, {white}] were clipped, NaN is read as 0")
-        values = np.nan_to_num(values, nan=0).clip(0, 1)
-    # white is zero, which Pillow inverts up to 8 bits only
-    if tags.get(PHOTOMETRIC_INTERPRETATION) == 0:
-        values = 1 - values
-    return (values * 255 + 0.5).astype(np.uint8)
 
 
 @lru_cache(maxsize=16)
@@ -446,13 +460,16 @@ def format_from_suffix(path: PathLike) -> str:
 
 
 def write_image(
-    path: PathLike, pixels: UInt8, alpha: UInt8 | None = None, quality: int = DEFAULT_QUALITY
+    path: PathLike,
+    pixels: UInt8 | Levels,
+    alpha: UInt8 | None = None,
+    quality: int = DEFAULT_QUALITY,
 ) -> None:
     """Write a picture in the format that the suffix stands for, all or nothing.
 
     Args:
         path: the file; the formats are those of SUFFIXES.
-        pixels: uint8 (H, W, 1 or 3).
+        pixels: uint8 (H, W, 1 or 3); or levels that fit the format, with an alpha of their own.
         alpha: uint8 (H, W), 0 is transparent. A format without alpha gets the picture over white;
             in a GIF, which has no half transparency, it is rounded.
         quality: of JPEG, WebP and AVIF, 1 to 100; JPEG 2000 is written without loss.
@@ -466,13 +483,16 @@ def write_image(
 
 
 def encode(
-    kind: str, pixels: UInt8, alpha: UInt8 | None = None, quality: int = DEFAULT_QUALITY
+    kind: str,
+    pixels: UInt8 | Levels,
+    alpha: UInt8 | None = None,
+    quality: int = DEFAULT_QUALITY,
 ) -> bytes:
     """Return a picture as the bytes of a file; the arguments are those of `write_image`.
 
     Args:
         kind: one of FORMATS.
-        pixels: uint8 (H, W, 1 or 3).
+        pixels: uint8 (H, W, 1 or 3), or levels.
         alpha: uint8 (H, W), 0 is transparent.
         quality: of JPEG, WebP and AVIF, 1 to 100.
     """
@@ -482,18 +502,25 @@ def encode(
 
 
 def _save(
-    file: Path | BytesIO, kind: str, pixels: UInt8, alpha: UInt8 | None, quality: int
+    file: Path | BytesIO, kind: str, pixels: UInt8 | Levels, alpha: UInt8 | None, quality: int
 ) -> None:
     """Write a picture; see `write_image`.
 
     Args:
         file: what to write into.
         kind: one of FORMATS.
-        pixels: uint8 (H, W, 1 or 3).
+        pixels: uint8 (H, W, 1 or 3), or levels.
         alpha: uint8 (H, W). A format without it gets the picture over white; in a GIF, which has
             no half transparency, it is rounded.
         quality: of JPEG, WebP and AVIF; JPEG 2000 is written without loss.
     """
+    if isinstance(pixels, Levels):
+        data = encode_levels(kind, pixels)
+        if isinstance(file, Path):
+            file.write_bytes(data)
+        else:
+            file.write(data)
+        return
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"pixels must be uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")
 
