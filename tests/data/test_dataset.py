@@ -175,3 +175,21 @@ def test_a_file_that_vanishes_while_the_folder_is_read_is_reported(
     domain = load_domain("A", tmp_path / "trainA", settings(tmp_path).data)
     assert len(domain.images) == 3
     assert [path.name for path in domain.failed] == ["2.png"]
+
+
+def test_pictures_that_are_nearly_black_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("A", "B"):
+        (tmp_path / f"train{name}").mkdir()
+        for i in range(3):
+            twelve = np.full((16, 16), 4095 if name == "A" else 65535, np.uint16)
+            Image.fromarray(twelve).save(tmp_path / f"train{name}" / f"{i}.png")
+    load_domains(settings(tmp_path).data)
+    (said,) = caplog.messages
+    assert said.startswith("3 pictures of A: nearly black: no value is above 4095 of 65535")
+    caplog.clear()
+    a, _ = load_domains(settings(tmp_path, range="auto").data)
+    assert a.images[0].max() == 255
+    (said,) = caplog.messages
+    assert said.startswith("3 pictures of A: read as 12 bits")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from translate.config import from_dict
 from translate.data.inspection import (
+    advise,
     fitting_sizes,
     inspect_folder,
     suggest_config,
@@ -166,3 +167,14 @@ def test_unusable_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "B").mkdir()
     with pytest.raises(ValueError, match="B: no readable picture"):
         suggest_config({"A": good, "B": tmp_path / "B"})
+
+
+def test_nearly_black_pictures_of_16_bits_are_counted(tmp_path: Path) -> None:
+    for i, peak in enumerate((4095, 65535, 3000)):
+        ramp = np.linspace(0, peak, 64 * 64).astype(np.uint16).reshape(64, 64)
+        Image.fromarray(ramp).save(tmp_path / f"{i}.png")
+    seen = inspect_folder(tmp_path)
+    assert seen.dark == 2
+    (said,) = (text for text in advise({"cells": seen}) if "nearly black" in text)
+    assert said.startswith("2 of 3 pictures of cells")
+    assert "data.range: auto" in said

@@ -8,6 +8,7 @@ Legend: B images per domain and step, C channels, S = data.size, domains stacked
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -24,9 +25,11 @@ from torch import Tensor
 
 from translate.config import Config, DataConfig
 from translate.data.sharing import once_per_node, shares_node
+from translate.io.depth import CLIPPED, NEARLY_BLACK, READ_AS
 from translate.io.files import evenly_spaced
 from translate.io.images import (
     ImageError,
+    Picture,
     UInt8,
     composite,
     list_images,
@@ -42,6 +45,8 @@ from translate.runtime.device import free_memory
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 Share: TypeAlias = Callable[[Sequence[tuple[int, int]]], Sequence[tuple[int, int]]]
+
+logger = logging.getLogger(__name__)
 
 MIN_IMAGES = 2
 MIN_HELD_OUT = 8
@@ -77,10 +82,13 @@ def load_image(path: Path, config: DataConfig) -> np.ndarray:
     Raises:
         ImageError: Where the file cannot be read.
     """
+    return _prepared(read_image(path, value_range=config.range), config)
+
+
+def _prepared(picture: Picture, config: DataConfig) -> np.ndarray:
+    """Return a picture as `load_image` does."""
     red, green, blue = config.background
-    pixels = to_channels(
-        composite(read_image(path, value_range=config.range), (red, green, blue)), config.channels
-    )
+    pixels = to_channels(composite(picture, (red, green, blue)), config.channels)
     height, width = pixels.shape[:2]
     return resize(pixels, shorter_side(width, height, config.load_size or config.size))
 
@@ -164,10 +172,13 @@ def _decode(
             f"set data.root (--data) or data.domains.{name}"
         )
     paths = list_images(folder)
+    told: list[str] = []
 
     def attempt(path: Path) -> np.ndarray | str:
         try:
-            return load_image(folder / path, config)
+            picture = read_image(folder / path, value_range=config.range)
+            told.extend(picture.warnings)
+            return _prepared(picture, config)
         except ImageError as error:
             return str(error)
 
@@ -179,12 +190,21 @@ def _decode(
             else:
                 usable += 1
                 yield decoded
+    _log_ranges(name, told)
     if usable < MIN_IMAGES:
         unreadable = f" ({len(failed)} more cannot be read)" if failed else ""
         raise ValueError(
             f"{folder}: domain {name} has {usable} usable image{'s' * (usable != 1)}{unreadable}; "
             f"training needs at least {MIN_IMAGES} a domain"
         )
+
+
+def _log_ranges(name: str, told: Sequence[str]) -> None:
+    """Say how many pictures of a domain were read as fewer bits, clipped or are nearly black."""
+    for beginning in (READ_AS, CLIPPED, NEARLY_BLACK):
+        found = [warning for warning in told if warning.startswith(beginning)]
+        if found:
+            logger.warning("%d pictures of %s: %s", len(found), name, found[0])
 
 
 def _domain(

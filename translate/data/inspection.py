@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from translate.data.layout import Layout
+from translate.io.depth import NEARLY_BLACK
 from translate.io.files import evenly_spaced
 from translate.io.images import ImageError, UInt8, list_images, read_image, resize
 from translate.presets import affordable, in_place
@@ -45,6 +46,7 @@ class Survey:
         flat: Mean share of neighbouring pixels that are alike, see `flat_share`.
         thumbnails: Those that were decoded, (n, S, S, 3).
         broken: Those that could not be decoded, and why.
+        dark: How many have more than 8 bits a channel and use next to nothing of their range.
     """
 
     count: int
@@ -54,6 +56,7 @@ class Survey:
     flat: float
     thumbnails: UInt8
     broken: dict[Path, str]
+    dark: int = 0
 
     @property
     def is_photographic(self) -> bool:
@@ -75,12 +78,14 @@ def inspect_folder(folder: Path) -> Survey:
     gray = True
     thumbnails = []
     broken = {}
+    dark = 0
     for path in evenly_spaced(paths, SAMPLE):
         try:
             picture = read_image(folder / path)
         except ImageError as error:
             broken[path] = str(error)
             continue
+        dark += any(warning.startswith(NEARLY_BLACK) for warning in picture.warnings)
         height, width = picture.pixels.shape[:2]
         sides.append(min(width, height))
         aspects.append(max(width, height) / min(width, height))
@@ -90,7 +95,7 @@ def inspect_folder(folder: Path) -> Survey:
         reason = "".join(f" ({path}: {why})" for path, why in list(broken.items())[:1])
         raise ValueError(f"{folder.resolve()}: no readable picture{reason}; name another folder")
     flat = mean(flat_share(thumbnail) for thumbnail in thumbnails)
-    return Survey(len(paths), sides, aspects, gray, flat, np.stack(thumbnails), broken)
+    return Survey(len(paths), sides, aspects, gray, flat, np.stack(thumbnails), broken, dark)
 
 
 def advise(surveys: Mapping[str, Survey]) -> Iterator[str]:
@@ -103,6 +108,12 @@ def advise(surveys: Mapping[str, Survey]) -> Iterator[str]:
             )
         elif seen.count < FEW:
             yield f"{name} has {seen.count} pictures; with {FEW} or more, results get better"
+        if seen.dark:
+            yield (
+                f"{seen.dark} of {len(seen.sides)} pictures of {name} that were looked at have 16 "
+                "bits and are nearly black, as data of 12 bits in 16 are; set data.range: auto, or "
+                "LOW,HIGH such as 0,4095"
+            )
         if seen.broken:
             path, why = next(iter(seen.broken.items()))
             looked_at = len(seen.sides) + len(seen.broken)

@@ -33,6 +33,10 @@ DEEP_FORMATS = ("PNG", "TIFF")  # those that are written with 16 bits a channel
 WHITE = 65535  # of 16 bits
 PERCENTILES = (0.1, 99.9)  # of a picture's numbers: what is black and white with PERCENTILE
 FAINT = 1 / 8  # of the range: a picture that stays below is said to be nearly black
+# how warnings begin that say which numbers of a file are black and white
+NEARLY_BLACK = "nearly black"
+READ_AS = "read as"
+CLIPPED = "values outside"
 FEWER_BITS = (10, 12, 14)  # that cameras and scanners have, and write as 16
 FLOAT_WHITES = (1, 255, 4095, WHITE)
 # how colour of 16 bits lies in a PNG, as Pillow names it
@@ -300,11 +304,11 @@ def _ranged(
         low, high = map(float, found) if found[0] < found[1] else told
     if value_range in (FILE, AUTO):
         if smallest < low or largest > high:
-            notes.append(f"values outside [{low:g}, {high:g}] were clipped")
+            notes.append(f"{CLIPPED} [{low:g}, {high:g}] were clipped")
             values = values.clip(low, high)
         if low < largest < low + FAINT * (high - low):
             remedy = "data.range: auto reads fewer bits, LOW,HIGH any range"
-            notes.append(f"nearly black: no value is above {largest:g} of {high:g}; {remedy}")
+            notes.append(f"{NEARLY_BLACK}: no value is above {largest:g} of {high:g}; {remedy}")
     return replace(levels, values=values, low=low, high=high)
 
 
@@ -325,7 +329,7 @@ def _told_from_values(
     if known or not fitting or (0, fitting[0]) == told:
         return told
     name = f"{fitting[0].bit_length()} bits" if whole else f"0 to {fitting[0]}"
-    notes.append(f"read as {name}: no value is above {largest:g} (data.range: auto)")
+    notes.append(f"{READ_AS} {name}: no value is above {largest:g} (data.range: auto)")
     return 0, fitting[0]
 
 
