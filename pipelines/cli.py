@@ -35,6 +35,7 @@ from pipelines import (
     train,
     translate_folder,
     try_out,
+    ui,
 )
 from pipelines._console import EXIT_FAILED, EXIT_MISTAKE, log
 
@@ -195,6 +196,7 @@ START = "Start"
 app.command("try", rich_help_panel=START)(try_out.command)
 app.command("demo", rich_help_panel=START)(demo.command)
 app.command("doctor", rich_help_panel=START)(doctor.command)
+app.command("ui", rich_help_panel=START)(ui.command)
 
 WORK = "Translate your own pictures"
 app.command("init", rich_help_panel=WORK)(init.command)

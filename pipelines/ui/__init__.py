@@ -55,6 +55,7 @@ def command(
 
     workspace = Workspace(folder, model)
     try:
+        workspace.load_first()
         with library_messages():
             serve(build_page(workspace), address, not no_open)
     finally:

@@ -51,7 +51,7 @@ class Job:
         make: makes the translation, given where to report its progress to; called in the thread
             that runs it.
         out: the folder that it writes into.
-        scratch: a folder that is removed when the job is forgotten; None where all of it stays.
+        scratch: a folder for what the page needs; it is removed when the job is forgotten.
 
     Attributes:
         id: its name among the jobs.
@@ -63,7 +63,7 @@ class Job:
         summary: when it is done.
     """
 
-    def __init__(self, make: MakeJob, out: Path, scratch: Path | None = None) -> None:
+    def __init__(self, make: MakeJob, out: Path, scratch: Path) -> None:
         self.id = uuid.uuid4().hex
         self.out = out
         self.scratch = scratch
@@ -86,6 +86,19 @@ class Job:
     def entries(self) -> list[Entry]:
         """Inputs, in the order of their names, and what became of them up to now."""
         return list(getattr(self._translation, "entries", ()))
+
+    @property
+    def to(self) -> str:
+        """The domain translated to, as far as it is known."""
+        if self._translation is None:
+            return ""
+        names: tuple[str, ...] = self._translation.predictor.config.data.names
+        return names[self._translation.direction[1]]
+
+    @property
+    def in_scratch(self) -> bool:
+        """Whether the results lie in the scratch folder."""
+        return self.out.is_relative_to(self.scratch)
 
     @property
     def folder(self) -> Path:
@@ -165,8 +178,7 @@ class Jobs:
             over = [old for old in self._jobs.values() if old.over]
             for old in over[:-KEPT]:
                 del self._jobs[old.id]
-                if old.scratch is not None:
-                    shutil.rmtree(old.scratch, ignore_errors=True)
+                shutil.rmtree(old.scratch, ignore_errors=True)
             self._worker.submit(job.run)
         return job
 

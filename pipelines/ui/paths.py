@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from translate.io.files import walk
-from translate.io.images import SUFFIXES
+from translate.io.files import evenly_spaced, walk
+from translate.io.images import SUFFIXES, list_images
 
 MOST_FOLDERS = 500  # offered for choice; any other can be named
 
@@ -55,3 +55,13 @@ def picture_folders(folder: Path) -> dict[str, int]:
         if len(found) == MOST_FOLDERS:
             break
     return dict(sorted(found.items()))
+
+
+def some_pictures(folder: Path, count: int) -> list[Path]:
+    """Return at most so many pictures of a folder, evenly spaced by name."""
+    return [folder / path for path in evenly_spaced(list_images(folder), count)]
+
+
+def first_picture(folder: Path) -> Path | None:
+    """Return a picture of a folder, the same each time."""
+    return next(iter(some_pictures(folder, 1)), None)

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 
 from pipelines._console import log
 from pipelines.ui.address import Address, refusal
-from pipelines.ui.app import theme
+from pipelines.ui.app import CSS, theme
 from translate.runtime.signals import terminable
 
 Asgi: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
@@ -65,7 +65,12 @@ def web_app(page: gr.Blocks, address: Address) -> FastAPI:
         enable_monitoring=False,
         footer_links=["api"],
         theme=theme(),
+        css=CSS,
     )
+    # Gradio checks that a file named in a request was uploaded only where the page says that it
+    # runs, which it does when it is launched and not when it is mounted.
+    page.has_launched = True
+    page.is_running = True
     app.add_middleware(OwnVisitors, address=address)
     return app
 

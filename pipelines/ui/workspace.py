@@ -56,6 +56,16 @@ class Workspace:
         self.jobs.close()
         self._scratch.cleanup()
 
+    @property
+    def uploads(self) -> Path:
+        """The folder of uploads, and of what Gradio sends to the page."""
+        return self.scratch / "gradio"
+
+    def load_first(self) -> None:
+        """Begin to load the model that is offered first, before it is asked for."""
+        name = next(iter(self.models()))
+        threading.Thread(target=self.predictor, args=(name,), daemon=True).start()
+
     def models(self) -> dict[str, Path]:
         """Find the model files by the names that the page gives them.
 
@@ -89,6 +99,19 @@ class Workspace:
     def info(self, name: str) -> ModelInfo:
         """Read what a model says about itself, without loading it."""
         return read_info(self.model(name))
+
+    def domain_folder(self, name: str, domain: str) -> Path | None:
+        """Return a folder of pictures of a domain: the model's examples, or its training pictures.
+
+        Returns:
+            None where there are none, or none below the folder.
+        """
+        file = self.model(name)
+        for model in SHIPPED.values():
+            if model.file == file:
+                return model.examples(domain)
+        path = self.info(name).config.data.folder(domain).resolve()
+        return path if path.is_dir() and path.is_relative_to(self.folder) else None
 
     def predictor(self, name: str, scale: str = "auto") -> Predictor:
         """Return a model ready for work; it is loaded again when its file has changed.
