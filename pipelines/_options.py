@@ -53,7 +53,9 @@ Scale = Annotated[
         "large photographs, else model."
     ),
 ]
-Format = Annotated[str, typer.Option(help="keep, png, jpg (or jpeg), webp, avif or jp2.")]
+Format = Annotated[
+    str, typer.Option(help="keep, png, jpg (or jpeg), webp, avif, jp2, gif or tiff.")
+]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.")]
 Suffix = Annotated[str, typer.Option(help="Text appended to output names.")]
 SkipExisting = Annotated[

@@ -6,8 +6,9 @@ import glob
 import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from translate.inference.folder import FolderOptions
     from translate.inference.planning import Inputs
     from translate.inference.translator import Translator
+    from translate.io.frames import FrameSequence
 
 STANDARD = "-"  # input or output
 
@@ -150,6 +152,10 @@ def command(  # noqa: PLR0913  (options of the command line)
             help="Show the first pictures before and after: OUT/preview.html and preview.png.",
         ),
     ] = False,
+    frames: Annotated[
+        str,
+        typer.Option(help="Of animations and TIFFs of several pages: all, in one style, or first."),
+    ] = "all",
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: Json = False,
@@ -188,6 +194,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         reject=reject,
         reject_skip=reject_skip,
         preview=preview,
+        frames=frames,
     )
     picture = _one_picture(inputs, out)
     if picture is not None:
@@ -261,7 +268,7 @@ def _translate_one(  # noqa: PLR0913
 ) -> None:
     """Translate one picture into a file or to standard output."""
     from translate.inference.folder import SUFFIXES
-    from translate.inference.single import translate_picture
+    from translate.inference.single import frames_of, translate_picture
     from translate.io import images
     from translate.io.files import make_parent
 
@@ -277,6 +284,12 @@ def _translate_one(  # noqa: PLR0913
 
     start = time.perf_counter()
     try:
+        kept = frames_of(picture, kind, options)
+        if not isinstance(kept, str):
+            _translate_animation(translator, picture, kept, (out, kind), to, options, as_json)
+            return
+        if kept:
+            log(f"warning: {picture}: {kept}")
         with library_messages(), count_progress("translating") as progress:
             made = translate_picture(translator.predictor, picture, to, options, progress, kind)
     except images.ImageError as error:
@@ -298,10 +311,58 @@ def _translate_one(  # noqa: PLR0913
         "to": made.to,
         "width": pixels.shape[1],
         "height": pixels.shape[0],
+        "frames": 1,
         "warnings": made.warnings,
         "seconds": seconds,
     }
     result(data, f"{out}: translated from {made.source} to {made.to} in {seconds:.1f} s", as_json)
+
+
+def _translate_animation(  # noqa: PLR0913
+    translator: Translator,
+    picture: Path,
+    sequence: FrameSequence,
+    output: tuple[str, str],
+    to: str | None,
+    options: FolderOptions,
+    as_json: bool,
+) -> None:
+    """Translate all frames of one file; `output` is a name or -, and the format."""
+    import io
+
+    from translate.inference.single import translate_animation
+    from translate.io.files import atomic
+
+    out, kind = output
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        stack.enter_context(library_messages())
+        progress = stack.enter_context(count_progress("translating"))
+        file: BinaryIO = io.BytesIO()
+        if out != STANDARD:
+            file = stack.enter_context(open(stack.enter_context(atomic(out)), "w+b"))
+        made = translate_animation(
+            translator.predictor, picture, sequence, (file, kind), to, options, progress
+        )
+    for warning in made.warnings:
+        log(f"warning: {picture}: {warning}")
+    if isinstance(file, io.BytesIO):
+        sys.stdout.buffer.write(file.getbuffer())
+        sys.stdout.buffer.flush()
+        return
+    seconds = time.perf_counter() - start
+    data = {
+        "out": out,
+        "source": made.source,
+        "to": made.to,
+        "width": made.size[0],
+        "height": made.size[1],
+        "frames": made.count,
+        "warnings": made.warnings,
+        "seconds": seconds,
+    }
+    text = f"{out}: {made.count} frames translated from {made.source} to {made.to}"
+    result(data, f"{text} in {seconds:.1f} s", as_json)
 
 
 def _pictures(inputs: list[str], null: bool) -> Inputs:

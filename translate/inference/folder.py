@@ -15,13 +15,19 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
+from translate.inference.animation import (
+    FRAMES,
+    FrameOptions,
+    frames_kept,
+    translate_frames,
+)
 from translate.inference.folder_preview import refuse_clash, write_folder_preview
 from translate.inference.likeness import find_direction, is_open
 from translate.inference.manifest import (
@@ -51,7 +57,7 @@ from translate.inference.predictor import Prediction, Predictor, listed_domains
 from translate.inference.styles import default_workers, resolve_direction, style_source
 from translate.io import images
 from translate.io.depth import fitting, lost_depth
-from translate.io.files import DiskFullError, PathLike, Stamp, is_full, make_folders
+from translate.io.files import DiskFullError, PathLike, Stamp, atomic, is_full, make_folders
 from translate.io.images import DEFAULT_QUALITY, UInt8
 from translate.losses.energy import RejectedImageError
 from translate.runtime.prefetch import ahead
@@ -75,6 +81,8 @@ SUFFIXES = {
     "webp": ".webp",
     "avif": ".avif",
     "jp2": ".jp2",
+    "gif": ".gif",
+    "tiff": ".tif",
 }
 # Raise it when the pixels written for the same model, picture and options change: --skip-existing
 # then does everything again. It is not the package's version, which changes far more often than the
@@ -115,6 +123,8 @@ class FolderOptions:
             training images.
         reject_skip: skip these instead of translating them; a later run measures them again.
         preview: write preview.html and preview.png of the first pictures when all is done.
+        frames: of animations and TIFFs of several pages "all", in one style, where the output's
+            format holds several, or the "first".
 
     Raises:
         ValueError: for an option that cannot be, naming it and the remedy.
@@ -139,6 +149,7 @@ class FolderOptions:
     reject: float | None = None
     reject_skip: bool = False
     preview: bool = False
+    frames: str = "all"
 
     def __post_init__(self) -> None:
         check(self.format in SUFFIXES, f"format {self.format}: use {', '.join(SUFFIXES)}")
@@ -156,6 +167,7 @@ class FolderOptions:
             self.skip_existing or not self.verify,
             "--verify: goes with --skip-existing, which then reads the outputs that are there",
         )
+        check(self.frames in FRAMES, f"frames {self.frames}: use {' or '.join(FRAMES)}")
         known = self.on_error in ("continue", "stop")
         check(known, f"on_error {self.on_error}: use continue or stop")
         check(
@@ -258,6 +270,7 @@ class FolderJob:
         self.stopped = False  # at a failure, with on_error "stop"
         self.full = False  # the disk
         self.aborted = threading.Event()  # by a second Ctrl-C
+        self.of_frames: list[Entry] = []  # jobs that wait for the others
         self.counting = threading.Lock()
         self.shares: dict[str, float] = {}  # done of large pictures in work
 
@@ -347,6 +360,8 @@ class FolderJob:
             facts.append(self.threshold)
         if self.options.quality != DEFAULT_QUALITY:
             facts.append({"quality": self.options.quality})
+        if self.options.frames != DEFAULTS.frames:
+            facts.append({"frames": self.options.frames})
         styles = self.style_of(job.path).numpy().tobytes()
         return hashlib.sha256(json.dumps(facts).encode() + styles).hexdigest()
 
@@ -396,6 +411,9 @@ class FolderJob:
                 for (job, _), writing in ahead(pool, self._write, stream, look):
                     writing.result()
                     self._end(job)
+            for job in self._reached():
+                self._translate_frames(job)
+                self._end(job)
         finally:
             pool.shutdown(cancel_futures=True)
             self._name_unreached(NO_SPACE if self.full else NOT_REACHED)
@@ -445,7 +463,9 @@ class FolderJob:
             if self.interrupted.is_set():
                 return
             pixels = future.result()
-            if pixels is None:
+            if job.frames is not None:
+                self.of_frames.append(job)
+            elif pixels is None:
                 self._end(job)
             else:
                 yield job, pixels
@@ -460,8 +480,14 @@ class FolderJob:
             picture = self.predictor.read(self.folder / job.path, self.options.max_pixels)
             job.size = picture.size
             job.bits = picture.bits
-            job.warnings = (*job.warnings, *picture.warnings)
             format = images.format_from_suffix(job.outputs[0])
+            if picture.several and self.options.frames == "all":
+                kept = frames_kept(self.folder / job.path, format, self.options.max_pixels)
+                if not isinstance(kept, str):
+                    job.frames = kept
+                    return None
+                job.warnings = (*job.warnings, kept)
+            job.warnings = (*job.warnings, *picture.warnings)
             if picture.alpha is not None and format in images.ALPHA_FORMATS:
                 job.alpha = zlib.compress(picture.alpha.tobytes(), 1)
             return self.predictor.preprocess(picture)
@@ -502,6 +528,55 @@ class FolderJob:
         for path, pixels in zip(job.outputs, outputs, strict=True):
             images.write_image(self.target / path, pixels, alpha, self.options.quality)
         job.stamps = tuple(Stamp.of(self.target / path) for path in job.outputs)
+
+    def _reached(self) -> Iterator[Entry]:
+        """Yield the jobs of several frames, which wait for the others, until a reason to end."""
+        for job in self.of_frames:
+            before = self.jobs[: self.jobs.index(job)] if self.stopped else []
+            failed = any(other.status == "failed" for other in before)
+            if self.full or self.interrupted.is_set() or failed:
+                return
+            yield job
+
+    def _translate_frames(self, job: Entry) -> None:
+        """Translate a job of several frames into files that are whole or not there."""
+        sequence = job.frames
+        assert sequence is not None
+        job.frames = None
+        options = FrameOptions(
+            self.direction,
+            self.style_of(job.path),
+            images.format_from_suffix(job.outputs[0]),
+            self.batch_size,
+            self.threshold,
+            self.options.quality,
+            self.workers,
+        )
+        path = self.folder / job.path
+        try:
+            make_folders((self.target / job.outputs[0]).parent)
+            with ExitStack() as stack:
+                parts = [
+                    stack.enter_context(atomic(self.target / output)) for output in job.outputs
+                ]
+                outputs = [stack.enter_context(open(part, "w+b")) for part in parts]
+                warnings = translate_frames(
+                    self.predictor,
+                    path,
+                    sequence,
+                    outputs,
+                    options,
+                    lambda share: self._count_strip(job, share),
+                )
+            job.stamps = tuple(Stamp.of(self.target / output) for output in job.outputs)
+            job.status = "ok"
+            job.reason = None
+            job.warnings = (*job.warnings, *warnings)
+        except RejectedImageError as error:
+            job.reason = str(error)
+        except Exception as error:  # as in _write
+            self.full |= is_full(error)
+            job.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
 
     def _read_again(self, job: Entry, kind: str) -> images.Picture:
         """Decode a job's picture once more, at the depth that a format holds.

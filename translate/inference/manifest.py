@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 from translate.io import files
 from translate.io.files import DiskFullError, Stamp, is_full
+from translate.io.frames import FrameSequence
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Entry:
         stamps: what the outputs' content is known by; empty where an older version wrote them.
         alpha: (H, W), the one thing of full size that waits for the model, compressed.
         bits: a channel, of the input.
+        frames: of a file of several that is to be translated frame by frame.
     """
 
     path: str
@@ -79,6 +81,7 @@ class Entry:
     stamps: tuple[Stamp, ...] = ()
     alpha: bytes | None = None
     bits: int = 8
+    frames: FrameSequence | None = None
 
     def line(self) -> str:
         """Return the manifest's line.

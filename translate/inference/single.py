@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
+from translate.inference.animation import FrameOptions, frames_kept, translate_frames
 from translate.inference.folder import DEFAULTS, FolderOptions, Progress, no_progress
 from translate.inference.likeness import find_direction
 from translate.inference.planning import check
-from translate.inference.predictor import Predictor
-from translate.inference.styles import style_source
+from translate.inference.predictor import Direction, Predictor
+from translate.inference.styles import StyleSource, style_source
 from translate.io.depth import Levels, fitting, lost_depth
-from translate.io.images import ImageError, UInt8
+from translate.io.frames import FrameSequence
+from translate.io.images import ImageError, UInt8, has_several_frames
+from translate.losses.energy import RejectedImageError, RejectionThreshold
 
 # what is about folders
 NOT_OF_ONE = ("samples", "suffix", "skip_existing", "verify", "preview", "shard")
@@ -39,6 +43,41 @@ class TranslatedPicture:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class TranslatedFrames:
+    """What a file of several frames has become.
+
+    Attributes:
+        count: of frames.
+        size: (width, height) of the largest.
+        source: name of the domain translated from.
+        to: name of the domain translated to.
+        warnings: what was tolerated.
+    """
+
+    count: int
+    size: tuple[int, int]
+    source: str
+    to: str
+    warnings: tuple[str, ...]
+
+
+class _Task(NamedTuple):
+    """What one picture is to become.
+
+    Attributes:
+        direction: from which domain to which.
+        names: of these.
+        style_of: gives the picture's name its style.
+        threshold: of energies of the source domain.
+    """
+
+    direction: Direction
+    names: tuple[str, str]
+    style_of: StyleSource
+    threshold: RejectionThreshold | None
+
+
 def translate_picture(
     predictor: Predictor,
     path: Path,
@@ -61,6 +100,95 @@ def translate_picture(
         ImageError: for a picture that cannot be read or translated, or is rejected.
         ValueError: for options that do not fit.
     """
+    task = _task(predictor, path, to, options)
+    picture = predictor.read(path, options.max_pixels)
+    items = [(path.name, predictor.preprocess(picture))]
+    stream = predictor.predict_stream(
+        items,
+        task.direction,
+        task.style_of,
+        options.batch_size,
+        task.threshold,
+        on_strip=lambda _, share: progress(share, 1),
+    )
+    ((_, prediction),) = stream
+    if isinstance(prediction.pixels, Exception):
+        raise ImageError(str(prediction.pixels)) from prediction.pixels
+    fitted = replace(picture, levels=fitting(picture.levels, kind))
+    (pixels,) = predictor.outputs(prediction, picture.size, lambda: fitted)
+    warnings = (
+        *picture.warnings,
+        *predictor.warnings(prediction, picture.size),
+        *lost_depth(picture.bits, pixels, kind),
+    )
+    return TranslatedPicture(pixels, picture.alpha, *task.names, warnings)
+
+
+def frames_of(path: Path, kind: str, options: FolderOptions) -> FrameSequence | str:
+    """Return the frames that are to be translated, where there are several.
+
+    Args:
+        path: the picture.
+        kind: the output's format.
+        options: those of `translate_picture`.
+
+    Returns:
+        The frames, or what is to be said of the first alone, which may be nothing.
+
+    Raises:
+        ImageError: as `frames_kept` does.
+    """
+    if options.frames != "all" or not has_several_frames(path):
+        return ""
+    return frames_kept(path, kind, options.max_pixels)
+
+
+def translate_animation(
+    predictor: Predictor,
+    path: Path,
+    sequence: FrameSequence,
+    output: tuple[BinaryIO, str],
+    to: str | None = None,
+    options: FolderOptions = DEFAULTS,
+    progress: Progress = no_progress,
+) -> TranslatedFrames:
+    """Translate all frames of a file to the same bytes as in a folder of its own.
+
+    Args:
+        predictor: the model.
+        path: the file.
+        sequence: its frames.
+        output: a file, empty, open for reading and writing, and its format.
+        to: the target domain; see `find_direction`.
+        options: those that are not about folders.
+        progress: called with the share that is done, of 1.
+
+    Raises:
+        ImageError: for a frame that cannot be read or translated, or is rejected.
+        ValueError: for options that do not fit.
+    """
+    task = _task(predictor, path, to, options)
+    file, kind = output
+    frame_options = FrameOptions(
+        task.direction,
+        task.style_of(path.name),
+        kind,
+        options.batch_size,
+        task.threshold,
+        options.quality,
+        options.workers,
+    )
+    try:
+        warnings = translate_frames(
+            predictor, path, sequence, [file], frame_options, lambda share: progress(share, 1)
+        )
+    except RejectedImageError as error:
+        raise ImageError(str(error)) from error
+    return TranslatedFrames(len(sequence.places), max(sequence.sizes), *task.names, warnings)
+
+
+def _task(predictor: Predictor, path: Path, to: str | None, options: FolderOptions) -> _Task:
+    """Check the options, and find out what one picture is to become."""
     for name in NOT_OF_ONE:
         check(
             getattr(options, name) == getattr(DEFAULTS, name),
@@ -74,25 +202,4 @@ def translate_picture(
     if options.reject is not None:
         threshold = predictor.rejection_threshold(source, options.reject, options.reject_skip)
     style_of = style_source(predictor, options.style, names[target], options.seed)
-
-    picture = predictor.read(path, options.max_pixels)
-    items = [(path.name, predictor.preprocess(picture))]
-    stream = predictor.predict_stream(
-        items,
-        direction,
-        style_of,
-        options.batch_size,
-        threshold,
-        on_strip=lambda _, share: progress(share, 1),
-    )
-    ((_, prediction),) = stream
-    if isinstance(prediction.pixels, Exception):
-        raise ImageError(str(prediction.pixels)) from prediction.pixels
-    fitted = replace(picture, levels=fitting(picture.levels, kind))
-    (pixels,) = predictor.outputs(prediction, picture.size, lambda: fitted)
-    warnings = (
-        *picture.warnings,
-        *predictor.warnings(prediction, picture.size),
-        *lost_depth(picture.bits, pixels, kind),
-    )
-    return TranslatedPicture(pixels, picture.alpha, names[source], names[target], warnings)
+    return _Task(direction, (names[source], names[target]), style_of, threshold)

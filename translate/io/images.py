@@ -19,6 +19,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
+from PIL.TiffImagePlugin import TiffImageFile
 
 from translate.io.depth import Levels, encode_levels, is_deep, read_levels
 from translate.io.files import PathLike, atomic, list_files
@@ -39,6 +40,7 @@ SUFFIXES = {f".{name.lower()}": name for name in FORMATS if name != "JPEG2000"} 
     ".jpg": "JPEG",
     ".jfif": "JPEG",
     ".tif": "TIFF",
+    ".apng": "PNG",
 }
 if "JPEG2000" in FORMATS:
     SUFFIXES |= {".jp2": "JPEG2000", ".j2k": "JPEG2000"}
@@ -46,13 +48,14 @@ if "JPEG2000" in FORMATS:
 FOREIGN_SUFFIXES = frozenset(
     f".{name}"
     for name in (
-        *("apng", "avif", "exr", "hdr", "heic", "heif", "ico", "j2k", "jp2", "jpe", "jxl"),
+        *("avif", "exr", "hdr", "heic", "heif", "ico", "j2k", "jp2", "jpe", "jxl"),
         *("pbm", "pgm", "pnm", "ppm", "psd", "svg", "tga"),
         *("arw", "cr2", "cr3", "dng", "nef", "orf", "raf", "rw2"),  # raw photographs
     )
 )
 ALPHA_FORMATS = ("PNG", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000")
 DEFAULT_QUALITY = 95
+ONE_FRAME = "has several frames, only the first is used"
 CLEAR = 255  # index of a GIF's palette that stands for transparency
 # EXIF orientation -> what undoes it; 1 is upright.
 TURNS = {
@@ -84,6 +87,7 @@ class Picture:
         mode: Pillow's name of the file's own colour model and depth, such as L or RGBA.
         warnings: what was tolerated in the file, a phrase each.
         levels: its own numbers, where it has more than 8 bits a channel.
+        several: whether it is the first of several frames, which `translate.io.frames` reads.
     """
 
     pixels: UInt8
@@ -92,6 +96,7 @@ class Picture:
     mode: str
     warnings: tuple[str, ...]
     levels: Levels | None = None
+    several: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -120,17 +125,24 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000, value_range: str =
     Raises:
         ImageError: whatever is wrong with the file or with the access to it.
     """
+    with image_errors(), open(path, "rb") as file:
+        if not file.read(1):
+            raise ImageError("empty file")
+        with Image.open(file, formats=FORMATS) as image:
+            size = image.width * image.height
+            if size > max_pixels:
+                raise ImageError(
+                    f"{size / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx"
+                )
+            return decode(image, file, Path(path).suffix.lower(), value_range)
+
+
+@contextmanager
+def image_errors() -> Iterator[None]:
+    """Raise ImageError for whatever Pillow meets in a file; its own warnings are kept quiet."""
     try:
-        with _pillow_kept_quiet(), open(path, "rb") as file:
-            if not file.read(1):
-                raise ImageError("empty file")
-            with Image.open(file, formats=FORMATS) as image:
-                size = image.width * image.height
-                if size > max_pixels:
-                    raise ImageError(
-                        f"{size / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx"
-                    )
-                return _decode(image, file, Path(path).suffix.lower(), value_range)
+        with _pillow_kept_quiet():
+            yield
     except MemoryError:  # the machine's fault, not the file's
         raise
     except Exception as error:
@@ -152,29 +164,34 @@ def read_thumbnail(path: PathLike, side: int, max_pixels: int = 178_000_000) -> 
     Raises:
         ImageError: whatever is wrong with the file or with the access to it.
     """
-    try:
-        with (
-            _pillow_kept_quiet(),
-            open(path, "rb") as file,
-            Image.open(file, formats=FORMATS) as image,
-        ):
-            if image.width * image.height > max_pixels:
-                raise ImageError("too large")
-            image.draft("RGB", (2 * side, 2 * side))  # JPEG: decodes fewer pixels
-            rawmode = _rawmode(image)
-            image.load()
-            plain, alpha = _without_alpha(image, rawmode)
-            if plain.mode[0] in "IF":
-                levels = read_levels(image, file, rawmode, FILE, [])
-                assert levels is not None
-                plain = _to_pillow(levels.to_bytes())
-            picture = Picture(np.array(plain.convert("RGB")), alpha, "", "", ())
-    except MemoryError:
-        raise
-    except Exception as error:  # as in read_image
-        raise ImageError(_reason(error)) from error
+    with (
+        image_errors(),
+        open(path, "rb") as file,
+        Image.open(file, formats=FORMATS) as image,
+    ):
+        if image.width * image.height > max_pixels:
+            raise ImageError("too large")
+        image.draft("RGB", (2 * side, 2 * side))  # JPEG: decodes fewer pixels
+        rawmode = _rawmode(image)
+        image.load()
+        plain, alpha = _without_alpha(image, rawmode)
+        if plain.mode[0] in "IF":
+            levels = read_levels(image, file, rawmode, FILE, [])
+            assert levels is not None
+            plain = _to_pillow(levels.to_bytes())
+        picture = Picture(np.array(plain.convert("RGB")), alpha, "", "", ())
     small = Image.fromarray(composite(picture)).resize((side, side), Image.Resampling.BOX)
     return np.array(small)
+
+
+def has_several_frames(path: PathLike) -> bool:
+    """Tell from its headers whether a file has several frames, of which `read_image` reads one.
+
+    Raises:
+        ImageError: the headers cannot be read.
+    """
+    with image_errors(), Image.open(path, formats=FORMATS) as image:
+        return _has_several_frames(image)
 
 
 def looks_like_image(path: PathLike) -> bool:
@@ -254,24 +271,37 @@ def _rawmode(image: ImageFile.ImageFile) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def _decode(image: ImageFile.ImageFile, file: BinaryIO, suffix: str, value_range: str) -> Picture:
-    """Decode an opened file whose name has this suffix, in lower case."""
+def decode(image: ImageFile.ImageFile, file: BinaryIO, suffix: str, value_range: str) -> Picture:
+    """Decode the frame that an opened file is at.
+
+    Args:
+        image: the file as Pillow opened it; it can be moved to another frame afterwards.
+        file: the same file.
+        suffix: of its name, in lower case.
+        value_range: as of `read_image`.
+    """
     notes: list[str] = []
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     mode = image.mode
     if SUFFIXES.get(suffix, kind) != kind:
         notes.append(f"named {suffix} but its content is {kind}")
-    # MPO: a photograph with its depth or gain map
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        notes.append("has several frames, only the first is used")
+    several = _has_several_frames(image)
+    if several:
+        notes.append(ONE_FRAME)
 
     rawmode = _rawmode(image)
     deep = is_deep(image, rawmode)
+    # of animations Pillow alone composes frames, and deep colour it reads to 8 bits
+    composed = several and not isinstance(image, TiffImageFile)
     image.load()
     turn = _orientation(image, notes)
-    levels = read_levels(image, file, rawmode, value_range, notes) if deep else None
+    levels = None
+    if deep and (not composed or image.mode[0] in "IF"):
+        levels = read_levels(image, file, rawmode, value_range, notes)
     profile: bytes | None = image.info.get("icc_profile")
     upright = image.transpose(TURNS[turn]) if turn in TURNS else image
+    if composed:
+        upright = upright.copy()  # the next frame needs the file's own transparency
     plain, alpha = _without_alpha(upright, rawmode)
     if levels is not None:
         levels = levels.upright(turn, alpha)
@@ -285,8 +315,15 @@ def _decode(image: ImageFile.ImageFile, file: BinaryIO, suffix: str, value_range
         levels = None
     if deep and levels is None:
         why = "its colour profile is applied" if transform else "gray and RGB alone are kept"
+        if composed:
+            why = "it is an animation"
         notes.append(f"more than 8 bits a channel became 8: {why}")
-    return Picture(np.array(plain), alpha, kind, mode, (*notes, *complaints), levels)
+    return Picture(np.array(plain), alpha, kind, mode, (*notes, *complaints), levels, several)
+
+
+def _has_several_frames(image: ImageFile.ImageFile) -> bool:
+    # MPO: a photograph with its depth or gain map
+    return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int | None:
