@@ -12,6 +12,8 @@ import os
 import gradio as gr
 
 from pipelines.ui.api import add_api
+from pipelines.ui.models_tab import add_models_tab
+from pipelines.ui.train_tab import add_train_tab
 from pipelines.ui.translate_tab import add_translate_tab
 from pipelines.ui.workspace import Workspace
 
@@ -23,7 +25,24 @@ CSS = """
 .direction { align-items: center; flex-wrap: nowrap; }
 .direction .arrow { flex: 0 0 2rem; min-width: 2rem; text-align: center; font-size: 1.5rem; }
 .gradio-container { padding-inline: 0.75rem; }
-progress { width: 100%; }
+progress {
+  appearance: none; width: 100%; height: 0.5rem; border: 0; border-radius: 0.25rem;
+  overflow: hidden; background: var(--border-color-primary);
+}
+::-webkit-progress-bar { background: var(--border-color-primary); }
+::-webkit-progress-value { background: var(--color-accent); }
+::-moz-progress-bar { background: var(--color-accent); }
+.strip { display: flex; flex-wrap: wrap; gap: 0.25rem; margin-block: 0.5rem; }
+.strip img { height: 4rem; max-width: 8rem; object-fit: contain; border-radius: 0.25rem; }
+.facts thead { display: none; }
+.facts table { width: 100%; }
+.facts tr, .facts td { border-color: var(--border-color-primary) !important; }
+.facts td:first-child { white-space: nowrap; width: 1%; }
+#run-state ul { margin-block: 0.5rem; padding-inline-start: 1.75rem; list-style: disc; }
+#run-state .advice { border-inline-start: 4px solid #d0493f; }
+#run-state .remarks { border-inline-start: 4px solid var(--border-color-primary); }
+#curves figure { margin: 0 0 1rem; }
+#curves svg { width: 100%; max-width: 40rem; height: auto; }
 #pairs .grid-wrap { min-height: 0; }
 @media (max-width: 640px) {
   #pairs .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)); }
@@ -41,6 +60,10 @@ def build_page(workspace: Workspace) -> gr.Blocks:
         gr.Markdown(f"# {TITLE}")
         with gr.Tab("Translate"):
             add_translate_tab(workspace, page)
+        with gr.Tab("Train"):
+            add_train_tab(workspace, page)
+        with gr.Tab("Models"):
+            add_models_tab(workspace, page)
     return page
 
 

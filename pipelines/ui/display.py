@@ -1,11 +1,16 @@
-"""Pictures as the page shows them: PNG files in sizes for the screen."""
+"""Pictures as the page shows them: PNG files in sizes for the screen, and rows of small ones."""
 
 from __future__ import annotations
 
+import html
+from contextlib import suppress
 from pathlib import Path
+
+from pipelines.ui.paths import some_pictures
 
 THUMBNAIL = 320  # px, the longer side
 LARGE = 1600
+IN_A_ROW = 128
 MAGNIFIED = 640  # px to which smaller pictures are enlarged, by whole pixels
 
 
@@ -47,3 +52,22 @@ def _copy(picture: Path, copy: Path, largest: int, smallest: int) -> Path:
     make_parent(copy)
     write_image(copy, np.repeat(np.repeat(pixels, times, axis=0), times, axis=1))
     return copy
+
+
+def strip(folder: Path, count: int) -> str:
+    """Return a row of pictures of a folder as HTML; broken ones are left out.
+
+    Args:
+        folder: with sub-folders.
+        count: at most so many, evenly spaced by name.
+    """
+    from translate.io.images import ImageError, composite, read_image
+    from translate.viz.pages import to_data_uri
+
+    images = []
+    for path in some_pictures(folder, count):
+        with suppress(ImageError):
+            source = to_data_uri(composite(read_image(path)), IN_A_ROW)
+            name = html.escape(path.relative_to(folder).as_posix())
+            images.append(f'<img src="{source}" alt="{name}" title="{name}">')
+    return f'<div class="strip">{"".join(images)}</div>'

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests._helpers.commands import call, fill, tiny
-from translate.training import running
 from translate.training.running import LOCK, RECORD, find_training, training_in
 
 ROOT = Path(__file__).parents[2]
@@ -48,10 +47,7 @@ def test_the_process_is_found_while_it_trains(tmp_path: Path) -> None:
     assert not run.exists(), "it was empty"
 
 
-def test_a_second_training_is_refused_and_leaves_the_first_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "PATIENCE", 0.1)
+def test_a_second_training_is_refused_and_leaves_the_first_alone(tmp_path: Path) -> None:
     with hold(tmp_path / "run") as first:
         with (
             pytest.raises(ValueError, match="another training is at work"),
@@ -89,8 +85,7 @@ def test_files_of_the_run_stay(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["model"]
 
 
-def test_the_command_trains_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "PATIENCE", 0.1)
+def test_the_command_trains_alone(tmp_path: Path) -> None:
     for name in ("trainA", "trainB"):
         fill(tmp_path / "data" / name)
     (tmp_path / "c.yaml").write_text("data: {root: data, size: 16, channels: 1}\n")

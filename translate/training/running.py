@@ -11,17 +11,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from translate.io.files import PART, write_text
+from translate.io.files import PART, held, write_text
 
 LOCK = f"{PART}training.lock"
 RECORD = f"{PART}training.json"
-PATIENCE = 5.0  # seconds: others hold the lock for a moment, to see whether it is held
 
 
 @dataclass(frozen=True)
@@ -53,22 +50,24 @@ def training_in(run: Path) -> Iterator[None]:
     Raises:
         ValueError: Another training is at work there, or the folder cannot be written.
     """
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        with FileLock(run / LOCK, timeout=PATIENCE):
-            process = TrainingProcess(os.getpid(), socket.gethostname(), time.time())
-            write_text(run / RECORD, json.dumps(asdict(process)))
-            try:
-                yield
-            finally:
-                _remove(run)
-    except Timeout:
-        raise ValueError(
-            f"{run}: another training is at work there; wait for its end, or give another --out"
-        ) from None
-    finally:
-        with suppress(OSError):  # it holds something, as it should
-            run.rmdir()
+    run.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as ends:
+        ends.callback(_remove_empty, run)
+        try:
+            ends.enter_context(held(run / LOCK))
+        except BlockingIOError:
+            raise ValueError(
+                f"{run}: another training is at work there; wait for its end, or give another --out"
+            ) from None
+        process = TrainingProcess(os.getpid(), socket.gethostname(), time.time())
+        ends.callback((run / RECORD).unlink, missing_ok=True)
+        write_text(run / RECORD, json.dumps(asdict(process)))
+        yield
+
+
+def _remove_empty(run: Path) -> None:
+    with suppress(OSError):  # it holds something, as it should
+        run.rmdir()
 
 
 def find_training(run: Path) -> TrainingProcess | None:
@@ -80,11 +79,11 @@ def find_training(run: Path) -> TrainingProcess | None:
     if process is None:
         return None
     try:
-        with FileLock(run / LOCK, timeout=0):
-            _remove(run)
-    except Timeout:
+        with held(run / LOCK):
+            (run / RECORD).unlink(missing_ok=True)
+    except BlockingIOError:
         return process
-    except (OSError, NotImplementedError):  # a folder that cannot be written, or has no locks
+    except OSError:  # a folder that cannot be written: no training of this user's is there
         return None
     return None
 
@@ -95,10 +94,3 @@ def _read(run: Path) -> TrainingProcess | None:
         return TrainingProcess(int(about["pid"]), str(about["host"]), float(about["started"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _remove(run: Path) -> None:
-    """Remove record and lock while it is held, so that no one can wait for a file that is gone."""
-    for name in (RECORD, LOCK):
-        with suppress(OSError):  # Windows keeps a lock's file as long as it is open
-            (run / name).unlink()
