@@ -7,7 +7,10 @@ ifneq ($(INTROSHIFT_LPIPS_WEIGHTS),)
 export INTROSHIFT_LPIPS_WEIGHTS
 endif
 
-.PHONY: demo test test-browser test-slow lint docs clean
+# Of the fuzzing; a folder of pictures in INTROSHIFT_FUZZ_PICTURES is damaged, too.
+MINUTES ?= 5
+
+.PHONY: demo test test-browser test-slow fuzz lint docs clean
 
 demo: .venv/installed
 	$(BIN)/introshift demo demo
@@ -20,6 +23,9 @@ test-browser: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
+
+fuzz: .venv/installed
+	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES)
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

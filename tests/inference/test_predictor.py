@@ -13,6 +13,7 @@ from torch import nn
 
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import save
+from translate.inference import predictor as predicting
 from translate.inference.folder import FolderOptions
 from translate.inference.predictor import Direction, Predictor, PredictorOptions, Translations
 from translate.inference.translator import Translator
@@ -146,3 +147,23 @@ def test_the_background_lies_behind_transparency(tmp_path: Path) -> None:
 def test_wrong_options_are_refused(tmp_path: Path, option: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"--{option} {value}"):
         build(tmp_path, **{option: value})
+
+
+def test_a_model_of_large_images_takes_fewer_at_once(tmp_path: Path) -> None:
+    assert Predictor.load(save(tmp_path)).batch_size == 16
+    assert Predictor.load(save(tmp_path, size=1024)).batch_size == 6
+    assert Predictor.load(save(tmp_path, size=2048)).batch_size == 1
+
+
+def test_an_image_that_takes_more_memory_than_there_is_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicting, "total_memory", lambda device: 400_000)
+    draw(tmp_path / "in" / "square.png", 20, 20)
+    draw(tmp_path / "in" / "long.png", 200, 20)
+    translator = Translator.load(save(tmp_path), "cpu")
+    done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    assert done.ok == 1
+    ((name, reason),) = done.failures
+    assert name == "long.png"
+    assert "data.size 16" in reason

@@ -32,6 +32,7 @@ from translate.io.images import (
     Picture,
     UInt8,
     composite,
+    count_pixels,
     list_images,
     read_image,
     resize,
@@ -39,6 +40,7 @@ from translate.io.images import (
 )
 from translate.io.tensors import to_float
 from translate.runtime.affinity import usable_cores
+from translate.runtime.budget import Budget
 from translate.runtime.device import free_memory
 
 # its import would ask the network for a newer version
@@ -51,6 +53,7 @@ logger = logging.getLogger(__name__)
 MIN_IMAGES = 2
 MIN_HELD_OUT = 8
 MAX_HELD_OUT = 128
+DECODED_PIXELS = 178_000_000  # of all pictures that are decoded at once, as one may have
 BATCH = 32  # of images that are measured, not trained on
 
 
@@ -174,11 +177,14 @@ def _decode(
     paths = list_images(folder)
     told: list[str] = []
 
+    room = Budget(DECODED_PIXELS)
+
     def attempt(path: Path) -> np.ndarray | str:
         try:
-            picture = read_image(folder / path, value_range=config.range)
-            told.extend(picture.warnings)
-            return _prepared(picture, config)
+            with room.share(count_pixels(folder / path)):
+                picture = read_image(folder / path, value_range=config.range)
+                told.extend(picture.warnings)
+                return _prepared(picture, config)
         except ImageError as error:
             return str(error)
 

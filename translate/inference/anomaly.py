@@ -20,8 +20,9 @@ from translate.inference.manifest import LINK, NOT_REACHED, Entry
 from translate.inference.planning import Inputs, scan
 from translate.inference.predictor import Predictor
 from translate.inference.styles import default_workers
-from translate.io.images import UInt8
+from translate.io.images import UInt8, count_pixels
 from translate.losses.energy import EnergyQuantiles, Measured
+from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead
 
 PARTS = Measured._fields
@@ -87,10 +88,13 @@ def measure_folder(
     ]
     numbers = count()
     workers = default_workers()
+    room = Budget(max_pixels)  # for all that are decoded at once
 
     def decode(job: Entry) -> UInt8 | None:
+        path = folder / job.path
         try:
-            return predictor.preprocess(predictor.read(folder / job.path, max_pixels))
+            with room.share(count_pixels(path)):
+                return predictor.preprocess(predictor.read(path, max_pixels))
         except Exception as error:  # no file may end the others
             job.fail(error)
             return None

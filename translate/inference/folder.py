@@ -60,6 +60,7 @@ from translate.io.depth import fitting, lost_depth
 from translate.io.files import DiskFullError, PathLike, Stamp, atomic, is_full, make_folders
 from translate.io.images import DEFAULT_QUALITY, UInt8
 from translate.losses.energy import RejectedImageError
+from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead
 from translate.runtime.signals import interruption
 
@@ -116,7 +117,8 @@ class FolderOptions:
         overwrite: do all again in a folder that an earlier run has written into.
         strict: let hidden files and those that are no pictures fail instead of skipping them.
         workers: threads that read and write pictures, default one a core, at most 8.
-        max_pixels: of a picture; larger ones are refused.
+        max_pixels: of a picture; larger ones are refused. All that are decoded or encoded at once
+            have together no more.
         shard: (i, n), to do the i-th of n shares, 1-based; all may run at once into one folder,
             each in its process.
         reject: warn of inputs whose energy lies above this quantile of the source domain's
@@ -266,6 +268,8 @@ class FolderJob:
         )
         if options.reject is not None:  # refused before any work
             predictor.rejection_threshold(self.direction[0], options.reject, options.reject_skip)
+        # of all pictures that are decoded or encoded at once
+        self.pixels = Budget(options.max_pixels)
         self.done = 0
         self.stopped = False  # at a failure, with on_error "stop"
         self.full = False  # the disk
@@ -408,7 +412,7 @@ class FolderJob:
                 self._count_strip,
             )
             with closing(stream):
-                for (job, _), writing in ahead(pool, self._write, stream, look):
+                for (job, _), writing in ahead(pool, self._write_in_turn, stream, look):
                     writing.result()
                     self._end(job)
             for job in self._reached():
@@ -459,7 +463,7 @@ class FolderJob:
 
     def _decoded(self, pool: ThreadPoolExecutor, look: int) -> Iterator[tuple[Entry, UInt8]]:
         """Yield jobs with their preprocessed pixels, decoded ahead by threads."""
-        for job, future in ahead(pool, self._read, self.jobs, look):
+        for job, future in ahead(pool, self._read_in_turn, self.jobs, look):
             if self.interrupted.is_set():
                 return
             pixels = future.result()
@@ -471,6 +475,17 @@ class FolderJob:
                 yield job, pixels
             if self.stopped or self.full:
                 return
+
+    def _read_in_turn(self, job: Entry) -> UInt8 | None:
+        """Decode a job's picture when there is room for its pixels; see `_read`."""
+        with self.pixels.share(images.count_pixels(self.folder / job.path)):
+            return self._read(job)
+
+    def _write_in_turn(self, predicted: tuple[Entry, Prediction]) -> None:
+        """Encode a job's outputs when there is room for their pixels; see `_write`."""
+        width, height = predicted[0].size or (0, 0)
+        with self.pixels.share(width * height):
+            self._write(predicted)
 
     def _read(self, job: Entry) -> UInt8 | None:
         """Decode a job's picture, in a thread; None if that fails."""

@@ -44,7 +44,12 @@ from translate.models.detail import (
 )
 from translate.models.distributions import Gaussian
 from translate.models.layers import BATCH_INVARIANT, with_layers
-from translate.runtime.device import choose_device, choose_precision, known_precision
+from translate.runtime.device import (
+    choose_device,
+    choose_precision,
+    known_precision,
+    total_memory,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,6 +59,10 @@ OnStrip: TypeAlias = Callable[[int, float], None]  # an image's place, share of 
 Direction: TypeAlias = tuple[int, int]  # indices of the source and the target domain
 
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
+# What a batch takes, about: measured on a CPU, for one image and one style.
+BYTES_A_PIXEL = 200
+BYTES_A_FEATURE = 16  # for each pixel and each of model.width
+BATCH_BYTES = 2 * 2**30
 ASPECT_BOUND = 16
 SCALES = ("auto", "model", "native", "detail")
 # Of a change, what colour maps do not reproduce: 0.04 to 0.09 of seasons, 0.3 to 0.6 of characters.
@@ -196,7 +205,7 @@ class Predictor:
         self.dtype = choose_precision(options.precision, self.device)
         self.scale = scale
         self.tile = options.tile
-        self.batch_size = BATCH_SIZE.get(self.device.type, 8)
+        self.batch_size = self._fitting_batch()
         trained = cast(tuple[int, int, int], tuple(self.config.data.background))
         self.background = options.background or trained
         self.value_range = options.value_range or self.config.data.range
@@ -217,6 +226,25 @@ class Predictor:
                 option.
         """
         return cls(load_model(path), device, options)
+
+    def _fitting_batch(self) -> int:
+        """Return how many images of the training size a batch has: fewer where these are large."""
+        fitting = BATCH_BYTES // self._bytes_for(self.config.data.size**2)
+        return max(1, min(BATCH_SIZE.get(self.device.type, 8), fitting))
+
+    def _bytes_for(self, pixels: int) -> int:
+        """Return about how much memory the model takes for so many pixels."""
+        return pixels * (BYTES_A_PIXEL + self.config.model.width * BYTES_A_FEATURE)
+
+    def _refuse_too_large(self, size: tuple[int, int]) -> None:
+        """Raise ValueError for an image (width, height) that takes more memory than there is."""
+        needed = self._bytes_for(size[0] * size[1])
+        total = total_memory(self.device)
+        if total is not None and needed > total:
+            raise ValueError(
+                f"takes about {needed / 2**30:.0f} GiB in this model (data.size "
+                f"{self.config.data.size}), of {total / 2**30:.0f} GiB that there are"
+            )
 
     @property
     def cache_key(self) -> str:
@@ -283,7 +311,9 @@ class Predictor:
         """Return any picture as the model takes it, (H, W, C)."""
         pixels = to_channels(composite(picture, self.background), self.config.data.channels)
         if self.scale != "native":
-            return resize(pixels, self.model_size(*picture.size))
+            size = self.model_size(*picture.size)
+            self._refuse_too_large(size)
+            return resize(pixels, size)
         rows, columns = (padded(side, self.config.model.stride) for side in pixels.shape[:2])
         return pixels[rows][:, columns]
 

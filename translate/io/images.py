@@ -22,8 +22,9 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, fe
 from PIL.TiffImagePlugin import TiffImageFile
 
 from translate.io.depth import Levels, encode_levels, is_deep, read_levels
-from translate.io.files import PathLike, atomic, list_files
+from translate.io.files import PathLike, atomic, list_files, open_regular
 from translate.io.ranges import FILE
+from translate.io.trial import DecodingLimitError, require_decodable
 from translate.runtime.process_state import PROCESS_STATE
 
 UInt8: TypeAlias = NDArray[np.uint8]
@@ -125,7 +126,7 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000, value_range: str =
     Raises:
         ImageError: whatever is wrong with the file or with the access to it.
     """
-    with image_errors(), open(path, "rb") as file:
+    with image_errors(), open_regular(path) as file:
         if not file.read(1):
             raise ImageError("empty file")
         with Image.open(file, formats=FORMATS) as image:
@@ -134,6 +135,7 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000, value_range: str =
                 raise ImageError(
                     f"{size / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx"
                 )
+            require_decodable(image, file, max_pixels)
             return decode(image, file, Path(path).suffix.lower(), value_range)
 
 
@@ -166,11 +168,12 @@ def read_thumbnail(path: PathLike, side: int, max_pixels: int = 178_000_000) -> 
     """
     with (
         image_errors(),
-        open(path, "rb") as file,
+        open_regular(path) as file,
         Image.open(file, formats=FORMATS) as image,
     ):
         if image.width * image.height > max_pixels:
             raise ImageError("too large")
+        require_decodable(image, file, max_pixels)
         image.draft("RGB", (2 * side, 2 * side))  # JPEG: decodes fewer pixels
         rawmode = _rawmode(image)
         image.load()
@@ -202,7 +205,7 @@ def looks_like_image(path: PathLike) -> bool:
     if Path(path).suffix.lower() in SUFFIXES.keys() | FOREIGN_SUFFIXES:
         return True
     try:
-        with _pillow_kept_quiet(), open(path, "rb") as file, Image.open(file, formats=FORMATS):
+        with _pillow_kept_quiet(), open_regular(path) as file, Image.open(file, formats=FORMATS):
             return True
     except Exception as error:  # hostile bytes, see read_image
         return isinstance(error, OSError) and error.errno is not None
@@ -215,7 +218,11 @@ def read_size(path: PathLike) -> tuple[int, int]:
         ImageError: the header cannot be read.
     """
     try:
-        with _pillow_kept_quiet(), Image.open(path, formats=FORMATS) as image:
+        with (
+            _pillow_kept_quiet(),
+            open_regular(path) as file,
+            Image.open(file, formats=FORMATS) as image,
+        ):
             width, height = image.size
             turn = None
             with suppress(Exception):  # malformed, see _upright
@@ -227,6 +234,15 @@ def read_size(path: PathLike) -> tuple[int, int]:
         raise ImageError(_reason(error)) from error
 
 
+def count_pixels(path: PathLike) -> int:
+    """Return how many pixels decoding a file gives, from its header; 0 where it cannot be read."""
+    try:
+        width, height = read_size(path)
+    except ImageError:
+        return 0
+    return width * height
+
+
 def _reason(error: Exception) -> str:
     """Return what is wrong with a file, in one line, from whatever decoding it raised."""
     if isinstance(error, UnidentifiedImageError):
@@ -236,7 +252,7 @@ def _reason(error: Exception) -> str:
         return f"cannot be read: {error.strerror.lower()}"
 
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, ImageError):
+    if isinstance(error, ImageError | DecodingLimitError):
         return text
     return f"{'truncated' if 'truncat' in text.lower() else 'damaged'} ({text})"
 

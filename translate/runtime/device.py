@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 import torch
@@ -56,6 +57,15 @@ def choose_device(name: str) -> torch.device:
 def free_memory(device: torch.device) -> int:
     """Return the bytes free on a GPU; 0 for other devices, which have no memory of their own."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
+def total_memory(device: torch.device) -> int | None:
+    """Return the bytes of a GPU's memory, or of the machine's; None where they are not known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # Windows
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from translate.config import TrainConfig
 
 # Steps over which the learning rate rises from 0, at the start and when the introspective phase
 # begins, as Adam's second moments are still those of the warm-up's small gradients then.
 LEARNING_RATE_RAMP = 100
+
+STRICT = ConfigDict(strict=True)
+LARGEST = 2**53  # up to which floats count
 
 # Fields that states of earlier versions do not have; they take their default then.
 ADDED_FIELDS = {"best_influence", "reserved"}
@@ -48,7 +53,7 @@ class TrainState:
             path: Named in the error.
 
         Raises:
-            ValueError: Where fields are missing or unknown.
+            ValueError: Where fields are missing, unknown or of another type.
         """
         known = {field.name for field in fields(cls)} - {"train"}
         required = known - ADDED_FIELDS
@@ -59,6 +64,15 @@ class TrainState:
                 f"{path}: a training state of another version of introshift ({', '.join(found)}); "
                 "resume it with that version, or train anew with another --out"
             )
+        types = get_type_hints(cls)
+        for name, value in values.items():
+            try:
+                TypeAdapter(types[name], config=STRICT).validate_python(value)
+            except ValidationError:
+                raise ValueError(f"{path}: damaged: {name} is no {types[name]}") from None
+            counts = isinstance(value, int | float) and name != "best_value"
+            if counts and not 0 <= value < LARGEST:
+                raise ValueError(f"{path}: damaged: {name} is out of range")
 
     @property
     def progress(self) -> float:
