@@ -19,9 +19,10 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from translate.io.files import PathLike
+from translate.io.files import PathLike, open_regular
 from translate.io.images import FORMATS, ONE_FRAME, ImageError, Picture, decode, image_errors
 from translate.io.ranges import FILE
+from translate.io.trial import require_decodable
 
 # a frame counts as so many pixels at least: a million tiny frames take as long as large ones
 LEAST_PIXELS = 64 * 64
@@ -83,7 +84,8 @@ def read_sequence(path: PathLike, max_pixels: int = 178_000_000) -> FrameSequenc
     Raises:
         ImageError: for a file that cannot be read, and for one with more pixels.
     """
-    with image_errors(), open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+    with image_errors(), open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+        require_decodable(image, file, max_pixels)
         if isinstance(image, TiffImageFile):
             sequence = _pages(image)
         elif isinstance(image, GifImageFile):
@@ -197,7 +199,7 @@ def read_frames(
     suffix = Path(path).suffix.lower()
     with ExitStack() as stack:
         with image_errors():
-            file = stack.enter_context(open(path, "rb"))
+            file = stack.enter_context(open_regular(path))
             image = stack.enter_context(Image.open(file, formats=FORMATS))
         for number, place in enumerate(sequence.places):
             try:

@@ -193,7 +193,7 @@ def has_several_frames(path: PathLike) -> bool:
     Raises:
         ImageError: the headers cannot be read.
     """
-    with image_errors(), Image.open(path, formats=FORMATS) as image:
+    with image_errors(), open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
         return _has_several_frames(image)
 
 
