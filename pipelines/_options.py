@@ -44,6 +44,9 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a setting.")
 ]
 
+# what is black and white; a text of `data.range`
+RANGES = "file|auto|LOW,HIGH|percentile"
+
 # translation of folders
 Scale = Annotated[
     str,

@@ -9,6 +9,7 @@ import typer
 
 from pipelines._console import count_progress, report_evaluation
 from pipelines._options import (
+    RANGES,
     AllowMissing,
     Device,
     FailIf,
@@ -44,6 +45,12 @@ def command(  # noqa: PLR0913  (options of the command line)
     resize: Annotated[
         bool, typer.Option("--resize", help="Resize each translation to the size of its pair.")
     ] = False,
+    value_range: Annotated[
+        str,
+        typer.Option(
+            "--range", metavar=RANGES, help="Black and white of more than 8 bits a channel."
+        ),
+    ] = "file",
     out: ReportOut = None,
     lpips_net: LpipsNet = "alex",
     lpips_weights: LpipsWeights = None,
@@ -62,7 +69,14 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.evaluation.thresholds import parse_threshold
 
     thresholds = [parse_threshold(text) for text in fail_if or []]
-    options = EvaluationOptions(lpips_net, lpips_weights, device, seed, allow_missing=allow_missing)
+    options = EvaluationOptions(
+        lpips_net,
+        lpips_weights,
+        device,
+        seed,
+        allow_missing=allow_missing,
+        value_range=value_range,
+    )
     with count_progress("measuring") as progress:
         evaluation = compare(results, truth, source, size, resize, options, progress)
     report_evaluation(evaluation, out, thresholds, as_json)

@@ -22,6 +22,7 @@ from pipelines._console import (
     translate_with_progress,
 )
 from pipelines._options import (
+    RANGES,
     Device,
     Format,
     Json,
@@ -94,7 +95,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         str | None,
         typer.Option(
             "--range",
-            metavar="file|auto|LOW,HIGH|percentile",
+            metavar=RANGES,
             help="Black and white of more than 8 bits a channel; default: as trained (data.range).",
         ),
     ] = None,

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests._helpers.commands import call
 from tests._helpers.folders import manifest
 from tests._helpers.small_model import SIDE, save
 from tests.inference.test_carrying import identity, random_maps
 from translate.config import from_dict
 from translate.data.dataset import load_image
+from translate.evaluation.options import EvaluationOptions
+from translate.evaluation.protocols import compare
 from translate.inference.carrying import STRIP_PIXELS, carry, carry_levels
 from translate.inference.folder import FolderOptions
 from translate.inference.predictor import Predictor, PredictorOptions
@@ -243,3 +246,44 @@ def test_every_setting_of_the_range_is_checked() -> None:
         from_dict({"data": {"range": "all"}})
     with pytest.raises(ValueError, match="--range: 'all' is no range"):
         PredictorOptions(value_range="all")
+
+
+def test_translate_and_compare_take_a_range(tmp_path: Path) -> None:
+    save(tmp_path, detail=True)
+    for name in ("in", "truth"):
+        (tmp_path / name).mkdir()
+        write_image(tmp_path / name / "a.tif", Levels(smooth(90, 120, 4095), None))
+    model = tmp_path / "model.safetensors"
+    options = ("--to", "B", "--style", "mean", "--preview")
+    for value_range, out in (("0,4095", "bright"), ("file", "dark")):
+        code, _, _ = call(
+            "translate", model, tmp_path / "in", tmp_path / out, *options, "--range", value_range
+        )
+        assert code == 0
+    bright = levels_of(tmp_path / "bright" / "a.tif")
+    assert bright.high == 4095  # the TIFF says so
+    assert difference(bright.values, levels_of(tmp_path / "dark" / "a.tif").values) > 100
+
+    def mean_of_preview(folder: str) -> float:
+        return float(read_image(tmp_path / folder / "preview.png").pixels.mean())
+
+    assert mean_of_preview("bright") != pytest.approx(mean_of_preview("dark"), abs=5)
+    code, _, said = call("translate", model, tmp_path / "in", tmp_path / "x", "--range", "12")
+    assert code == 2
+    assert "--range: '12' is no range; use file, auto, percentile or LOW,HIGH" in said
+
+
+def test_compare_reads_with_a_range(tmp_path: Path) -> None:
+    for name, high in (("out", 4095), ("truth", WHITE)):
+        (tmp_path / name).mkdir()
+        write_image(tmp_path / name / "a.png", Levels(smooth(40, 40, high), None))
+
+    def l1(value_range: str) -> float:
+        options = EvaluationOptions(value_range=value_range, device="cpu")
+        found = compare(tmp_path / "out", tmp_path / "truth", options=options)
+        return found.directions[0].metrics["l1"].value
+
+    assert l1("auto") < 0.01
+    assert l1("file") > 0.2
+    with pytest.raises(ValueError, match="--range: 'x' is no range"):
+        EvaluationOptions(value_range="x")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests._helpers.encoders import SRGB_PROFILE, encode, matrix_profile, png, put, tiff
-from translate.io.depth import WHITE, Levels, Values, fitting, lost_depth
+from translate.io.depth import WHITE, Levels, Values, fitting, lost_depth, read_levels
 from translate.io.images import read_image, read_thumbnail, write_image
 from translate.io.ranges import fixed_range
 
@@ -141,6 +141,18 @@ def test_tiffs_lie_in_many_ways(folder: Path) -> None:
     tifffile.imwrite(path, values, photometric="rgb", extratags=turned, metadata=None)
     assert np.array_equal(found, levels_of(path).values)
     assert found.shape == (33, 40, 3)
+
+
+def test_the_frame_that_is_open_is_read(folder: Path) -> None:
+    pages = np.stack([noise(9, 8, 3) for _ in range(3)])
+    tifffile.imwrite(folder / "a.tif", pages, photometric="rgb", metadata=None)
+    with open(folder / "a.tif", "rb") as file, Image.open(file) as image:
+        for i, page in enumerate(pages):
+            image.seek(i)
+            image.load()
+            levels = read_levels(image, file, "RGB;16L", "file", [])
+            assert levels is not None
+            assert np.array_equal(levels.values, page)
 
 
 def test_premultiplied_alpha_is_divided_out(folder: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from translate.io.ranges import FILE, fixed_range
 from translate.metrics.lpips import Net
 
 
@@ -23,9 +24,11 @@ class EvaluationOptions:
             `compare`, which has no model, draws none.
         allow_missing: whether files without a partner, and for `compare` broken files, are left
             out and noted rather than refused.
+        value_range: what is black and white in files of more than 8 bits a channel, for `compare`;
+            `evaluate` takes the config's `data.range`.
 
     Raises:
-        ValueError: for an unknown network, a negative seed, or no style.
+        ValueError: for an unknown network or range, a negative seed, or no style.
     """
 
     net: Net | None = None
@@ -34,6 +37,7 @@ class EvaluationOptions:
     seed: int = 0
     styles: int = 4
     allow_missing: bool = False
+    value_range: str = FILE
 
     def __post_init__(self) -> None:
         networks = get_args(Net)
@@ -43,3 +47,4 @@ class EvaluationOptions:
             raise ValueError(f"--seed {self.seed}: must be 0 or more")
         if self.styles < 1:
             raise ValueError(f"--styles {self.styles}: must be 1 or more")
+        fixed_range(self.value_range, "--range")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -234,7 +235,8 @@ def compare(
         raise ValueError(nothing_shared)
     groups = {name: group for name, group in found.items() if len(group) == kinds}
 
-    evaluator = Evaluator(_read_in_colour, options, notes, progress, len(groups))
+    read = partial(_read_in_colour, value_range=options.value_range)
+    evaluator = Evaluator(read, options, notes, progress, len(groups))
     common = _common_size(groups.values()) if as_sets and not size else None
     if common:
         notes.append("the pictures have several sizes; all become {} x {}".format(*common))
@@ -251,9 +253,9 @@ def compare(
     return evaluator.summarize([result], None, size, resizing.in_words())
 
 
-def _read_in_colour(path: Path) -> images.UInt8:
+def _read_in_colour(path: Path, value_range: str) -> images.UInt8:
     """Read a picture as uint8 (H, W, 3), transparency over white."""
-    return images.composite(images.read_image(path))
+    return images.composite(images.read_image(path, value_range=value_range))
 
 
 def _common_size(groups: Iterable[dict[str, Path]]) -> tuple[int, int] | None:

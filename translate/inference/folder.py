@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -438,7 +439,11 @@ class FolderJob:
         names = self.predictor.config.data.names
         source, to = (names[domain] for domain in self.direction)
         write_folder_preview(
-            self.target, self.folder, self.own, (source, to), self.options.max_pixels
+            self.target,
+            self.folder,
+            self.own,
+            (source, to),
+            partial(self.predictor.read, max_pixels=self.options.max_pixels),
         )
 
     def summary(self, seconds: float) -> FolderSummary:
