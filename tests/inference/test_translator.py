@@ -381,7 +381,7 @@ def test_a_folder_of_exemplars_is_decoded_in_threads_and_gives_what_each_gives(
         return read_image(path)
 
     monkeypatch.setattr(module, "usable_cores", lambda: 3)
-    monkeypatch.setattr(module, "read_image", read)
+    monkeypatch.setattr(translator.predictor, "read", read)
     found, expected = (
         style_source(translator.predictor, style, "B", variants=12)(0)
         for style in (tmp_path, exemplars)
