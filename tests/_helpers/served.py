@@ -97,5 +97,7 @@ def opened_page(page: Page, server: Served) -> Iterator[Page]:
     expect(page.get_by_role("button", name="Translate", exact=True)).to_be_visible()
     yield page
     own = (server.url, "data:", f"blob:{server.url}")
-    assert [url for url in requests if not url.startswith(own)] == []
-    assert [text for text in complaints if text != OWN_WORDS] == []
+    foreign = [url for url in requests if not url.startswith(own)]
+    assert not foreign, foreign
+    complaints = [text for text in complaints if text != OWN_WORDS]
+    assert not complaints, complaints

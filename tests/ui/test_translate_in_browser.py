@@ -90,12 +90,15 @@ def translated(tmp_path: Path, options: FolderOptions, to: str = "serif") -> dic
     return {name: data for name, data in found.items() if name.endswith(".png")}
 
 
-def edge(page: Page) -> float:
-    """Where before ends and after begins, in % of the width."""
-    after = page.get_by_test_id("imageslider-image").nth(1)
-    found = re.search(r"([\d.]+)%\)", str(after.evaluate("image => image.style.clipPath")))
-    assert found
-    return float(found[1])
+def wait_for_edge(page: Page, condition: str) -> None:
+    """Wait until a condition holds for `edge`, where before ends and after begins, in %."""
+    page.wait_for_function(
+        f"""() => {{
+            const after = document.querySelectorAll("[data-testid=imageslider-image]")[1];
+            const edge = parseFloat(after?.style.clipPath.split(" ").at(-1));
+            return {condition};
+        }}"""
+    )
 
 
 def test_three_files_become_what_the_translator_makes_of_them(opened: Page, tmp_path: Path) -> None:
@@ -142,7 +145,7 @@ def test_the_other_direction_and_its_thumbnails(opened: Page) -> None:
 
 def test_the_slider_by_mouse_and_by_keys(opened: Page) -> None:
     drop(opened, THREE)
-    assert edge(opened) == 50
+    wait_for_edge(opened, "edge === 50")
     handle = opened.get_by_test_id("slider")
     handle.scroll_into_view_if_needed()
     box = handle.bounding_box()
@@ -152,15 +155,12 @@ def test_the_slider_by_mouse_and_by_keys(opened: Page) -> None:
     opened.mouse.down()
     opened.mouse.move(box["x"] - 60, middle)
     opened.mouse.up()
-    assert edge(opened) < 45
+    wait_for_edge(opened, "edge < 45")
     opened.get_by_role("slider").focus()
     for _ in range(3):
         opened.keyboard.press("ArrowRight")
     expect(opened.get_by_label(re.compile("number input for Edge"))).to_have_value("53")
-    opened.wait_for_function(
-        "document.querySelectorAll('[data-testid=imageslider-image]')[1]"
-        ".style.clipPath.includes('53%')"
-    )
+    wait_for_edge(opened, "edge > 51")
 
 
 def test_a_pair_is_chosen_by_keys(opened: Page) -> None:
@@ -216,22 +216,25 @@ def test_a_folder_is_translated_into_another(opened: Page, server: Served) -> No
 
 
 def test_two_pages_share_one_queue_and_a_job_outlives_its_page(
-    opened: Page, browser: Browser, server: Served
+    browser: Browser, server: Served
 ) -> None:
-    opened.get_by_label("sans → serif").check()
-    name_folder(opened, "many")
-    opened.get_by_role("button", name="Translate", exact=True).click()
-    going = opened.locator("[data-state=running]")
-    expect(going).to_be_visible()
-    with browser.new_context() as context, opened_page(context.new_page(), server) as other:
-        other.locator("input[type=file]").first.set_input_files(THREE)
-        expect(other.locator("[data-state=waiting]")).to_contain_text("waiting for 1 before it")
-
-        opened.reload()
-        expect(going).to_be_visible()
-        opened.get_by_role("button", name="Cancel", exact=True).click()
-        expect(opened.locator("[data-state=cancelled]")).to_be_visible()
-        expect(other.locator("[data-state=done]")).to_contain_text("3 translated to serif")
+    with browser.new_context() as mine, browser.new_context() as theirs:
+        page = mine.new_page()
+        with opened_page(page, server):
+            page.get_by_label("sans → serif").check()
+            name_folder(page, "many")
+            page.get_by_role("button", name="Translate", exact=True).click()
+            expect(page.locator("[data-state=running]")).to_be_visible()
+        with opened_page(theirs.new_page(), server) as other:
+            other.locator("input[type=file]").first.set_input_files(THREE)
+            waiting = other.locator("[data-state=waiting]")
+            expect(waiting).to_contain_text("waiting for 1 before it")
+            page.close()
+            with opened_page(mine.new_page(), server) as again:
+                expect(again.locator("[data-state=running]")).to_be_visible()
+                again.get_by_role("button", name="Cancel", exact=True).click()
+                expect(again.locator("[data-state=cancelled]")).to_be_visible()
+            expect(other.locator("[data-state=done]")).to_contain_text("3 translated to serif")
 
     lines = (server.folder / "many-translated" / "manifest.jsonl").read_text().splitlines()
     assert len(lines) == MANY
