@@ -7,10 +7,12 @@ ifneq ($(INTROSHIFT_LPIPS_WEIGHTS),)
 export INTROSHIFT_LPIPS_WEIGHTS
 endif
 
+# Of the kills and other faults of each kind; mounting file systems needs root.
+TIMES ?= 100
 # Of the fuzzing; a folder of pictures in INTROSHIFT_FUZZ_PICTURES is damaged, too.
 MINUTES ?= 5
 
-.PHONY: demo test test-browser test-slow fuzz lint docs clean
+.PHONY: demo test test-browser test-slow fuzz faults lint docs clean
 
 demo: .venv/installed
 	$(BIN)/introshift demo demo
@@ -26,6 +28,10 @@ test-slow: .venv/installed
 
 fuzz: .venv/installed
 	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES)
+
+faults: .venv/installed
+	$(BIN)/python -m tests.faults.run kill translate --times $(TIMES)
+	$(BIN)/python -m tests.faults.run kill train --times $(TIMES)
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
+
+from translate.io.files import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,7 +37,14 @@ MAIN_TERMS = ("rec", "kl_c", "kl_s", "kl_s_translation", "cyc")  # of the loss, 
 
 def log(message: str) -> None:
     """Print a message for the user on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    _print(message, sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Print a text, with codes for what the stream cannot write and for what terminals obey."""
+    shown = printable(text)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(shown.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 class _BareMessages(logging.Handler):
@@ -62,7 +71,7 @@ def library_messages() -> Iterator[None]:
 
 def result(data: dict[str, Any], text: str, as_json: bool) -> None:
     """Print the command's result on stdout: `data` as one JSON object, or else `text`."""
-    print(json.dumps(data) if as_json else text, flush=True)
+    _print(json.dumps(data) if as_json else text, sys.stdout)
 
 
 def duration(seconds: float) -> str:
@@ -86,7 +95,7 @@ def short_duration(seconds: float) -> str:
 def log_failures(lines: Sequence[str], whole_list: object) -> None:
     """Print the first failures on stderr, and `whole_list`, where all of them can be read."""
     for line in lines[:MAX_LISTED]:
-        log(f"failed {line}")
+        log(f"failed {' '.join(line.splitlines())}")
     if len(lines) > MAX_LISTED:
         log(f"... and {len(lines) - MAX_LISTED} more; see {whole_list}")
 

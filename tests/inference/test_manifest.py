@@ -15,6 +15,7 @@ from tests._helpers.folders import draw, files, manifest
 from translate.inference.anomaly import measure_folder
 from translate.inference.folder import FolderOptions
 from translate.inference.manifest import ELSEWHERE, LOCK, NO_SPACE, Entry, belongs, write_manifest
+from translate.inference.planning import scan
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
@@ -355,3 +356,11 @@ def test_a_line_without_output_has_no_key() -> None:
     line = json.loads(Entry("a.png", outputs=("a.png",), key="k").line())
     assert line["output"] is None
     assert line["key"] is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="two slashes begin the name of a server there")
+def test_two_slashes_are_another_name_of_the_root(tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.png")
+    _, entries = scan([str(path), f"/{path}"])
+    assert [entry.path for entry in entries] == [path.as_posix()]
+    assert entries[0].warnings == ("listed 2 times",)

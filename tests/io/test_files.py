@@ -23,9 +23,11 @@ from translate.io.files import (
     Stamp,
     append_lines,
     atomic,
+    cell,
     evenly_spaced,
     held,
     list_files,
+    printable,
     readable_json,
     sync,
     write_text,
@@ -282,3 +284,11 @@ def test_a_stamp_tells_size_and_content(tmp_path: Path) -> None:
     assert not stamp.is_of(path, content=True)
     put(path, b"ab")
     assert not stamp.is_of(path, content=False)
+
+
+def test_what_terminals_and_spreadsheets_obey_is_marked() -> None:
+    assert printable("a\x1b[2Jb\r\x9bc\u202e\tü\n") == r"a\x1b[2Jb\r\x9bc\u202e" + "\tü\n"
+    assert cell("=1+1") == "'=1+1"
+    assert cell("-b") == "'-b"
+    assert cell("a=b") == "a=b"
+    assert cell("") == ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 
 import pytest
 
-from pipelines._console import count_progress, table, training_progress
+from pipelines._console import count_progress, result, table, training_progress
 from translate.training.trainer import TrainProgress
 
 TERMS = {"rec": 1234.5678, "kl_c": 12.0, "kl_s": 2.0, "kl_s_translation": 20.125, "cyc": 1300.0}
@@ -63,3 +65,10 @@ def test_a_table_is_aligned_and_takes_its_cells_literally(
         f"{long}   1  10.5",
         f"図{' ' * (len(long) - 2)}  20",
     ]
+
+
+def test_a_stream_that_knows_ascii_alone_gets_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    result({}, "Äpfel \x1b[31m \udcff", False)
+    assert stream.buffer.getvalue() == b"\\xc4pfel \\x1b[31m \\udcff\n"  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ from translate.evaluation.wording import (
     sentence,
     verdict,
 )
-from translate.io.files import evenly_spaced, write_text
+from translate.io.files import cell, evenly_spaced, write_text
 from translate.io.images import UInt8, resize, to_channels, write_image
 from translate.metrics.registry import METRICS
 from translate.viz.grids import grid
@@ -116,6 +116,10 @@ def metrics_json(evaluation: Evaluation) -> str:
     return json.dumps(plain, indent=1, allow_nan=False) + "\n"
 
 
+def _text(value: Any) -> Any:
+    return cell(value) if isinstance(value, str) else value
+
+
 def per_image_csv(evaluation: Evaluation) -> str:
     """Return the text of per_image.csv: a line for each image of each direction.
 
@@ -137,8 +141,8 @@ def per_image_csv(evaluation: Evaluation) -> str:
         finite = _without_nan(row)
         writer.writerow(
             {
-                column: f"{cell:.6g}" if isinstance(cell, float) else cell
-                for column, cell in finite.items()
+                column: f"{value:.6g}" if isinstance(value, float) else _text(value)
+                for column, value in finite.items()
             }
         )
     return text.getvalue()

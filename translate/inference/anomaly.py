@@ -20,6 +20,7 @@ from translate.inference.manifest import LINK, NOT_REACHED, Entry
 from translate.inference.planning import Inputs, scan
 from translate.inference.predictor import Predictor
 from translate.inference.styles import default_workers
+from translate.io.files import cell
 from translate.io.images import UInt8, count_pixels
 from translate.losses.energy import EnergyQuantiles, Measured
 from translate.runtime.budget import Budget
@@ -154,7 +155,9 @@ def to_csv(rows: Sequence[Score]) -> str:
         numbers = {
             key: f"{value:.6g}" for key, value in asdict(row).items() if isinstance(value, float)
         }
-        writer.writerow({"source": readable(row.source), **numbers, "rejected": int(row.rejected)})
+        writer.writerow(
+            {"source": cell(readable(row.source)), **numbers, "rejected": int(row.rejected)}
+        )
     return file.getvalue()
 
 

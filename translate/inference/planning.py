@@ -150,6 +150,8 @@ def _listed(paths: Iterable[PathLike]) -> list[Entry]:
         if ".." in path.parts:  # what it leads out of may be a link
             path = Path(os.path.realpath(path.parent), path.name)
         full = Path(os.path.abspath(path))
+        if full.anchor == "//":  # another name of the root, which paths keep
+            full = Path("/", *full.parts[1:])
         times[(full.relative_to(here) if full.is_relative_to(here) else full).as_posix()] += 1
     check(times, "the list of inputs is empty; give a path a line")
 

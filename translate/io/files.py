@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 # half a code point, which names of files may hold, and what some take for the end of a line
 UNREADABLE = re.compile("[\ud800-\udfff\x85\u2028\u2029]")
+# what terminals obey, but for ends of lines and tabs: escapes, and marks that turn text around
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 PART = ".introshift-"  # how the names of unfinished files begin
 SYNC_THREADS = 16
 CHUNK = 2**20  # bytes read at once
@@ -294,6 +296,16 @@ def readable_json(data: Any) -> str:
     """Return JSON on one line, with characters of all scripts as they are."""
     text = json.dumps(data, ensure_ascii=False)
     return UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def printable(text: str) -> str:
+    """Return text for a terminal: names of files may hold what it would obey, written as codes."""
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def cell(text: str) -> str:
+    """Return text for a table's cell; a name that a spreadsheet takes for a formula gets a mark."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
 
 
 def list_files(folder: PathLike, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
