@@ -157,6 +157,13 @@ def command(  # noqa: PLR0913  (options of the command line)
         str,
         typer.Option(help="Of animations and TIFFs of several pages: all, in one style, or first."),
     ] = "all",
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Write no metadata (EXIF, XMP, ...), for privacy.")
+    ] = False,
+    keep_profile: Annotated[
+        bool,
+        typer.Option("--keep-profile", help="Stay in a picture's colour profile; default: sRGB."),
+    ] = False,
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: Json = False,
@@ -196,6 +203,8 @@ def command(  # noqa: PLR0913  (options of the command line)
         reject_skip=reject_skip,
         preview=preview,
         frames=frames,
+        strip=strip,
+        keep_profile=keep_profile,
     )
     picture = _one_picture(inputs, out)
     if picture is not None:
@@ -301,10 +310,10 @@ def _translate_one(  # noqa: PLR0913
 
     pixels, alpha = made.pixels, made.alpha
     if out == STANDARD:
-        sys.stdout.buffer.write(images.encode(kind, pixels, alpha, options.quality))
+        sys.stdout.buffer.write(images.encode(kind, pixels, alpha, options.quality, made.metadata))
         sys.stdout.buffer.flush()
         return
-    images.write_image(out, pixels, alpha, options.quality)
+    images.write_image(out, pixels, alpha, options.quality, made.metadata)
     seconds = time.perf_counter() - start
     data = {
         "out": out,

@@ -135,7 +135,10 @@ def test_what_exists_is_skipped_and_frames_are_part_of_it(
     assert translator.translate_folder(tmp_path / "in", out, "B", first).ok == 1
     assert len(read_sequence(out / "a.gif").places) == 1
     (line,) = manifest(out).values()
-    assert line["warnings"] == ["has several frames, only the first is used"]
+    assert line["warnings"] == [
+        "has several frames, only the first is used",
+        "the colours were reduced to the 256 of a GIF",
+    ]
     assert translator.translate_folder(tmp_path / "in", out, "B", again).ok == 1
     assert len(read_sequence(out / "a.gif").places) == 5
 
@@ -151,6 +154,7 @@ def test_a_format_of_one_frame_has_the_first_and_says_so(
     assert line["warnings"] == [
         "JPEG holds one frame: --format webp, gif, png or tiff keeps all",
         "has several frames, only the first is used",
+        "the palette became full colour",
     ]
     # which is the picture that the first frame alone would be
     with Image.open(path) as image:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from translate.inference.predictor import Direction, Prediction, Predictor
 from translate.inference.styles import default_workers
 from translate.io.depth import fitting, lost_depth
+from translate.io.descriptions import Layout
 from translate.io.frame_writers import (
     FRAME_FORMATS,
     encode_frame,
@@ -28,6 +30,9 @@ from translate.io.frame_writers import (
 )
 from translate.io.frames import Frame, FrameSequence, read_frames, read_sequence
 from translate.io.images import DEFAULT_QUALITY, ImageError, UInt8
+from translate.io.losses import layout_of, profile_space
+from translate.io.losses import losses as picture_losses
+from translate.io.metadata import NONE, Metadata
 from translate.losses.energy import RejectedImageError, RejectionThreshold
 from translate.runtime.prefetch import ahead
 
@@ -47,6 +52,8 @@ class FrameOptions:
         threshold: of energies of the source domain.
         quality: of lossy formats, 1 to 100.
         workers: threads that encode frames, default one a core, at most 8.
+        strip: write no metadata.
+        keep_profile: stay in the colour profile, where the format and the model can.
     """
 
     direction: Direction
@@ -56,6 +63,8 @@ class FrameOptions:
     threshold: RejectionThreshold | None = None
     quality: int = DEFAULT_QUALITY
     workers: int | None = None
+    strip: bool = False
+    keep_profile: bool = False
 
 
 class _Item(NamedTuple):
@@ -123,27 +132,47 @@ def translate_frames(
 
     # animations have 8 bits a channel, so that all their frames are of one kind
     deepest = kind = options.kind
+    channels = predictor.config.data.channels
     if kind != "TIFF":
         deepest = f"an animated {kind}"
+    read = partial(
+        read_frames,
+        path,
+        sequence,
+        predictor.value_range,
+        profile_space(kind, channels) if options.keep_profile else None,
+    )
+    of_file = NONE
+    if kind != "TIFF" and not options.strip:
+        of_file = _metadata_of_file(read(), sequence, kind, channels)
 
     def encode(made: tuple[tuple[_Item, Prediction], Frame]) -> tuple[list[bytes], tuple[str, ...]]:
-        (_, prediction), (picture, _) = made
+        (item, prediction), (picture, _) = made
         fitted = replace(picture, levels=fitting(picture.levels, deepest))
         variants = predictor.outputs(prediction, picture.size, lambda: fitted)
+        metadata = NONE if item.place else of_file
+        lost = (
+            *picture_losses(picture, kind, channels),
+            *lost_depth(picture.bits, variants[0], deepest),
+        )
+        if kind == "TIFF" and not options.strip:
+            found = picture.metadata.of_page(item.place)
+            metadata = found.fitting(kind, layout_of(variants[0], count))
+            lost += metadata.lost
         data = [
-            encode_frame(kind, sequence, pixels, picture.alpha, options.quality)
+            encode_frame(kind, sequence, pixels, picture.alpha, options.quality, metadata)
             for pixels in variants
         ]
-        return data, lost_depth(picture.bits, variants[0], deepest)
+        return data, lost
 
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(workers)
         stack.callback(pool.shutdown, cancel_futures=True)
-        predicted = _predictions(predictor, path, sequence, options, progress)
+        predicted = _predictions(predictor, read(), count, options, progress)
         stream = stack.enter_context(closing(predicted))
-        again = stack.enter_context(closing(read_frames(path, sequence, predictor.value_range)))
+        again = stack.enter_context(closing(read()))
         writers = [
-            stack.enter_context(frame_writer(options.kind, file, sequence, options.quality))
+            stack.enter_context(frame_writer(kind, file, sequence, options.quality, of_file))
             for file in files
         ]
         frames = zip(stream, again, strict=True)
@@ -157,22 +186,37 @@ def translate_frames(
             complaints.update((*frame.picture.warnings, *lost))
             complaints.update(predictor.warnings(prediction, item.size))
             progress((item.place + 1) / count)
-    return (*sequence.warnings, *losses(options.kind, sequence), *_summary(complaints, count))
+    lost = (*sequence.warnings, *losses(kind, sequence), *of_file.lost)
+    return (*lost, *_summary(complaints, count))
+
+
+def _metadata_of_file(
+    frames: Generator[Frame], sequence: FrameSequence, kind: str, channels: int
+) -> Metadata:
+    """Return what an animation of a format keeps: the metadata of the first frame."""
+    with closing(frames):
+        picture = next(frames).picture
+    width, height = picture.size
+    layout = Layout(width, height, channels, pages=len(sequence.places))
+    kept = picture.metadata.fitting(kind, layout)
+    if sequence.timed:
+        return kept
+    return replace(kept, lost=(*kept.lost, "the metadata is that of the first page"))
 
 
 def _predictions(
     predictor: Predictor,
-    path: Path,
-    sequence: FrameSequence,
+    frames: Generator[Frame],
+    count: int,
     options: FrameOptions,
     progress: Callable[[float], None],
 ) -> Generator[tuple[_Item, Prediction]]:
-    """Yield what the model makes of each frame, in order."""
-    count = len(sequence.places)
+    """Yield what the model makes of each of so many frames, in order."""
 
     def prepared() -> Iterator[tuple[_Item, UInt8]]:
-        for place, frame in enumerate(read_frames(path, sequence, predictor.value_range)):
-            yield _Item(place, frame.picture.size), predictor.preprocess(frame.picture)
+        with closing(frames):
+            for place, frame in enumerate(frames):
+                yield _Item(place, frame.picture.size), predictor.preprocess(frame.picture)
 
     # of frames of one shape the predictions come in order
     for _, run in itertools.groupby(prepared(), lambda item: item[1].shape):

@@ -60,6 +60,8 @@ from translate.io import images
 from translate.io.depth import fitting, lost_depth
 from translate.io.files import DiskFullError, PathLike, Stamp, atomic, is_full, make_folders
 from translate.io.images import DEFAULT_QUALITY, UInt8
+from translate.io.losses import layout_of, losses, profile_space
+from translate.io.metadata import NONE
 from translate.losses.energy import RejectedImageError
 from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead
@@ -128,6 +130,10 @@ class FolderOptions:
         preview: write preview.html and preview.png of the first pictures when all is done.
         frames: of animations and TIFFs of several pages "all", in one style, where the output's
             format holds several, or the "first".
+        strip: write no metadata; otherwise EXIF, XMP and the like are kept as far as the format
+            of the output holds them.
+        keep_profile: translate pictures in their colour profile, and write it, instead of
+            converting them to sRGB, where the model has as many channels and the format holds one.
 
     Raises:
         ValueError: for an option that cannot be, naming it and the remedy.
@@ -153,6 +159,8 @@ class FolderOptions:
     reject_skip: bool = False
     preview: bool = False
     frames: str = "all"
+    strip: bool = False
+    keep_profile: bool = False
 
     def __post_init__(self) -> None:
         check(self.format in SUFFIXES, f"format {self.format}: use {', '.join(SUFFIXES)}")
@@ -185,6 +193,10 @@ class FolderOptions:
         check(
             self.reject is not None or not self.reject_skip,
             "--reject-skip: needs --reject, the quantile above which to skip",
+        )
+        check(
+            not (self.strip and self.keep_profile),
+            "--keep-profile: writes the profile, --strip nothing; give one of them",
         )
 
 
@@ -367,6 +379,7 @@ class FolderJob:
             facts.append({"quality": self.options.quality})
         if self.options.frames != DEFAULTS.frames:
             facts.append({"frames": self.options.frames})
+        facts += [{name: True} for name in ("strip", "keep_profile") if getattr(self.options, name)]
         styles = self.style_of(job.path).numpy().tobytes()
         return hashlib.sha256(json.dumps(facts).encode() + styles).hexdigest()
 
@@ -497,7 +510,7 @@ class FolderJob:
         try:
             parent = (self.target / job.outputs[0]).parent
             check(parent.resolve() == parent, f"not written through a symbolic link: {parent}")
-            picture = self.predictor.read(self.folder / job.path, self.options.max_pixels)
+            picture = self._decode(job)
             job.size = picture.size
             job.bits = picture.bits
             format = images.format_from_suffix(job.outputs[0])
@@ -507,13 +520,24 @@ class FolderJob:
                     job.frames = kept
                     return None
                 job.warnings = (*job.warnings, kept)
-            job.warnings = (*job.warnings, *picture.warnings)
+            channels = self.predictor.config.data.channels
+            job.metadata = NONE if self.options.strip else picture.metadata
+            lost = losses(picture, format, channels)
+            job.warnings = (*job.warnings, *picture.warnings, *lost)
             if picture.alpha is not None and format in images.ALPHA_FORMATS:
                 job.alpha = zlib.compress(picture.alpha.tobytes(), 1)
             return self.predictor.preprocess(picture)
         except Exception as error:  # no file may end the others
             job.fail(error)
             return None
+
+    def _decode(self, job: Entry) -> images.Picture:
+        """Decode a job's picture."""
+        format = images.format_from_suffix(job.outputs[0])
+        space = None
+        if self.options.keep_profile:
+            space = profile_space(format, self.predictor.config.data.channels)
+        return self.predictor.read(self.folder / job.path, self.options.max_pixels, space)
 
     def _write(self, predicted: tuple[Entry, Prediction]) -> None:
         """Encode a job's outputs, in a thread."""
@@ -524,12 +548,12 @@ class FolderJob:
             self._write_outputs(job, prediction)
             job.status = "ok"
             job.reason = None
-            job.alpha = None
+            job.release()
             assert job.size is not None
             job.warnings = (*job.warnings, *self.predictor.warnings(prediction, job.size))
         except RejectedImageError as error:
             job.reason = str(error)
-            job.alpha = None
+            job.release()
         except Exception as error:  # encoders raise many things
             self.full |= is_full(error) and error is not prediction.pixels
             job.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
@@ -544,9 +568,11 @@ class FolderJob:
         make_folders((self.target / job.outputs[0]).parent)
         kind = images.format_from_suffix(job.outputs[0])
         outputs = self.predictor.outputs(prediction, job.size, lambda: self._read_again(job, kind))
-        job.warnings = (*job.warnings, *lost_depth(job.bits, outputs[0], kind))
+        metadata = job.metadata.fitting(kind, layout_of(outputs[0]))
+        lost = (*metadata.lost, *lost_depth(job.bits, outputs[0], kind))
+        job.warnings = (*job.warnings, *lost)
         for path, pixels in zip(job.outputs, outputs, strict=True):
-            images.write_image(self.target / path, pixels, alpha, self.options.quality)
+            images.write_image(self.target / path, pixels, alpha, self.options.quality, metadata)
         job.stamps = tuple(Stamp.of(self.target / path) for path in job.outputs)
 
     def _reached(self) -> Iterator[Entry]:
@@ -571,6 +597,8 @@ class FolderJob:
             self.threshold,
             self.options.quality,
             self.workers,
+            self.options.strip,
+            self.options.keep_profile,
         )
         path = self.folder / job.path
         try:
@@ -603,7 +631,7 @@ class FolderJob:
 
         None of full size waits for the model.
         """
-        picture = self.predictor.read(self.folder / job.path, self.options.max_pixels)
+        picture = self._decode(job)
         check(picture.size == job.size, "the file has changed while it was translated")
         return replace(picture, levels=fitting(picture.levels, kind))
 

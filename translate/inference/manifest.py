@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from translate.io import files
 from translate.io.files import DiskFullError, Stamp, is_full
 from translate.io.frames import FrameSequence
+from translate.io.metadata import NONE, Metadata
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Entry:
         alpha: (H, W), the one thing of full size that waits for the model, compressed.
         bits: a channel, of the input.
         frames: of a file of several that is to be translated frame by frame.
+        metadata: of the input, to be written with the outputs.
     """
 
     path: str
@@ -82,6 +84,7 @@ class Entry:
     alpha: bytes | None = None
     bits: int = 8
     frames: FrameSequence | None = None
+    metadata: Metadata = NONE
 
     def line(self) -> str:
         """Return the manifest's line.
@@ -114,8 +117,13 @@ class Entry:
         if isinstance(error, MemoryError):  # nothing is wrong with the picture
             self.reason = OUT_OF_MEMORY
         self.status = "failed"
-        self.alpha = None
+        self.release()
         return self
+
+    def release(self) -> None:
+        """Let go of what was to be written."""
+        self.alpha = None
+        self.metadata = NONE
 
 
 def _one_or_list(values: Sequence[Any]) -> Any:

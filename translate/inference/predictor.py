@@ -303,9 +303,14 @@ class Predictor:
             return min(size) > CARRIED * self.config.data.size
         return self.scale == "detail"
 
-    def read(self, path: PathLike, max_pixels: int = 178_000_000) -> Picture:
+    def read(
+        self,
+        path: PathLike,
+        max_pixels: int = 178_000_000,
+        profile_space: str | None = None,
+    ) -> Picture:
         """Decode a file, what is black and white being as in training; see `read_image`."""
-        return read_image(path, max_pixels, self.value_range)
+        return read_image(path, max_pixels, self.value_range, profile_space)
 
     def preprocess(self, picture: Picture) -> UInt8:
         """Return any picture as the model takes it, (H, W, C)."""

@@ -18,6 +18,8 @@ from translate.inference.styles import StyleSource, style_source
 from translate.io.depth import Levels, fitting, lost_depth
 from translate.io.frames import FrameSequence
 from translate.io.images import ImageError, UInt8, has_several_frames
+from translate.io.losses import layout_of, losses, profile_space
+from translate.io.metadata import NONE, Metadata
 from translate.losses.energy import RejectedImageError, RejectionThreshold
 
 # what is about folders
@@ -33,7 +35,8 @@ class TranslatedPicture:
         alpha: (H, W), the input's.
         source: name of the domain translated from.
         to: name of the domain translated to.
-        warnings: what was tolerated.
+        warnings: what was tolerated, and what is not kept.
+        metadata: of the input, that the format holds.
     """
 
     pixels: UInt8 | Levels
@@ -41,6 +44,7 @@ class TranslatedPicture:
     source: str
     to: str
     warnings: tuple[str, ...]
+    metadata: Metadata
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def translate_picture(
     to: str | None = None,
     options: FolderOptions = DEFAULTS,
     progress: Progress = no_progress,
-    kind: str = "",
+    kind: str = "PNG",
 ) -> TranslatedPicture:
     """Translate one picture to the same pixels as in a folder of its own.
 
@@ -94,14 +98,16 @@ def translate_picture(
         to: the target domain; see `find_direction`.
         options: those that are not about folders.
         progress: called with the share that is done, of 1.
-        kind: the format that it is to be written in; some hold more than 8 bits a channel.
+        kind: the format that it is to be written in, which decides what is kept.
 
     Raises:
         ImageError: for a picture that cannot be read or translated, or is rejected.
         ValueError: for options that do not fit.
     """
     task = _task(predictor, path, to, options)
-    picture = predictor.read(path, options.max_pixels)
+    channels = predictor.config.data.channels
+    space = profile_space(kind, channels) if options.keep_profile else None
+    picture = predictor.read(path, options.max_pixels, space)
     items = [(path.name, predictor.preprocess(picture))]
     stream = predictor.predict_stream(
         items,
@@ -116,12 +122,16 @@ def translate_picture(
         raise ImageError(str(prediction.pixels)) from prediction.pixels
     fitted = replace(picture, levels=fitting(picture.levels, kind))
     (pixels,) = predictor.outputs(prediction, picture.size, lambda: fitted)
+    found = NONE if options.strip else picture.metadata
+    metadata = found.fitting(kind, layout_of(pixels))
     warnings = (
         *picture.warnings,
+        *losses(picture, kind, channels),
+        *metadata.lost,
         *predictor.warnings(prediction, picture.size),
         *lost_depth(picture.bits, pixels, kind),
     )
-    return TranslatedPicture(pixels, picture.alpha, *task.names, warnings)
+    return TranslatedPicture(pixels, picture.alpha, *task.names, warnings, metadata)
 
 
 def frames_of(path: Path, kind: str, options: FolderOptions) -> FrameSequence | str:
@@ -177,6 +187,8 @@ def translate_animation(
         task.threshold,
         options.quality,
         options.workers,
+        options.strip,
+        options.keep_profile,
     )
     try:
         warnings = translate_frames(

@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 from translate.io.depth import Levels
 from translate.io.frames import CLEARED, HOLES, FrameSequence
 from translate.io.images import CLEAR, UInt8, encode
+from translate.io.metadata import NONE, Metadata
 
 FRAME_FORMATS = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -51,6 +52,7 @@ def encode_frame(
     pixels: UInt8 | Levels,
     alpha: UInt8 | None,
     quality: int,
+    metadata: Metadata = NONE,
 ) -> bytes:
     """Return a frame as the bytes that `FrameWriter.add` of a format takes.
 
@@ -60,14 +62,18 @@ def encode_frame(
         pixels: uint8 (H, W, 1 or 3), or levels, which a TIFF's pages alone may have.
         alpha: uint8 (H, W), 0 is transparent.
         quality: as of `encode`.
+        metadata: of a TIFF's page, or with the first frame of an animation that of the file; an
+            AVIF gets it from `frame_writer`.
     """
     if kind == "TIFF":
-        return encode(kind, pixels, alpha, quality)
+        return encode(kind, pixels, alpha, quality, metadata)
     if not sequence.has_alpha:
         alpha = None
     elif alpha is None:
         alpha = np.full(pixels.shape[:2], 255, np.uint8)
-    return encode("TIFF" if kind == "AVIF" else kind, pixels, alpha, quality)
+    if kind == "AVIF":
+        return encode("TIFF", pixels, alpha, quality)
+    return encode(kind, pixels, alpha, quality, metadata)
 
 
 class FrameWriter(Protocol):
@@ -82,7 +88,11 @@ class FrameWriter(Protocol):
 
 @contextmanager
 def frame_writer(
-    kind: str, file: BinaryIO, sequence: FrameSequence, quality: int
+    kind: str,
+    file: BinaryIO,
+    sequence: FrameSequence,
+    quality: int,
+    metadata: Metadata = NONE,
 ) -> Iterator[FrameWriter]:
     """Write a file of frames, which is whole when the block ends without an error.
 
@@ -91,10 +101,11 @@ def frame_writer(
         file: open for reading and writing, empty.
         sequence: the frames to come.
         quality: as of `encode`.
+        metadata: of an AVIF; other formats get it with their frames.
     """
     if kind == "AVIF":
         with tempfile.TemporaryFile() as waiting:
-            frames = AvifFrames(file, waiting, quality)
+            frames = AvifFrames(file, waiting, quality, metadata)
             yield frames
             frames.close()
         return
@@ -132,10 +143,11 @@ class TiffFrames:
 class AvifFrames:
     """An AVIF sequence; frames wait in a temporary file, as the encoder asks for all at once."""
 
-    def __init__(self, file: BinaryIO, waiting: BinaryIO, quality: int) -> None:
+    def __init__(self, file: BinaryIO, waiting: BinaryIO, quality: int, metadata: Metadata) -> None:
         self.file = file
         self.waiting = waiting
         self.quality = quality
+        self.metadata = metadata
         self.pages = TiffFrames(waiting)
         self.durations: list[int] = []
 
@@ -157,6 +169,7 @@ class AvifFrames:
                 duration=self.durations,
                 quality=self.quality,
                 max_threads=1,  # the same bytes on every machine
+                **self.metadata.options("AVIF"),
             )
         self.file.write(_without_times(encoded.getvalue()))
 
@@ -185,38 +198,42 @@ class GifFrames:
             file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", repeats) + b"\0")
 
     def add(self, data: bytes, milliseconds: int) -> None:
-        """Write a frame."""
-        clear, image = _gif_image(data)
+        """Write a frame, and before it what comments it has."""
+        clear, comments, image = _gif_image(data)
         hundredths = min(round(milliseconds / 10), 0xFFFF)
         control = struct.pack("<BHBB", self.flags, hundredths, clear, 0)
-        self.file.write(b"!\xf9\x04" + control + image)
+        self.file.write(comments + b"!\xf9\x04" + control + image)
 
     def close(self) -> None:
         """Write the end."""
         self.file.write(b";")
 
 
-def _gif_image(data: bytes) -> tuple[int, bytes]:
-    """Return a still GIF's index of transparency, and its image block with a palette."""
+def _gif_image(data: bytes) -> tuple[int, bytes, bytes]:
+    """Return a still GIF's index of transparency, its comments, and its image with a palette."""
     palette_flags = data[10] & 0x87
     start = 13
     end = start + (3 << (palette_flags & 7) + 1 if palette_flags & 0x80 else 0)
     palette = data[start:end]
     clear = CLEAR  # where nothing is transparent, nothing has this index
+    comments = b""
     at = end
     while data[at : at + 1] == b"!":
+        begin = at
         if data[at + 1] == 0xF9 and data[at + 3] & 1:
             clear = data[at + 6]
         at += 2
         while data[at]:
             at += 1 + data[at]
         at += 1
+        if data[begin + 1] == 0xFE:
+            comments += data[begin:at]
     flags = data[at + 9]
     if flags & 0x80:
         palette = b""
     else:
         flags |= palette_flags
-    return clear, data[at : at + 9] + bytes([flags]) + palette + data[at + 10 : -1]
+    return clear, comments, data[at : at + 9] + bytes([flags]) + palette + data[at + 10 : -1]
 
 
 class PngFrames:

@@ -184,7 +184,10 @@ def _gif_frames(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
 
 
 def read_frames(
-    path: PathLike, sequence: FrameSequence, value_range: str = FILE
+    path: PathLike,
+    sequence: FrameSequence,
+    value_range: str = FILE,
+    profile_space: str | None = None,
 ) -> Generator[Frame]:
     """Decode the frames of a file, one after another; none is kept.
 
@@ -192,6 +195,7 @@ def read_frames(
         path: the file.
         sequence: its frames, by `read_sequence`.
         value_range: as of `read_image`.
+        profile_space: as of `read_image`.
 
     Raises:
         ImageError: at the first frame that cannot be decoded; it says which.
@@ -205,7 +209,7 @@ def read_frames(
             try:
                 with image_errors():
                     _move(image, place, sequence.sizes[number])
-                    picture = decode(image, file, suffix, value_range)
+                    picture = decode(image, file, suffix, value_range, profile_space)
             except ImageError as error:
                 raise ImageError(f"frame {number + 1}: {error}") from error
             yield _frame(picture, image, sequence.timed)

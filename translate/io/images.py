@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
+from translate.io.deep_metadata import with_metadata
 from translate.io.depth import Levels, encode_levels, is_deep, read_levels
 from translate.io.files import PathLike, atomic, list_files, open_regular
+from translate.io.found_metadata import SWAPPING, find_metadata
+from translate.io.metadata import NONE, Metadata
 from translate.io.ranges import FILE
 from translate.io.trial import DecodingLimitError, require_decodable
 from translate.runtime.process_state import PROCESS_STATE
@@ -79,7 +82,7 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded file, upright and in sRGB.
+    """A decoded file, upright and in sRGB, or in the profile of its metadata.
 
     Attributes:
         pixels: uint8 (H, W, 3).
@@ -89,6 +92,8 @@ class Picture:
         warnings: what was tolerated in the file, a phrase each.
         levels: its own numbers, where it has more than 8 bits a channel.
         several: whether it is the first of several frames, which `translate.io.frames` reads.
+        metadata: what the file says besides.
+        converted_from: name of the colour profile from which the colours were converted.
     """
 
     pixels: UInt8
@@ -98,6 +103,8 @@ class Picture:
     warnings: tuple[str, ...]
     levels: Levels | None = None
     several: bool = False
+    metadata: Metadata = NONE
+    converted_from: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -110,7 +117,12 @@ class Picture:
         return 8 if self.levels is None else 8 * self.levels.values.itemsize
 
 
-def read_image(path: PathLike, max_pixels: int = 178_000_000, value_range: str = FILE) -> Picture:
+def read_image(
+    path: PathLike,
+    max_pixels: int = 178_000_000,
+    value_range: str = FILE,
+    profile_space: str | None = None,
+) -> Picture:
     """Decode one file by its content: the first frame, upright, in sRGB.
 
     Of more than 8 bits a channel, black and white are by default what the file's tags say, else
@@ -122,6 +134,8 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000, value_range: str =
         max_pixels: width times height above which a file is refused before it is decoded.
         value_range: what is black and white in files of more than 8 bits a channel, see
             `fixed_range`.
+        profile_space: "RGB" or "GRAY": colours of a profile for that space stay as they are, and
+            it is part of the metadata.
 
     Raises:
         ImageError: whatever is wrong with the file or with the access to it.
@@ -136,7 +150,7 @@ def read_image(path: PathLike, max_pixels: int = 178_000_000, value_range: str =
                     f"{size / 1e6:.6g} Mpx exceed --max-pixels {max_pixels / 1e6:.6g} Mpx"
                 )
             require_decodable(image, file, max_pixels)
-            return decode(image, file, Path(path).suffix.lower(), value_range)
+            return decode(image, file, Path(path).suffix.lower(), value_range, profile_space)
 
 
 @contextmanager
@@ -229,7 +243,7 @@ def read_size(path: PathLike) -> tuple[int, int]:
                 # not where it is missing: a PNG would be decoded to look for it behind the pixels
                 if "exif" in image.info:
                     turn = image.getexif().get(ExifTags.Base.Orientation)
-            return (height, width) if turn in (5, 6, 7, 8) else (width, height)
+            return (height, width) if turn in SWAPPING else (width, height)
     except Exception as error:  # hostile bytes, see read_image
         raise ImageError(_reason(error)) from error
 
@@ -287,7 +301,13 @@ def _rawmode(image: ImageFile.ImageFile) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def decode(image: ImageFile.ImageFile, file: BinaryIO, suffix: str, value_range: str) -> Picture:
+def decode(
+    image: ImageFile.ImageFile,
+    file: BinaryIO,
+    suffix: str,
+    value_range: str,
+    profile_space: str | None = None,
+) -> Picture:
     """Decode the frame that an opened file is at.
 
     Args:
@@ -295,6 +315,7 @@ def decode(image: ImageFile.ImageFile, file: BinaryIO, suffix: str, value_range:
         file: the same file.
         suffix: of its name, in lower case.
         value_range: as of `read_image`.
+        profile_space: as of `read_image`.
     """
     notes: list[str] = []
     kind = "JPEG" if image.format == "MPO" else str(image.format)
@@ -309,8 +330,7 @@ def decode(image: ImageFile.ImageFile, file: BinaryIO, suffix: str, value_range:
     deep = is_deep(image, rawmode)
     # of animations Pillow alone composes frames, and deep colour it reads to 8 bits
     composed = several and not isinstance(image, TiffImageFile)
-    image.load()
-    turn = _orientation(image, notes)
+    turn, metadata = _load(image, notes)
     levels = None
     if deep and (not composed or image.mode[0] in "IF"):
         levels = read_levels(image, file, rawmode, value_range, notes)
@@ -323,18 +343,56 @@ def decode(image: ImageFile.ImageFile, file: BinaryIO, suffix: str, value_range:
         levels = levels.upright(turn, alpha)
         plain = _to_pillow(levels.to_bytes())
 
-    transform, complaints = _to_srgb(profile, plain.mode) if profile else (None, ())
-    if transform is None:
-        plain = plain.convert("RGB")
-    else:
-        plain = transform.apply(plain.convert(transform.input_mode))
+    plain, kept, converted_from = _in_profile(plain, profile, profile_space, notes)
+    metadata = replace(metadata, profile=kept)
+    if converted_from:
         levels = None
     if deep and levels is None:
-        why = "its colour profile is applied" if transform else "gray and RGB alone are kept"
+        why = "its colour profile is applied" if converted_from else "gray and RGB alone are kept"
         if composed:
             why = "it is an animation"
         notes.append(f"more than 8 bits a channel became 8: {why}")
-    return Picture(np.array(plain), alpha, kind, mode, (*notes, *complaints), levels, several)
+    pixels = np.array(plain.convert("RGB"))
+    facts = (levels, several, metadata, converted_from)
+    return Picture(pixels, alpha, kind, mode, tuple(notes), *facts)
+
+
+def _load(image: ImageFile.ImageFile, notes: list[str]) -> tuple[int, Metadata]:
+    """Load an opened file's pixels; return the orientation that they still have, and metadata."""
+    if isinstance(image, TiffImageFile):
+        # Pillow turns a TIFF as it loads it
+        metadata = _metadata(image, _orientation(image, []))
+        image.load()
+        return _orientation(image, notes), metadata
+    image.load()
+    turn = _orientation(image, notes)  # PNG may hold EXIF and text behind the pixels
+    return turn, _metadata(image, turn)
+
+
+def _in_profile(
+    image: Image.Image, profile: bytes | None, profile_space: str | None, notes: list[str]
+) -> tuple[Image.Image, bytes, str]:
+    """Convert an image to sRGB, unless its colours are to stay as they are.
+
+    Args:
+        image: in L, RGB, CMYK or LAB.
+        profile: its ICC profile, if it has one.
+        profile_space: as of `read_image`.
+        notes: warnings are added to it.
+
+    Returns:
+        The image, and the profile that it is still in, or the name of the one that it was in.
+    """
+    if not profile:
+        return image, b"", ""
+    transform, complaints = _to_srgb(profile, image.mode)
+    notes.extend(complaints)
+    if complaints:
+        return image, b"", ""
+    space = profile[16:20].decode("latin-1").strip()  # as ICC.1 names it
+    if transform is None or space == profile_space:
+        return image, profile, ""
+    return transform.apply(image.convert(transform.input_mode)), b"", _profile_name(profile)
 
 
 def _has_several_frames(image: ImageFile.ImageFile) -> bool:
@@ -342,20 +400,34 @@ def _has_several_frames(image: ImageFile.ImageFile) -> bool:
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
-def _orientation(image: Image.Image, notes: list[str]) -> int | None:
-    """Return the EXIF orientation of a loaded image.
+def _profile_name(profile: bytes) -> str:
+    """Return the name that a profile gives itself, as far as it can be printed."""
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        name = ""
+    return "".join(filter(str.isprintable, name)).strip()[:80] or "without a name"
 
-    It is loaded before, as PNG may hold EXIF behind the pixels; Pillow has turned a TIFF itself.
-    """
-    turn = None
+
+def _orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
+    """Return the orientation of EXIF or XMP, 1 to 8; a warning is added where it is malformed."""
+    turn: object = None
     with suppress(Exception):  # a parser of bytes, see read_image
         exif = image.getexif()
         # opening a JPEG with broken EXIF drops all of it, without an error
         if exif or not image.info.get("exif"):
             turn = exif.get(ExifTags.Base.Orientation, 1)
-    if turn not in range(1, 9):
-        notes.append("malformed EXIF: its orientation is ignored")
-    return turn
+    if isinstance(turn, int) and 1 <= turn <= 8:
+        return turn
+    notes.append("malformed EXIF: its orientation is ignored")
+    return 1
+
+
+def _metadata(image: ImageFile.ImageFile, orientation: int) -> Metadata:
+    """Return the metadata of a file whose orientation is undone."""
+    width, height = image.size
+    size = (height, width) if orientation in SWAPPING else (width, height)
+    return find_metadata(image, size, orientation)
 
 
 def _without_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, UInt8 | None]:
@@ -517,6 +589,7 @@ def write_image(
     pixels: UInt8 | Levels,
     alpha: UInt8 | None = None,
     quality: int = DEFAULT_QUALITY,
+    metadata: Metadata = NONE,
 ) -> None:
     """Write a picture in the format that the suffix stands for, all or nothing.
 
@@ -526,13 +599,14 @@ def write_image(
         alpha: uint8 (H, W), 0 is transparent. A format without alpha gets the picture over white;
             in a GIF, which has no half transparency, it is rounded.
         quality: of JPEG, WebP and AVIF, 1 to 100; JPEG 2000 is written without loss.
+        metadata: to be written, too; `Metadata.fitting` the format.
 
     Raises:
         ValueError: another suffix, or pixels of another type or shape.
     """
     kind = format_from_suffix(path)
     with atomic(path) as temporary:
-        _save(temporary, kind, pixels, alpha, quality)
+        _save(temporary, kind, pixels, alpha, quality, metadata)
 
 
 def encode(
@@ -540,6 +614,7 @@ def encode(
     pixels: UInt8 | Levels,
     alpha: UInt8 | None = None,
     quality: int = DEFAULT_QUALITY,
+    metadata: Metadata = NONE,
 ) -> bytes:
     """Return a picture as the bytes of a file; the arguments are those of `write_image`.
 
@@ -548,14 +623,20 @@ def encode(
         pixels: uint8 (H, W, 1 or 3), or levels.
         alpha: uint8 (H, W), 0 is transparent.
         quality: of JPEG, WebP and AVIF, 1 to 100.
+        metadata: to be written, too; `Metadata.fitting` the format.
     """
     buffer = BytesIO()
-    _save(buffer, kind, pixels, alpha, quality)
+    _save(buffer, kind, pixels, alpha, quality, metadata)
     return buffer.getvalue()
 
 
 def _save(
-    file: Path | BytesIO, kind: str, pixels: UInt8 | Levels, alpha: UInt8 | None, quality: int
+    file: Path | BytesIO,
+    kind: str,
+    pixels: UInt8 | Levels,
+    alpha: UInt8 | None,
+    quality: int,
+    metadata: Metadata,
 ) -> None:
     """Write a picture; see `write_image`.
 
@@ -566,9 +647,10 @@ def _save(
         alpha: uint8 (H, W). A format without it gets the picture over white; in a GIF, which has
             no half transparency, it is rounded.
         quality: of JPEG, WebP and AVIF; JPEG 2000 is written without loss.
+        metadata: that fits the format.
     """
     if isinstance(pixels, Levels):
-        data = encode_levels(kind, pixels)
+        data = with_metadata(kind, encode_levels(kind, pixels), metadata)
         if isinstance(file, Path):
             file.write_bytes(data)
         else:
@@ -595,7 +677,7 @@ def _save(
     elif alpha is not None:
         image.putalpha(Image.fromarray(alpha))
 
-    image.save(file, kind, **options.get(kind, {}))
+    image.save(file, kind, **options.get(kind, {}), **metadata.options(kind))
 
 
 def write_gif(path: PathLike, frames: Sequence[UInt8], milliseconds: int = 100) -> None:
