@@ -58,12 +58,12 @@ def build_page(workspace: Workspace) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         add_api(workspace)  # first: the names of its endpoints are free
         gr.Markdown(f"# {TITLE}")
-        with gr.Tab("Translate"):
-            add_translate_tab(workspace, page)
+        with gr.Tab("Translate") as tab:
+            add_translate_tab(workspace, page, tab)
         with gr.Tab("Train"):
             add_train_tab(workspace, page)
-        with gr.Tab("Models"):
-            add_models_tab(workspace, page)
+        with gr.Tab("Models") as tab:
+            add_models_tab(workspace, page, tab)
     return page
 
 

@@ -32,18 +32,18 @@ LARGEST_PAGE = 50_000_000  # bytes of a report that are shown within the page
 FORMATS = ("onnx", "pt2")
 
 
-def add_models_tab(workspace: Workspace, page: gr.Blocks) -> None:
-    """Add the components of the tab to the page that is being built."""
-    _ModelsTab(workspace, page)
+def add_models_tab(workspace: Workspace, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Add what the tab shows, inside the tab."""
+    _ModelsTab(workspace, page, tab)
 
 
 class _ModelsTab:
     """The components and what they do."""
 
-    def __init__(self, workspace: Workspace, page: gr.Blocks) -> None:
+    def __init__(self, workspace: Workspace, page: gr.Blocks, tab: gr.Tab) -> None:
         self.workspace = workspace
         self._add_components()
-        self._connect(page)
+        self._connect(page, tab)
 
     def _add_components(self) -> None:
         self.model = gr.Dropdown([], label="Model", interactive=True)
@@ -94,11 +94,11 @@ class _ModelsTab:
                 self.do_export = gr.Button("Export")
             self.exported = gr.File(label="Exported file", interactive=False, visible=False)
 
-    def _connect(self, page: gr.Blocks) -> None:
+    def _connect(self, page: gr.Blocks, tab: gr.Tab) -> None:
         """Say which event does what."""
         silent: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         own: dict[str, Any] = {"api_visibility": "private"}
-        page.load(self._open, self.model, self.model, **silent)
+        gr.on([page.load, tab.select], self._open, self.model, self.model, **silent)
         described = [
             self.about,
             self.pictures,

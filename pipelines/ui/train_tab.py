@@ -6,25 +6,28 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import gradio as gr
 
-from pipelines._console import duration, short_duration
 from pipelines.ui import runs
 from pipelines.ui.display import strip
 from pipelines.ui.errors import told
-from pipelines.ui.markdown import literal, table
 from pipelines.ui.paths import confined, picture_folders, relative
-from pipelines.ui.runs import RunStatus, Trainings
+from pipelines.ui.runs import Trainings
+from pipelines.ui.training_view import (
+    curves_html,
+    nothing_yet,
+    plan_in_words,
+    state_html,
+    survey_in_words,
+    training_in_words,
+)
 from pipelines.ui.workspace import Workspace
 from translate.io.depth import Levels
 from translate.io.images import ImageError, UInt8, read_image, to_channels
 from translate.models.metadata import LAST_MODEL, RUN_MODEL
-from translate.viz.history import read_grids, read_history
-
-if TYPE_CHECKING:
-    from translate.data.inspection import Survey
+from translate.viz.history import read_grids
 
 Updates: TypeAlias = list[Any]  # one for each component that an event changes
 
@@ -89,7 +92,7 @@ class Choices:
 
 
 def add_train_tab(workspace: Workspace, page: gr.Blocks) -> None:
-    """Add the components of the tab to the page that is being built."""
+    """Add what the tab shows, inside the tab."""
     _TrainTab(workspace, page)
 
 
@@ -146,7 +149,7 @@ class _TrainTab:
     def _add_run(self) -> None:
         """Add what shows a training."""
         self.run = gr.Dropdown([], label="Training", value=None, interactive=True)
-        self.state = gr.HTML(_nothing_yet(), elem_id="run-state", padding=False)
+        self.state = gr.HTML(nothing_yet(), elem_id="run-state", padding=False)
         with gr.Row():
             self.stop = gr.Button("Stop and keep the model", interactive=False, min_width=160)
             self.resume = gr.Button("Resume", interactive=False, min_width=160)
@@ -289,7 +292,7 @@ class _TrainTab:
 
         folder = confined(self.workspace.folder, name)
         seen = inspect_folder(folder)
-        lines = [_in_words(seen), *advise({folder.name: seen})]
+        lines = [survey_in_words(seen), *advise({folder.name: seen})]
         text = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
         return gr.update(value=text + strip(folder, SAMPLES), visible=True)
 
@@ -339,8 +342,8 @@ class _TrainTab:
         init = runs.init_words(folders, config, choices.pixels)
         planned = runs.plan(init)["plan"]
         if choices.options != runs.TrainingOptions():
-            planned["in_words"]["training"] = [_training_in_words(runs.dry_run(train))]
-        return _plan_in_words(planned, [init, train])
+            planned["in_words"]["training"] = [training_in_words(runs.dry_run(train))]
+        return plan_in_words(planned, [init, train])
 
     @told
     def _start(self, *given: Any) -> Updates:
@@ -375,10 +378,10 @@ class _TrainTab:
     def _watch(self, name: str | None, chosen: int | None, shown: Shown) -> Updates:
         """Show what is new of a run; what has not changed is not sent again."""
         if not name:
-            return [_nothing_yet(), *[gr.skip()] * 9, gr.Timer(active=False), Shown()]
+            return [nothing_yet(), *[gr.skip()] * 9, gr.Timer(active=False), Shown()]
         run = self._run_folder(name)
         status = self.trainings.status(run)
-        state = _state(name, status)
+        state = state_html(name, status)
         grids = read_grids(run, int(status.live.get("step", 0)))
         scores = f"{status.live.get('distances')} {status.live.get('kept')}"
         is_other = name != shown.run
@@ -391,7 +394,7 @@ class _TrainTab:
             grid, place = self._grid_updates(run, grids, chosen)
         curves = gr.skip()
         if is_other or scores != shown.scores:
-            curves = _curves(run)
+            curves = curves_html(run)
         can_resume = status.has_state and not status.running
         return [
             state,
@@ -467,89 +470,3 @@ def _present_model(run: Path) -> Path | None:
     """Return the newest model file of a run."""
     files = [path for path in (run / LAST_MODEL, run / RUN_MODEL) if path.is_file()]
     return max(files, key=lambda path: path.stat().st_mtime, default=None)
-
-
-def _in_words(seen: Survey) -> str:
-    """Say how many pictures a folder has, and how large they are."""
-    sides = f"{min(seen.sides)} to {max(seen.sides)}"
-    if min(seen.sides) == max(seen.sides):
-        sides = str(seen.sides[0])
-    kind = "gray" if seen.gray else "in colour"
-    return f"{seen.count} pictures, {sides} px, {kind}"
-
-
-def _training_in_words(plan: dict[str, Any]) -> str:
-    """Say what `introshift train --dry-run` has found out."""
-    took = duration(plan["seconds"])
-    device = f"{plan['device']} ({plan['precision']})"
-    return f"{plan['steps']} steps at most on {device}: {took}"
-
-
-def _plan_in_words(plan: dict[str, Any], commands: Sequence[Sequence[str]]) -> str:
-    """Return what `introshift init` says, and the commands, as Markdown."""
-    advice = [f"- **Advice:** {literal(text)}" for text in plan["advice"]]
-    notes = [f"- {literal(text)}" for text in plan["notes"]]
-    typed = "\n".join(map(runs.shown, commands))
-    parts = [
-        table(plan["in_words"].items()),
-        "\n".join(advice + notes),
-        f"In a terminal:\n```shell\n{typed}\n```",
-    ]
-    return "\n\n".join(filter(None, parts))
-
-
-def _nothing_yet() -> str:
-    return "<p>No training here yet.</p>"
-
-
-def _state(name: str, status: RunStatus) -> str:
-    """Say where a run stands, as HTML."""
-    live = status.live
-    text = html.escape
-    parts = [f"<p><strong>{text(status.phase)}</strong> {text(status.sentence)}</p>"]
-    if live:
-        progress = float(live.get("progress", 0))
-        numbers = [
-            f"{int(100 * progress)} % done",
-            f"step {int(live.get('step', 0))}",
-            f"{short_duration(float(live.get('seconds', 0)))} so far",
-        ]
-        left = live.get("seconds_left")
-        if status.running and left is not None:
-            numbers.append(f"about {short_duration(float(left))} left")
-        if live.get("speed"):
-            numbers.append(f"{float(live['speed']):.3g} pictures a second")
-        parts.append(
-            f'<progress max="1" value="{progress:.4f}" aria-label="Share of {text(name)} that is '
-            f'done"></progress><p>{" · ".join(numbers)}</p>'
-        )
-        if live.get("quality"):
-            parts.append(f"<p><strong>{text(str(live['quality']))}</strong></p>")
-        parts += [
-            f'<ul class="{kind}">{"".join(f"<li>{text(str(line))}</li>" for line in lines)}</ul>'
-            for kind in ("advice", "remarks")
-            if (lines := live.get(kind))
-        ]
-    return "".join(parts)
-
-
-def _curves(run: Path) -> str:
-    """Draw how far translations are from their target."""
-    from translate.viz.curves import distance_svgs
-
-    try:
-        history = read_history(run)
-    except ValueError as error:  # someone has edited the logs
-        return f"<p>{html.escape(str(error))}</p>"
-    if not any(curve.points for curve in history.distances):
-        return "<p>Measured on held-out pictures every <code>train.score_every</code> steps.</p>"
-    drawn = []
-    for curve, svg in zip(history.distances, distance_svgs(history), strict=True):
-        values = ", ".join(f"{value:.3g} at step {step}" for step, value in curve.values)
-        spoken = html.escape(f"{curve.title}: {values}")
-        drawn.append(f'<figure role="img" aria-label="{spoken}">{svg}</figure>')
-    explained = (
-        "<p>Lower is better, measured on held-out pictures. A model below the dashed line has "
-        "done something.</p>"
-    )
-    return "".join(drawn) + explained

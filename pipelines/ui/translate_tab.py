@@ -176,9 +176,9 @@ class TranslateTab:
             **PRIVATE,
         )
 
-    def attach(self, page: gr.Blocks) -> None:
+    def attach(self, page: gr.Blocks, tab: gr.Tab) -> None:
         """Have the page show what is there when it is opened, and what this browser has begun."""
-        page.load(self.refresh, None, [self.model, self.place], **PRIVATE)
+        gr.on([page.load, tab.select], self.refresh, None, [self.model, self.place], **PRIVATE)
         page.load(self.choose_model, self.model, self.of_model, **PRIVATE)
         page.load(self.reattach, self.job, self.results, **WATCHING)
 
@@ -398,6 +398,6 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~-])", r"\\\1", text)
 
 
-def add_translate_tab(workspace: Workspace, page: gr.Blocks) -> None:
+def add_translate_tab(workspace: Workspace, page: gr.Blocks, tab: gr.Tab) -> None:
     """Add what the tab shows, inside the tab."""
-    TranslateTab(workspace).attach(page)
+    TranslateTab(workspace).attach(page, tab)

@@ -6,12 +6,15 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.ui.display import strip
 from pipelines.ui.markdown import inert, literal, table
 from pipelines.ui.reports import figures, find_report
+from pipelines.ui.runs import RunStatus
+from pipelines.ui.training_view import state_html
 from tests._helpers.commands import fill
 from tests._helpers.evaluations import EVIL, drawn_direction, evaluation
 from translate.evaluation.report import write_report
@@ -79,6 +82,18 @@ def test_a_card_loads_nothing() -> None:
     assert "![" not in made
     assert "<" not in made
     assert "# T" in made
+
+
+def test_what_a_training_wrote_is_no_html_and_may_be_damaged() -> None:
+    live: dict[str, Any] = {"progress": 0.5, "step": 7, "seconds": 60.0, "seconds_left": 240.0}
+    live |= {"quality": EVIL, "advice": [EVIL], "remarks": []}
+    made = state_html(EVIL, RunStatus(True, "Cooling down", EVIL, True, live))
+    assert "<script" not in made
+    assert "50 % done · step 7 · 60 s so far · about 4 minutes left" in made
+    assert made.count("<li>") == 1
+    for broken in ({"progress": "x"}, {"progress": 0.5, "step": None}):
+        made = state_html("run", RunStatus(False, "Ended", "gone", True, {**live, **broken}))
+        assert made.startswith("<p><strong>Ended</strong> gone</p>")
 
 
 def test_a_strip_shows_pictures_and_leaves_out_broken_ones(tmp_path: Path) -> None:
