@@ -30,13 +30,13 @@ from translate.data import dataset
 root, fault, calls = sys.argv[1], sys.argv[2], itertools.count(1)
 read_image, decoded = dataset.read_image, []
 
-def counting(path):
+def counting(path, **options):
     decoded.append(path.name)
     if next(calls) == 5 and fault == "killed":
         os.kill(os.getpid(), 9)
     if next(calls) >= 5 and fault == "full":
         raise OSError(28, "No space left on device")
-    return read_image(path)
+    return read_image(path, **options)
 
 dataset.read_image = counting
 config = from_dict({"data": {"root": root, "size": 16, "channels": 3, "held_out": 0.25}})

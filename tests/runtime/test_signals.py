@@ -11,7 +11,12 @@ from translate.runtime.signals import interruption
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_tells_and_the_second_raises(kind: signal.Signals) -> None:
+def test_the_first_signal_tells_and_the_second_raises(
+    kind: signal.Signals, request: pytest.FixtureRequest
+) -> None:
+    standard = signal.SIG_DFL if kind == signal.SIGHUP else signal.getsignal(kind)
+    earlier = signal.signal(kind, standard)  # the tests may run under nohup
+    request.addfinalizer(lambda: signal.signal(kind, earlier))
     before = signal.getsignal(kind)
     told = []
     with interruption(lambda: told.append("ending")) as interrupted:
