@@ -37,6 +37,7 @@ from pipelines._options import (
     Suffix,
     Verify,
 )
+from pipelines._video import check_options, frame_size, translate_pipe
 from translate.runtime.launch import rank_and_count
 
 if TYPE_CHECKING:
@@ -164,6 +165,13 @@ def command(  # noqa: PLR0913  (options of the command line)
         bool,
         typer.Option("--keep-profile", help="Stay in a picture's colour profile; default: sRGB."),
     ] = False,
+    rgb24: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHT",
+            help="With - - as IN and OUT: raw video in ffmpeg's rgb24, frames of this size.",
+        ),
+    ] = None,
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: Json = False,
@@ -171,6 +179,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     """Translate pictures; in a folder, OUT/manifest.jsonl has a line for each file."""
     share = _share(shard)
     colour = None if background is None else _colour(background)
+    size = None if rgb24 is None else frame_size(rgb24, inputs, out)
 
     import torch
 
@@ -206,13 +215,16 @@ def command(  # noqa: PLR0913  (options of the command line)
         strip=strip,
         keep_profile=keep_profile,
     )
+    predictor_options = PredictorOptions(precision, colour, scale, tile, value_range)
+    if size is not None:
+        check_options(options, as_json)
+        translate_pipe(Translator.load(model, device, predictor_options), size, to, options)
+        return
     picture = _one_picture(inputs, out)
     if picture is not None:
         _check_output(picture, out, overwrite, as_json)
     pictures = _pictures(inputs, null)
-    translator = Translator.load(
-        model, device, PredictorOptions(precision, colour, scale, tile, value_range)
-    )
+    translator = Translator.load(model, device, predictor_options)
     if picture is not None:
         _translate_one(translator, picture, out, to, options, as_json)
         return
@@ -242,6 +254,8 @@ def _one_picture(inputs: list[str], out: str) -> Path | None:
 
     if len(inputs) == 1 and os.path.isfile(inputs[0]):
         return Path(inputs[0])
+    if inputs == [STANDARD] and out == STANDARD:
+        raise ValueError("- -: raw video needs the size of its frames, --rgb24 WIDTHxHEIGHT")
     if out == STANDARD or Path(out).suffix.lower() in SUFFIXES:
         raise ValueError(f"{out}: takes one picture; of several, name a folder to write into")
     return None
