@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 EXIT_PIPE = 141  # as of a program that ends by SIGPIPE
 SECONDS = 10.0  # between two lines of progress
 # what a stream of frames cannot have
-NOT_OF_VIDEO = ("format", "frames", "reject", "on_error", "strict", "overwrite", "strip", "keep_profile")
+NOT_OF_VIDEO = (
+    "format",
+    "frames",
+    "reject",
+    "on_error",
+    "strict",
+    "overwrite",
+    "strip",
+    "keep_profile",
+)
 
 
 def frame_size(text: str, inputs: list[str], out: str) -> tuple[int, int]:
