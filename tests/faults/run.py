@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -42,8 +42,8 @@ from translate.models.checkpoint import load_tensors
 
 Contents: TypeAlias = dict[str, bytes]
 
-PICTURES = 300
-STEPS = 60
+PICTURES = 150
+STEPS = 30
 SHUTDOWN = 0x8004587D  # the ioctl of ext4 and xfs
 WITHOUT_LOG = struct.pack("I", 2)  # what is in memory is lost, the journal's as well
 MEGABYTES = 48  # of a file system that loses its power
@@ -157,9 +157,10 @@ def compare(work: Translation | Training, out: Path, whole: Contents, counts: Co
         print("ended with other bytes", flush=True)
 
 
-def kill(work: Translation | Training, folder: Path, times: int, seconds: float) -> Counter[str]:
+def kill(
+    work: Translation | Training, folder: Path, times: int, seconds: float, counts: Counter[str]
+) -> None:
     """Kill the work at random moments, within as many seconds as it takes."""
-    counts: Counter[str] = Counter()
     whole = work.contents(folder / "whole")
     out = folder / "out"
     while counts["disturbed"] < times or counts["ended"] == 0:
@@ -174,7 +175,6 @@ def kill(work: Translation | Training, folder: Path, times: int, seconds: float)
             continue
         compare(work, out, whole, counts)
         shutil.rmtree(out)
-    return counts
 
 
 @contextmanager
@@ -188,9 +188,10 @@ def mounted(where: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", str(where)], check=True)
 
 
-def full(work: Translation | Training, folder: Path, times: int, _: float) -> Counter[str]:
+def full(
+    work: Translation | Training, folder: Path, times: int, _: float, counts: Counter[str]
+) -> None:
     """Do the work on disks of random sizes; then make room and go on."""
-    counts: Counter[str] = Counter()
     whole = work.contents(folder / "whole")
     used = sum(path.stat().st_blocks * 512 for path in (folder / "whole").rglob("*"))
     disk = folder / "disk"
@@ -205,12 +206,12 @@ def full(work: Translation | Training, folder: Path, times: int, _: float) -> Co
                 subprocess.run(["mount", "-o", "remount,size=512m", str(disk)], check=True)
                 assert succeeded(fork(work.attempt, out)), "the work fails by itself"
             compare(work, out, whole, counts)
-    return counts
 
 
-def power(work: Translation | Training, folder: Path, times: int, seconds: float) -> Counter[str]:
+def power(
+    work: Translation | Training, folder: Path, times: int, seconds: float, counts: Counter[str]
+) -> None:
     """Stop the file system at random moments, as a power cut does; also when all is done."""
-    counts: Counter[str] = Counter()
     whole = work.contents(folder / "whole")
     image = folder / "image"
     disk = folder / "disk"
@@ -236,7 +237,6 @@ def power(work: Translation | Training, folder: Path, times: int, seconds: float
             check(work, out, counts)
             assert succeeded(fork(work.attempt, out)), "the work fails by itself"
             compare(work, out, whole, counts)
-    return counts
 
 
 FAULTS = {"kill": kill, "full": full, "power": power}
@@ -247,16 +247,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("fault", choices=FAULTS)
     parser.add_argument("work", choices=WORK)
-    parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--times", type=int, default=100, help="ends early at Ctrl-C")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    counts: Counter[str] = Counter()
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         work = WORK[arguments.work](folder)
         start = time.perf_counter()
         assert succeeded(fork(work.attempt, folder / "whole")), "the work fails by itself"
         seconds = time.perf_counter() - start
-        counts = FAULTS[arguments.fault](work, folder, arguments.times, seconds)
+        FAULTS[arguments.fault](work, folder, arguments.times, seconds, counts)
     print(
         f"{arguments.fault} {arguments.work}: {counts['disturbed']} times, {counts['ended']} ends "
         f"compared; {counts['lost']} lost, {counts['other']} ended with other bytes",

@@ -360,3 +360,26 @@ def test_unfinished_files_of_a_killed_run_are_removed(
     translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     assert not any(path.exists() for path in stale)
     assert all(path.exists() for path in kept)
+
+
+def test_what_becomes_a_link_or_a_pipe_after_the_scan_fails_alone(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "link.png", "pipe.png"):
+        draw(tmp_path / "in" / name)
+    secret = draw(tmp_path / "secret.png", seed=5)
+    run = FolderJob.run
+
+    def changed(self: FolderJob) -> None:
+        for name in ("link.png", "pipe.png"):
+            (tmp_path / "in" / name).unlink()
+        (tmp_path / "in" / "link.png").symlink_to(secret)
+        os.mkfifo(tmp_path / "in" / "pipe.png")
+        run(self)
+
+    monkeypatch.setattr(FolderJob, "run", changed)
+    done = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
+    assert done.ok == 1
+    reasons = dict(done.failures)
+    assert reasons["link.png"] == "has become a symbolic link"
+    assert "not a regular file" in reasons["pipe.png"]

@@ -14,7 +14,6 @@ from PIL import Image
 
 from tests._helpers.encoders import PHOTO
 from translate.io import trial
-from translate.io.files import open_regular
 from translate.io.images import (
     FORMATS,
     ImageError,
@@ -130,15 +129,3 @@ def test_a_pipe_in_a_picture_s_place_is_refused_at_once(tmp_path: Path) -> None:
 
     threading.Thread(target=read, daemon=True).start()
     assert ended.wait(20)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
-def test_links_are_followed_only_where_they_may_be(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"abc")
-    (tmp_path / "link").symlink_to("x")
-    with open_regular(tmp_path / "link") as file:
-        assert file.read() == b"abc"
-    with pytest.raises(OSError, match="symbolic"):
-        open_regular(tmp_path / "link", follow=False)
-    with pytest.raises(IsADirectoryError):
-        open_regular(tmp_path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import threading
 import time
 import zlib
@@ -19,7 +20,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -318,6 +319,10 @@ class FolderJob:
     def scan(self) -> None:
         """Find the inputs, and those that are this shard's own."""
         self.folder, self.entries = scan(self.inputs, self.options.strict)
+        listed = not isinstance(self.inputs, str | os.PathLike)
+        self.takes_links = (
+            listed or Path(cast(PathLike, self.inputs)).is_file()
+        )  # as they are named
         self.target = check_out(self.inputs, self.out)
         self.journal = Journal(self.target, self.options.shard)
         shard = self.options.shard
@@ -510,6 +515,8 @@ class FolderJob:
         try:
             parent = (self.target / job.outputs[0]).parent
             check(parent.resolve() == parent, f"not written through a symbolic link: {parent}")
+            is_link = (self.folder / job.path).is_symlink()
+            check(self.takes_links or not is_link, "has become a symbolic link")
             picture = self._decode(job)
             job.size = picture.size
             job.bits = picture.bits

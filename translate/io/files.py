@@ -221,19 +221,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def open_regular(path: PathLike, follow: bool = True) -> BinaryIO:
+def open_regular(path: PathLike) -> BinaryIO:
     """Open a file to read its bytes; what has become a pipe or a device is refused, not waited for.
-
-    Args:
-        path: the file.
-        follow: whether it may be a symbolic link.
 
     Raises:
         OSError: it is no regular file, or cannot be opened.
     """
-    more = getattr(os, "O_NONBLOCK", 0)
-    if not follow:
-        more |= getattr(os, "O_NOFOLLOW", 0)
+    more = getattr(os, "O_NONBLOCK", 0)  # not on Windows
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | more))  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
