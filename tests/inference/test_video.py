@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,8 +38,8 @@ def run(translator: Translator, data: bytes, video: VideoOptions) -> tuple[UInt8
 
 
 @pytest.mark.parametrize("scale", ["model", "detail", "native"])
-def test_frames_are_those_of_a_translator(tmp_path: pytest.TempPathFactory, scale: str) -> None:
-    translator = build(tmp_path, scale=scale)  # type: ignore[arg-type]
+def test_frames_are_those_of_a_translator(tmp_path: Path, scale: str) -> None:
+    translator = build(tmp_path, scale=scale)
     frames = clip(7)
     made, counts = run(translator, frames.tobytes(), options(translator, "mean"))
     expected = translator.translate([Image.fromarray(frame) for frame in frames], "B", style="mean")
@@ -55,8 +56,26 @@ def test_one_style_for_the_whole_clip(translator: Translator) -> None:
     assert not np.array_equal(made[0], other[0])
 
 
-def test_a_gray_model_writes_gray_in_three_channels(tmp_path: pytest.TempPathFactory) -> None:
-    translator = build(tmp_path, channels=1)  # type: ignore[arg-type]
+def test_a_pan_is_steadier_in_one_style_than_in_many(tmp_path: Path) -> None:
+    """A window that moves by a pixel a frame: how much a point changes from frame to frame."""
+    translator = build(tmp_path, scale="detail")
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 10, 3), np.uint8)
+    still = np.asarray(Image.fromarray(coarse).resize((60, HEIGHT), Image.Resampling.BICUBIC))
+    frames = np.stack([still[:, i : i + WIDTH] for i in range(12)])
+    one, _ = run(translator, frames.tobytes(), options(translator))
+    images = translator.translate([Image.fromarray(frame) for frame in frames], "B", style="random")
+    many = np.stack([np.asarray(image) for image in images])
+
+    def flicker(clip: UInt8) -> float:
+        moved = clip[1:, :, :-1].astype(int) - clip[:-1, :, 1:]
+        return float(np.abs(moved).mean())
+
+    assert flicker(frames) == 0
+    assert flicker(one) < 0.7 * flicker(many)
+
+
+def test_a_gray_model_writes_gray_in_three_channels(tmp_path: Path) -> None:
+    translator = build(tmp_path, channels=1)
     made, _ = run(translator, clip(2).tobytes(), options(translator))
     assert made.shape == (2, HEIGHT, WIDTH, 3)
     assert np.array_equal(made[..., 0], made[..., 2])

@@ -66,10 +66,7 @@ def test_ffmpeg_shows_the_same_frames(kind: str, tmp_path: Path) -> None:
         for picture, milliseconds in read_frames(path, sequence):
             data = encode_frame(kind, sequence, picture.pixels, picture.alpha, 95)
             writer.add(data, milliseconds)
-    raw = ("-f", "rawvideo", "-pix_fmt", "rgba", "-vsync", "0", "-")
-    command = ("ffmpeg", "-v", "error", "-i", out, *raw)
-    done = subprocess.run(command, capture_output=True, check=True)
-    shown = np.frombuffer(done.stdout, np.uint8).reshape(-1, 20, 30, 4)
+    shown = frames_by_ffmpeg(out, 30, 20)
     ours = [frame.picture for frame in read_frames(out, read_sequence(out))]
     assert len(shown) == len(ours) == 5
     for theirs, picture in zip(shown, ours, strict=True):
@@ -124,6 +121,35 @@ def test_disposal_is_that_of_a_viewer(tmp_path: Path) -> None:
     last = [frame.picture for frame in read_frames(path, read_sequence(path))][3]
     assert last.alpha is not None
     assert (last.alpha[0, 0], last.alpha[0, 3]) == (0, 255)
+
+
+def test_ffmpeg_composes_the_same(tmp_path: Path) -> None:
+    """Boxes, holes and disposals at random."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg: install it (apt-get install ffmpeg)")
+    rng = np.random.default_rng(1)
+    path = tmp_path / "a.gif"
+    for _ in range(20):
+        frames = []
+        for _ in range(rng.integers(2, 6)):
+            x0, y0 = (int(place) for place in rng.integers(0, 3, 2))
+            box = (x0, y0, int(rng.integers(x0 + 1, 5)), int(rng.integers(y0 + 1, 5)))
+            frames.append((int(rng.integers(4)), box, int(rng.integers(4))))
+        path.write_bytes(gif(frames))
+        pictures = [frame.picture for frame in read_frames(path, read_sequence(path))]
+        shown = frames_by_ffmpeg(path, 4, 4)
+        assert len(shown) == len(pictures) == len(frames)
+        for theirs, picture in zip(shown, pictures, strict=True):
+            expected = Picture(theirs[..., :3], theirs[..., 3], "", "", ())
+            assert np.array_equal(composite(picture), composite(expected)), frames
+
+
+def frames_by_ffmpeg(path: Path, width: int, height: int) -> UInt8:
+    """What ffmpeg makes of a file, (N, H, W, 4)."""
+    raw = ("-f", "rawvideo", "-pix_fmt", "rgba", "-vsync", "0", "-")
+    command = ("ffmpeg", "-v", "error", "-i", path, *raw)
+    done = subprocess.run(command, capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 4)
 
 
 def test_frames_beyond_the_canvas_are_refused(tmp_path: Path) -> None:
