@@ -117,7 +117,7 @@ def translate_frames(
         sequence: its frames.
         files: K outputs, empty, open for reading and writing.
         options: how.
-        progress: called with the share that is done, in [0, 1]; what it raises ends the work.
+        progress: called with the share that is done, in (0, 1); what it raises ends the work.
 
     Returns:
         What is to be said of the outputs, a phrase each.
@@ -185,7 +185,8 @@ def translate_frames(
                     writer.add(data, frame.milliseconds)
             complaints.update((*frame.picture.warnings, *lost))
             complaints.update(predictor.warnings(prediction, item.size))
-            progress((item.place + 1) / count)
+            if item.place + 1 < count:  # the whole file is counted by who asked for it
+                progress((item.place + 1) / count)
     lost = (*sequence.warnings, *losses(kind, sequence), *of_file.lost)
     return (*lost, *_summary(complaints, count))
 
