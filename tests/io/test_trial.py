@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import struct
 import sys
 import threading
 from io import BytesIO
@@ -129,3 +131,16 @@ def test_a_pipe_in_a_picture_s_place_is_refused_at_once(tmp_path: Path) -> None:
 
     threading.Thread(target=read, daemon=True).start()
     assert ended.wait(20)
+
+
+def test_gif_that_claims_a_huge_frame_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    frame = struct.pack("<HHHHB", 0, 0, 65535, 65535, 0)
+    cleared_afterwards = b"\x21\xf9\x04\x08\0\0\0\0"  # for which Pillow allocates when it opens it
+    data = b"GIF89a" + struct.pack("<HHBBB", 4, 4, 0x80, 0, 0) + bytes(6) + cleared_afterwards
+    path = tmp_path / "bomb.gif"
+    path.write_bytes(data + b"," + frame + b"\x02\x02\x4c\x01\0;")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for read in (read_image, read_size):
+        with pytest.raises(ImageError, match="too large to be opened"):
+            read(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kB

@@ -71,6 +71,9 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Pillow itself refuses twice as many. Some formats allocate when they are opened, before a size can
+# be compared with `max_pixels`: a GIF of 50 bytes took 4 GB.
+PILLOW_PIXELS = 500_000_000
 _lock = threading.Lock()
 _quiet = ExitStack()
 _readers = 0
@@ -262,6 +265,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         formats = ", ".join(FORMATS)
         return f"not an image of a supported format ({formats}), or damaged in its header"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * PILLOW_PIXELS / 1e6:g} Mpx, too large to be opened"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror.lower()}"
 
@@ -273,7 +278,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _pillow_kept_quiet() -> Iterator[None]:
-    """Silence Pillow's warnings, shown or raised, and lift its pixel limit, which is below ours."""
+    """Silence Pillow's warnings, shown or raised, and raise its pixel limit, which is below ours."""
     global _readers
     # this state belongs to the process, not to a thread: the first reader sets it, the last
     # restores it, and no other thread changes it in between
@@ -284,7 +289,7 @@ def _pillow_kept_quiet() -> Iterator[None]:
             _quiet.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
             _quiet.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            Image.MAX_IMAGE_PIXELS = None
+            Image.MAX_IMAGE_PIXELS = PILLOW_PIXELS
         _readers += 1
     try:
         yield
