@@ -278,7 +278,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _pillow_kept_quiet() -> Iterator[None]:
-    """Silence Pillow's warnings, shown or raised, and raise its pixel limit, which is below ours."""
+    """Silence Pillow's warnings, shown or raised, and raise its limit of pixels above ours."""
     global _readers
     # this state belongs to the process, not to a thread: the first reader sets it, the last
     # restores it, and no other thread changes it in between
