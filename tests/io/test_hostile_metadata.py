@@ -175,6 +175,16 @@ def test_what_else_a_png_has_is_named(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.skipif("JPEG2000" not in FORMATS, reason="this Pillow has no JPEG 2000")
+def test_boxes_of_jpeg_2000_are_named(tmp_path: Path) -> None:
+    data = encode("JPEG2000", pixels())
+    box = struct.pack(">L", 8 + 20) + b"uuid" + bytes(20)
+    (tmp_path / "a.jp2").write_bytes(data[:32] + box + data[32:])  # behind "ftyp"
+    assert lost(tmp_path / "a.jp2") == "not kept: what is in boxes (uuid)"
+    (tmp_path / "b.jp2").write_bytes(data)
+    assert lost(tmp_path / "b.jp2") == ""
+
+
 def test_exif_of_imagemagick_is_found(tmp_path: Path) -> None:
     block = exif_block()
     lines = f"\nexif\n{len(block):8}\n{block.hex()}\n"

@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import ImageFile
 from PIL.PngImagePlugin import iTXt
@@ -36,6 +36,8 @@ NAMED_SEGMENTS = {
     ("APP2", b"MPF\0"): "further pictures (MPF), such as depth or gain maps",
     ("APP11", b"JP"): "content credentials (JUMBF), which are not true of a translation",
 }
+JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
+MAX_BOXES = 1000
 GAMMA = 0.45455  # of a PNG whose levels are meant as sRGB's
 RAW_PROFILE = "Raw profile type "  # ImageMagick's text, with a profile in hexadecimal digits
 
@@ -44,13 +46,21 @@ class _Reader:
     """Reads the metadata of one file.
 
     Args:
-        image: the file; a TIFF before its pixels are loaded, others after.
+        image: as Pillow opened it; a TIFF before its pixels are loaded, others after.
+        file: the same file.
         size: (width, height) of the upright picture.
         orientation: that is undone.
     """
 
-    def __init__(self, image: ImageFile.ImageFile, size: tuple[int, int], orientation: int) -> None:
+    def __init__(
+        self,
+        image: ImageFile.ImageFile,
+        file: BinaryIO,
+        size: tuple[int, int],
+        orientation: int,
+    ) -> None:
         self.image = image
+        self.file = file
         self.size = size
         self.orientation = orientation
         self.swaps = orientation in SWAPPING
@@ -205,6 +215,9 @@ class _Reader:
             others.add(spoken)
         private = getattr(self.image, "private_chunks", None) or []
         others |= {f"private chunks ({chunk[0].decode('latin-1')})" for chunk in private}
+        if self.image.format == "JPEG2000":
+            boxes = sorted(_boxes(self.file) & {"uuid", "xml "})
+            others |= {f"what is in boxes ({box.strip()})" for box in boxes}
         if info.get("extension", (b"",))[0].startswith(b"XMP Data"):
             others.add("XMP of a GIF")
         density = None if info.get("jfif_unit") else info.get("jfif_density")
@@ -218,12 +231,36 @@ class _Reader:
         return {}
 
 
-def find_metadata(image: ImageFile.ImageFile, size: tuple[int, int], orientation: int) -> Metadata:
+def _boxes(file: BinaryIO) -> set[str]:
+    """Return the kinds of the boxes of a JP2 file; XMP, EXIF and GeoJP2 are in some of them."""
+    file.seek(0)
+    kinds: set[str] = set()
+    if file.read(12) != JP2_SIGNATURE:  # a bare codestream
+        return kinds
+    for _ in range(MAX_BOXES):
+        place = file.tell()
+        head = file.read(16)
+        if len(head) < 8:
+            break
+        length, kind = struct.unpack_from(">L4s", head)
+        if length == 1 and len(head) == 16:
+            (length,) = struct.unpack_from(">Q", head, 8)
+        kinds.add(kind.decode("latin-1"))
+        if not 8 <= length < 2**62:  # 0: up to the end
+            break
+        file.seek(place + length)
+    return kinds
+
+
+def find_metadata(
+    image: ImageFile.ImageFile, file: BinaryIO, size: tuple[int, int], orientation: int
+) -> Metadata:
     """Return the metadata of an opened file, for a picture that is upright.
 
     Args:
-        image: the file; a TIFF before its pixels are loaded, others after.
+        image: as Pillow opened it; a TIFF before its pixels are loaded, others after.
+        file: the same file.
         size: (width, height) of the upright picture.
         orientation: that is undone, 1 to 8.
     """
-    return _Reader(image, size, orientation).read()
+    return _Reader(image, file, size, orientation).read()

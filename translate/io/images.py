@@ -335,7 +335,7 @@ def decode(
     deep = is_deep(image, rawmode)
     # of animations Pillow alone composes frames, and deep colour it reads to 8 bits
     composed = several and not isinstance(image, TiffImageFile)
-    turn, metadata = _load(image, notes)
+    turn, metadata = _load(image, file, notes)
     levels = None
     if deep and (not composed or image.mode[0] in "IF"):
         levels = read_levels(image, file, rawmode, value_range, notes)
@@ -362,16 +362,16 @@ def decode(
     return Picture(pixels, alpha, kind, mode, tuple(notes), *facts)
 
 
-def _load(image: ImageFile.ImageFile, notes: list[str]) -> tuple[int, Metadata]:
+def _load(image: ImageFile.ImageFile, file: BinaryIO, notes: list[str]) -> tuple[int, Metadata]:
     """Load an opened file's pixels; return the orientation that they still have, and metadata."""
     if isinstance(image, TiffImageFile):
         # Pillow turns a TIFF as it loads it
-        metadata = _metadata(image, _orientation(image, []))
+        metadata = _metadata(image, file, _orientation(image, []))
         image.load()
         return _orientation(image, notes), metadata
     image.load()
     turn = _orientation(image, notes)  # PNG may hold EXIF and text behind the pixels
-    return turn, _metadata(image, turn)
+    return turn, _metadata(image, file, turn)
 
 
 def _in_profile(
@@ -428,11 +428,11 @@ def _orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
     return 1
 
 
-def _metadata(image: ImageFile.ImageFile, orientation: int) -> Metadata:
+def _metadata(image: ImageFile.ImageFile, file: BinaryIO, orientation: int) -> Metadata:
     """Return the metadata of a file whose orientation is undone."""
     width, height = image.size
     size = (height, width) if orientation in SWAPPING else (width, height)
-    return find_metadata(image, size, orientation)
+    return find_metadata(image, file, size, orientation)
 
 
 def _without_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, UInt8 | None]:
