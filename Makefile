@@ -12,7 +12,7 @@ TIMES ?= 100
 # Of the fuzzing; a folder of pictures in INTROSHIFT_FUZZ_PICTURES is damaged, too.
 MINUTES ?= 5
 
-.PHONY: demo test test-browser test-slow fuzz faults lint docs clean
+.PHONY: demo test test-browser test-slow test-page fuzz faults lint docs clean
 
 demo: .venv/installed
 	$(BIN)/introshift demo demo
@@ -25,6 +25,11 @@ test-browser: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
+
+# The page in a browser, in an environment of its own: Gradio takes older versions of Pillow, whose
+# pixels differ by some levels from those of the golden files.
+test-page: .venv-page/installed
+	.venv-page/bin/python -m pytest tests/ui
 
 fuzz: .venv/installed
 	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES)
@@ -44,10 +49,15 @@ docs: .venv/installed
 	$(BIN)/python docs/generate.py build/docs
 	$(BIN)/zensical build --strict --clean
 
+.venv-page/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-page
+	.venv-page/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev,ui]"
+	touch $@
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-page build dist *.egg-info

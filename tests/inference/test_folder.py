@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(
     result = translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
     assert result.failures == [
         ("closed", "cannot be listed: permission denied"),
-        ("gone.png", "empty file"),
+        ("gone.png", "permission denied"),
     ]
     assert result.ok == 1
     (tmp_path / "shut").mkdir()
