@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests._helpers.encoders import SRGB_PROFILE, encode, matrix_profile, png, put, tiff
 from translate.io.depth import WHITE, Levels, Values, fitting, lost_depth, read_levels
-from translate.io.images import read_image, read_thumbnail, write_image
+from translate.io.images import SUFFIXES, read_image, read_thumbnail, write_image
 from translate.io.ranges import fixed_range
 
 RNG = np.random.default_rng(0)
@@ -353,3 +353,21 @@ def test_what_is_lost_is_said() -> None:
     assert "JPEG holds no more" in lost_depth(16, pixels, "JPEG")[0]
     assert "32 bits a channel became 16" in lost_depth(32, levels, "PNG")[0]
     assert lost_depth(32, replace(levels, values=levels.values.astype(np.float32)), "TIFF") == ()
+
+
+@pytest.mark.parametrize("suffix", [".jp2", ".avif"])
+def test_depth_that_no_decoder_gives_is_said(tmp_path: Path, suffix: str) -> None:
+    if suffix not in SUFFIXES:
+        pytest.skip(f"this Pillow has no codec for {suffix}")
+    deep = np.random.default_rng(0).integers(0, 1024, (64, 64, 3)).astype(np.uint16)
+    options = [cv2.IMWRITE_AVIF_DEPTH, 10] if suffix == ".avif" else []
+    said = {}
+    for name, pixels, how in (("deep", deep, options), ("plain", deep.astype(np.uint8), [])):
+        done, data = cv2.imencode(suffix, pixels, how)
+        if not done:
+            pytest.skip(f"this OpenCV writes no {suffix} of this depth")
+        path = tmp_path / (name + suffix)
+        path.write_bytes(data.tobytes())
+        said[name] = [note for note in read_image(path).warnings if "became 8" in note]
+    assert len(said["deep"]) == 1
+    assert not said["plain"]

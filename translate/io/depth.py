@@ -46,6 +46,9 @@ MAX_SAMPLE_VALUE = 281
 PLANAR_CONFIGURATION = 284
 S_MIN_SAMPLE_VALUE = 340
 S_MAX_SAMPLE_VALUE = 341
+HEAD = 2**16  # bytes in which AVIF and JPEG 2000 say how deep they are
+AV1_HIGH_BITDEPTH = 0x40
+JPEG_2000_SIZE = b"\xff\x4f\xff\x51"  # the beginning of the codestream, with the sizes
 OME_BITS = re.compile(r'\bSignificantBits="(\d{1,2})"')
 
 
@@ -127,6 +130,27 @@ def is_deep(image: Image.Image, rawmode: str) -> bool:
     """
     bits = image.tag_v2.get(BITSPERSAMPLE, (8,)) if isinstance(image, TiffImageFile) else (8,)
     return image.mode[0] in "IF" or rawmode in DEEP_PNG or max(bits) > 8
+
+
+def has_hidden_depth(image: Image.Image, file: BinaryIO) -> bool:
+    """Tell whether a colour AVIF or JPEG 2000 has more than 8 bits, which Pillow reads to 8.
+
+    Args:
+        image: as Pillow opened it.
+        file: the same file.
+    """
+    if image.mode[0] in "IF" or image.format not in ("AVIF", "JPEG2000"):
+        return False
+    file.seek(0)
+    head = file.read(HEAD)
+    if image.format == "AVIF":
+        place = head.find(b"av1C")  # the codec's configuration
+        flags = head[place + 6 : place + 7]
+        return place >= 0 and bool(flags) and bool(flags[0] & AV1_HIGH_BITDEPTH)
+    place = head.find(JPEG_2000_SIZE)
+    count = int.from_bytes(head[place + 40 : place + 42], "big")
+    components = head[place + 42 : place + 42 + 3 * count : 3]  # bits less one, then two numbers
+    return place >= 0 and any((bits & 0x7F) + 1 > 8 for bits in components)
 
 
 def read_levels(

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, fe
 from PIL.TiffImagePlugin import TiffImageFile
 
 from translate.io.deep_metadata import with_metadata
-from translate.io.depth import Levels, encode_levels, is_deep, read_levels
+from translate.io.depth import Levels, encode_levels, has_hidden_depth, is_deep, read_levels
 from translate.io.files import PathLike, atomic, list_files, open_regular
 from translate.io.found_metadata import SWAPPING, find_metadata
 from translate.io.metadata import NONE, Metadata
@@ -357,6 +357,8 @@ def decode(
         if composed:
             why = "it is an animation"
         notes.append(f"more than 8 bits a channel became 8: {why}")
+    elif has_hidden_depth(image, file):
+        notes.append(f"more than 8 bits a channel became 8: colour of {kind} is read so")
     pixels = np.array(plain.convert("RGB"))
     facts = (levels, several, metadata, converted_from)
     return Picture(pixels, alpha, kind, mode, tuple(notes), *facts)
