@@ -12,8 +12,8 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
 from translate.io.images import Picture, encode, read_image
-from translate.io.losses import layout_of, losses
-from translate.io.metadata import NONE, Metadata
+from translate.io.lost import layout_of, lost_of_picture
+from translate.io.metadata.record import NONE, Metadata
 
 BASE = ExifTags.Base
 WIDTH = 24
@@ -150,7 +150,7 @@ def fitted(
     """What a format keeps of a picture through a model, and all that is lost."""
     found = NONE if strip else picture.metadata
     kept = found.fitting(kind, layout_of(picture.pixels[..., :channels]))
-    return kept, (*losses(picture, kind, channels), *kept.lost)
+    return kept, (*lost_of_picture(picture, kind, channels), *kept.lost)
 
 
 def opened(data: bytes) -> Image.Image:

@@ -34,7 +34,7 @@ from translate.inference.folder import FolderOptions
 from translate.inference.single import translate_picture
 from translate.inference.translator import Translator
 from translate.io.images import read_image
-from translate.io.metadata import HELD
+from translate.io.metadata.record import HELD
 
 
 def test_a_folder_keeps_metadata_and_names_what_is_lost(

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests._helpers.frames import DURATIONS, KINDS, animation, damage, pictures
-from translate.io.frame_writers import encode_frame, frame_writer, holds_frames, losses
+from translate.io.frame_writers import encode_frame, frame_writer, holds_frames, lost_of_frames
 from translate.io.frames import FrameSequence, read_frames, read_sequence
 from translate.io.images import ImageError, Picture, UInt8, composite, encode, read_image
 
@@ -231,6 +231,6 @@ def test_pages_of_several_sizes_are_for_tiffs() -> None:
     pages = FrameSequence(range(2), [(8, 8), (9, 8)], 0, False, False)
     assert [holds_frames(kind, pages) for kind in ("TIFF", "GIF", "JPEG")] == [True, False, False]
     timed = FrameSequence(range(2), [(8, 8), (8, 8)], 2, True, False)
-    assert losses("TIFF", timed)
-    assert losses("AVIF", timed)
-    assert not losses("GIF", timed)
+    assert lost_of_frames("TIFF", timed)
+    assert lost_of_frames("AVIF", timed)
+    assert not lost_of_frames("GIF", timed)

@@ -22,10 +22,10 @@ from tests._helpers.metadata import (
     stored,
     written,
 )
-from translate.io import exif
-from translate.io.descriptions import Layout, corrected_xmp, fitting_description
 from translate.io.images import FORMATS, encode, read_image
-from translate.io.metadata import MAX_BYTES, Metadata
+from translate.io.metadata import exif
+from translate.io.metadata.descriptions import Layout, corrected_xmp, fitting_description
+from translate.io.metadata.record import MAX_BYTES, Metadata
 
 BLOCK = exif_block(6, thumbnail=True)
 KINDS = [kind for kind in FORMATS if kind != "BMP"]

@@ -32,10 +32,10 @@ from tests._helpers.metadata import (
     written,
 )
 from translate.io.depth import Levels
-from translate.io.descriptions import Layout, fitting_description
 from translate.io.images import FORMATS, encode, read_image
-from translate.io.losses import layout_of
-from translate.io.metadata import HELD, NAMES, Metadata
+from translate.io.lost import layout_of
+from translate.io.metadata.descriptions import Layout, fitting_description
+from translate.io.metadata.record import HELD, NAMES, Metadata
 
 SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
 RICH = [kind for kind in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF") if kind in FORMATS]

@@ -20,19 +20,18 @@ from torch import Tensor
 from translate.inference.predictor import Direction, Prediction, Predictor
 from translate.inference.styles import default_workers
 from translate.io.depth import fitting, lost_depth
-from translate.io.descriptions import Layout
 from translate.io.frame_writers import (
     FRAME_FORMATS,
     encode_frame,
     frame_writer,
     holds_frames,
-    losses,
+    lost_of_frames,
 )
 from translate.io.frames import Frame, FrameSequence, read_frames, read_sequence
 from translate.io.images import DEFAULT_QUALITY, ImageError, UInt8
-from translate.io.losses import layout_of, profile_space
-from translate.io.losses import losses as picture_losses
-from translate.io.metadata import NONE, Metadata
+from translate.io.lost import layout_of, lost_of_picture, profile_space
+from translate.io.metadata.descriptions import Layout
+from translate.io.metadata.record import NONE, Metadata
 from translate.losses.energy import RejectedImageError, RejectionThreshold
 from translate.runtime.prefetch import ahead
 
@@ -152,7 +151,7 @@ def translate_frames(
         variants = predictor.outputs(prediction, picture.size, lambda: fitted)
         metadata = NONE if item.place else of_file
         lost = (
-            *picture_losses(picture, kind, channels),
+            *lost_of_picture(picture, kind, channels),
             *lost_depth(picture.bits, variants[0], deepest),
         )
         if kind == "TIFF" and not options.strip:
@@ -187,7 +186,7 @@ def translate_frames(
             complaints.update(predictor.warnings(prediction, item.size))
             if item.place + 1 < count:  # the whole file is counted by who asked for it
                 progress((item.place + 1) / count)
-    lost = (*sequence.warnings, *losses(kind, sequence), *of_file.lost)
+    lost = (*sequence.warnings, *lost_of_frames(kind, sequence), *of_file.lost)
     return (*lost, *_summary(complaints, count))
 
 

@@ -61,8 +61,8 @@ from translate.io import images
 from translate.io.depth import fitting, lost_depth
 from translate.io.files import DiskFullError, PathLike, Stamp, atomic, is_full, make_folders
 from translate.io.images import DEFAULT_QUALITY, UInt8
-from translate.io.losses import layout_of, losses, profile_space
-from translate.io.metadata import NONE
+from translate.io.lost import layout_of, lost_of_picture, profile_space
+from translate.io.metadata.record import NONE
 from translate.losses.energy import RejectedImageError
 from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead
@@ -529,7 +529,7 @@ class FolderJob:
                 job.warnings = (*job.warnings, kept)
             channels = self.predictor.config.data.channels
             job.metadata = NONE if self.options.strip else picture.metadata
-            lost = losses(picture, format, channels)
+            lost = lost_of_picture(picture, format, channels)
             job.warnings = (*job.warnings, *picture.warnings, *lost)
             if picture.alpha is not None and format in images.ALPHA_FORMATS:
                 job.alpha = zlib.compress(picture.alpha.tobytes(), 1)

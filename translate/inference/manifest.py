@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from translate.io import files
 from translate.io.files import DiskFullError, Stamp, is_full
 from translate.io.frames import FrameSequence
-from translate.io.metadata import NONE, Metadata
+from translate.io.metadata.record import NONE, Metadata
 
 logger = logging.getLogger(__name__)
 

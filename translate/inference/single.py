@@ -18,8 +18,8 @@ from translate.inference.styles import StyleSource, style_source
 from translate.io.depth import Levels, fitting, lost_depth
 from translate.io.frames import FrameSequence
 from translate.io.images import ImageError, UInt8, has_several_frames
-from translate.io.losses import layout_of, losses, profile_space
-from translate.io.metadata import NONE, Metadata
+from translate.io.lost import layout_of, lost_of_picture, profile_space
+from translate.io.metadata.record import NONE, Metadata
 from translate.losses.energy import RejectedImageError, RejectionThreshold
 
 # what is about folders
@@ -126,7 +126,7 @@ def translate_picture(
     metadata = found.fitting(kind, layout_of(pixels))
     warnings = (
         *picture.warnings,
-        *losses(picture, kind, channels),
+        *lost_of_picture(picture, kind, channels),
         *metadata.lost,
         *predictor.warnings(prediction, picture.size),
         *lost_depth(picture.bits, pixels, kind),

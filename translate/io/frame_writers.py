@@ -23,7 +23,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 from translate.io.depth import Levels
 from translate.io.frames import CLEARED, HOLES, FrameSequence
 from translate.io.images import CLEAR, UInt8, encode
-from translate.io.metadata import NONE, Metadata
+from translate.io.metadata.record import NONE, Metadata
 
 FRAME_FORMATS = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -37,7 +37,7 @@ def holds_frames(kind: str, sequence: FrameSequence) -> bool:
     return kind in FRAME_FORMATS and (kind == "TIFF" or sequence.size is not None)
 
 
-def losses(kind: str, sequence: FrameSequence) -> tuple[str, ...]:
+def lost_of_frames(kind: str, sequence: FrameSequence) -> tuple[str, ...]:
     """Return what a format cannot keep of a sequence, besides its frames, a phrase each."""
     if kind == "TIFF" and sequence.timed:
         return (UNTIMED,)

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
-from translate.io.deep_metadata import with_metadata
 from translate.io.depth import Levels, encode_levels, has_hidden_depth, is_deep, read_levels
 from translate.io.files import PathLike, atomic, list_files, open_regular
-from translate.io.found_metadata import SWAPPING, find_metadata
-from translate.io.metadata import NONE, Metadata
+from translate.io.metadata.deep import with_metadata
+from translate.io.metadata.reading import SWAPPING, find_metadata
+from translate.io.metadata.record import NONE, Metadata
 from translate.io.ranges import FILE
 from translate.io.trial import DecodingLimitError, require_decodable
 from translate.runtime.process_state import PROCESS_STATE

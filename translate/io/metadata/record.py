@@ -13,9 +13,9 @@ from typing import Any
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from translate.io import exif, tiff_tags
-from translate.io.descriptions import Layout, fitting_description
-from translate.io.tiff_tags import Tag
+from translate.io.metadata import exif, tiff_tags
+from translate.io.metadata.descriptions import Layout, fitting_description
+from translate.io.metadata.tiff_tags import Tag
 
 MAX_BYTES = 4 * 2**20  # of each kind: a picture waits for the model together with its metadata
 # What a field is called in warnings and in the documentation.

@@ -12,9 +12,9 @@ from PIL import ImageFile
 from PIL.PngImagePlugin import iTXt
 from PIL.TiffImagePlugin import TiffImageFile
 
-from translate.io import exif, tiff_tags
-from translate.io.descriptions import corrected_xmp
-from translate.io.metadata import MAX_BYTES, Metadata, Text
+from translate.io.metadata import exif, tiff_tags
+from translate.io.metadata.descriptions import corrected_xmp
+from translate.io.metadata.record import MAX_BYTES, Metadata, Text
 
 MAX_DPI = 65535  # JPEG has 2 bytes for it
 SWAPPING = (5, 6, 7, 8)  # orientations whose undoing exchanges the sides

@@ -11,7 +11,7 @@ from typing import IO, Any, TypeAlias
 from PIL import ExifTags, TiffTags
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2, TiffImageFile
 
-from translate.io.exif import PREFIX
+from translate.io.metadata.exif import PREFIX
 
 Number: TypeAlias = int | float | IFDRational
 

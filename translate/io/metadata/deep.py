@@ -10,7 +10,7 @@ import struct
 from PIL import Image
 from PIL.PngImagePlugin import getchunks
 
-from translate.io.metadata import Metadata
+from translate.io.metadata.record import Metadata
 
 PNG_HEAD = 8 + 25  # signature and first chunk: others follow
 OF_PIXELS = (b"IHDR", b"IDAT", b"IEND")  # chunks of the pixels

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from translate.io.depth import Levels
-from translate.io.descriptions import Layout
 from translate.io.images import ALPHA_FORMATS, Picture, UInt8
-from translate.io.metadata import WITH_PROFILE
+from translate.io.metadata.descriptions import Layout
+from translate.io.metadata.record import WITH_PROFILE
 
 # Levels of 255 between the channels of a picture that is gray, such as a scan in a JPEG.
 GRAY_NOISE = 8
 
 
-def losses(picture: Picture, kind: str, channels: int) -> tuple[str, ...]:
+def lost_of_picture(picture: Picture, kind: str, channels: int) -> tuple[str, ...]:
     """Return what is lost of a picture on its way through a model and into a format.
 
     Args:
