@@ -20,6 +20,7 @@ from tests._helpers.browser import fits
 from tests._helpers.folders import files
 from tests._helpers.served import Served, opened_page, served
 from translate.inference.folder import FolderOptions
+from translate.inference.predictor import PredictorOptions
 from translate.inference.translator import Translator
 from translate.zoo import SHIPPED
 
@@ -106,6 +107,42 @@ def test_three_files_become_what_the_translator_makes_of_them(opened: Page, tmp_
     expect(opened.locator("#pairs").get_by_role("button")).to_have_count(6)
     expect(opened.locator("[data-job]")).to_contain_text("3 translated to serif")
     assert made(opened) == translated(tmp_path, FolderOptions())
+
+
+def test_a_folder_is_uploaded_whole(opened: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for path in THREE:
+        shutil.copy(path, folder)
+    with opened.expect_file_chooser() as chooser:
+        opened.get_by_role("button", name="A folder of yours").click()
+    chooser.value.set_files(folder)
+    expect(result(opened)).to_be_visible()
+    assert made(opened) == translated(tmp_path, FolderOptions())
+
+
+@pytest.mark.parametrize(
+    ("choice", "scale"),
+    [("model size", "model"), ("keep detail", "detail"), ("full size", "native")],
+)
+def test_the_size_chosen_is_that_of_the_command_line(
+    opened: Page, tmp_path: Path, choice: str, scale: str
+) -> None:
+    picture = tmp_path / "wide.png"
+    Image.open(SANS / "k.png").convert("L").resize((96, 80)).save(picture)
+    opened.get_by_label(choice).check()
+    drop(opened, [picture])
+    found = made(opened)
+    options = PredictorOptions(scale=scale)
+    Translator.load("typefaces", "cpu", options).translate_folder(
+        picture, tmp_path / "out", "serif", FolderOptions(source="sans")
+    )
+    expected = files(tmp_path / "out")["wide.png"]
+    assert np.array_equal(_pixels(found["wide.png"]), _pixels(expected))
+
+
+def _pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
 
 
 def test_the_same_seed_makes_the_same_files(opened: Page, tmp_path: Path) -> None:
