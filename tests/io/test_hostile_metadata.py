@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -183,6 +185,50 @@ def test_boxes_of_jpeg_2000_are_named(tmp_path: Path) -> None:
     assert lost(tmp_path / "a.jp2") == "not kept: what is in boxes (uuid)"
     (tmp_path / "b.jp2").write_bytes(data)
     assert lost(tmp_path / "b.jp2") == ""
+
+
+def bmp_with_profile() -> bytes:
+    """A BMP of version 5 whose header says that a profile is embedded."""
+    data = encode("BMP", pixels())
+    info = struct.pack("<L", 124) + data[18:54] + bytes(16) + b"DEBM" + bytes(64)
+    start = 14 + 124
+    return data[:2] + struct.pack("<LLL", len(data) + 84, 0, start) + info + data[54:]
+
+
+def png_with_cicp() -> bytes:
+    data = encode("PNG", pixels())
+    body = b"cICP" + bytes([9, 16, 0, 1])
+    return data[:33] + struct.pack(">L", 4) + body + struct.pack(">L", crc32(body)) + data[33:]
+
+
+def webp_with_unknown_chunk() -> bytes:
+    data = encode("WEBP", pixels())
+    extra = b"abcd" + struct.pack("<L", 4) + b"1234"
+    return data[:4] + struct.pack("<L", len(data) - 8 + len(extra)) + data[8:] + extra
+
+
+def jp2_with_profile() -> bytes:
+    return encode("JPEG2000", pixels()).replace(b"colr\1", b"colr\2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "expected"),
+    [
+        ("BMP", bmp_with_profile, "colours are taken for sRGB"),
+        ("PNG", png_with_cicp, "cICP"),
+        ("WEBP", webp_with_unknown_chunk, "chunks (abcd)"),
+        ("JPEG2000", jp2_with_profile, "colours are taken for sRGB"),
+    ],
+)
+def test_what_pillow_does_not_give_is_named(
+    tmp_path: Path, kind: str, make: Callable[[], bytes], expected: str
+) -> None:
+    if kind not in FORMATS:
+        pytest.skip(f"this Pillow has no {kind}")
+    (tmp_path / "a").write_bytes(make())
+    assert expected in "; ".join(read_image(tmp_path / "a").metadata.lost)
+    (tmp_path / "b").write_bytes(encode(kind, pixels()))
+    assert read_image(tmp_path / "b").metadata.lost == ()
 
 
 def test_exif_of_imagemagick_is_found(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -38,6 +38,16 @@ NAMED_SEGMENTS = {
 }
 JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 MAX_BOXES = 1000
+HEAD = 2**16  # bytes before the pixels that are searched for what Pillow does not read
+BMP_V5 = 124  # bytes of the header that may name a profile
+BMP_COLOUR_SPACE = 14 + 56
+BMP_PROFILES = (b"DEBM", b"KNIL")  # embedded, in a file of its own
+JP2_PROFILES = (b"\2", b"\3")  # methods of a colour box
+PROFILE_TAKEN_FOR_SRGB = "colour profile: its colours are taken for sRGB"
+WEBP_CHUNKS = {
+    *(b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"),
+    *(b"ICCP", b"EXIF", b"XMP "),
+}
 GAMMA = 0.45455  # of a PNG whose levels are meant as sRGB's
 RAW_PROFILE = "Raw profile type "  # ImageMagick's text, with a profile in hexadecimal digits
 
@@ -218,6 +228,7 @@ class _Reader:
         if self.image.format == "JPEG2000":
             boxes = sorted(_boxes(self.file) & {"uuid", "xml "})
             others |= {f"what is in boxes ({box.strip()})" for box in boxes}
+        others |= set(_unread(str(self.image.format), self.file))
         if info.get("extension", (b"",))[0].startswith(b"XMP Data"):
             others.add("XMP of a GIF")
         density = None if info.get("jfif_unit") else info.get("jfif_density")
@@ -229,6 +240,35 @@ class _Reader:
             others.add(f"a gamma of {gamma:.4g}")
         self.lost += [f"not kept: {text}" for text in sorted(others)]
         return {}
+
+
+def _unread(kind: str, file: BinaryIO) -> Iterator[str]:
+    """Say what a file holds that Pillow does not give."""
+    file.seek(0)
+    head = file.read(HEAD)
+    if kind == "BMP" and head[BMP_COLOUR_SPACE : BMP_COLOUR_SPACE + 4] in BMP_PROFILES:
+        if struct.unpack_from("<L", head, 14)[0] >= BMP_V5:
+            yield f"a BMP's {PROFILE_TAKEN_FOR_SRGB}"
+    elif kind == "PNG" and b"cICP" in head.partition(b"IDAT")[0]:
+        yield "the colour space that a PNG's cICP says: taken for sRGB"
+    elif kind == "JPEG2000":
+        place = head.partition(b"jp2c")[0].find(b"colr")
+        if place >= 0 and head[place + 4 : place + 5] in JP2_PROFILES:
+            yield f"a JPEG 2000's {PROFILE_TAKEN_FOR_SRGB}"
+    elif kind == "WEBP":
+        for name in sorted(_riff_chunks(file) - WEBP_CHUNKS):
+            yield f"what is in chunks ({name.decode('latin-1').strip()})"
+
+
+def _riff_chunks(file: BinaryIO) -> set[bytes]:
+    """Return the kinds of the chunks of a RIFF file."""
+    kinds: set[bytes] = set()
+    file.seek(12)
+    while len(head := file.read(8)) == 8 and len(kinds) < MAX_BOXES:
+        name, length = struct.unpack("<4sL", head)
+        kinds.add(name)
+        file.seek(length + length % 2, 1)
+    return kinds
 
 
 def _boxes(file: BinaryIO) -> set[str]:
