@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import iTXt
 
 from tests._helpers.encoders import matrix_profile
@@ -382,3 +382,16 @@ def test_ome_xml_keeps_the_depth_that_the_output_has(tmp_path: Path) -> None:
     again = read_image(tmp_path / "b.tif")
     assert again.levels is not None
     assert again.levels.high == picture.levels.high == 4095
+
+
+def test_letters_that_a_tiff_of_pillow_has_not_are_said(tmp_path: Path) -> None:
+    said = {}
+    for name, letter in (("plain", b"e"), ("accent", "\u00e9".encode("latin-1"))):
+        found = Image.Exif()
+        found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.LensModel] = "cafX lens"
+        path = tmp_path / f"{name}.jpg"
+        Image.new("RGB", (8, 8)).save(path, exif=found.tobytes().replace(b"cafX", b"caf" + letter))
+        metadata = read_image(path).metadata.fitting("TIFF", Layout(8, 8, 3, 8, 1))
+        said[name] = [text for text in metadata.lost if "not ASCII" in text]
+    assert said["plain"] == []
+    assert said["accent"] == ["EXIF text that is not ASCII has ? for some letters: tag 42036"]

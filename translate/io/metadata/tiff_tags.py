@@ -169,7 +169,11 @@ def _kept(
                 tags.append(Tag(code, TiffTags.LONG, parts=tuple(inner)))
                 lost += more
             else:
-                tags.append(_tag(directory, code, group))
+                tag = _tag(directory, code, group)
+                tags.append(tag)
+                # as Pillow writes these
+                if group is not None and tag.kind == TiffTags.ASCII and not tag.text.isascii():
+                    lost.append(f"EXIF text that is not ASCII has ? for some letters: tag {code}")
         except Exception:  # parsers and writers of bytes raise anything
             damaged.append(str(code))
     if damaged:
