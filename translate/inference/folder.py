@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 import numpy as np
+from torch import Tensor
 
 from translate.inference.animation import (
     FRAMES,
@@ -55,7 +56,7 @@ from translate.inference.manifest import (
     write_manifest,
 )
 from translate.inference.planning import Inputs, check, check_out, plan_outputs, scan
-from translate.inference.predictor import Prediction, Predictor, listed_domains
+from translate.inference.predictor import Direction, Prediction, Predictor, listed_domains
 from translate.inference.styles import default_workers, resolve_direction, style_source
 from translate.io import images
 from translate.io.depth import fitting, lost_depth
@@ -63,7 +64,7 @@ from translate.io.files import DiskFullError, PathLike, Stamp, atomic, is_full, 
 from translate.io.images import DEFAULT_QUALITY, UInt8
 from translate.io.lost import layout_of, lost_of_picture, profile_space
 from translate.io.metadata.record import NONE
-from translate.losses.energy import RejectedImageError
+from translate.losses.energy import RejectedImageError, RejectionThreshold
 from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead
 from translate.runtime.signals import interruption
@@ -596,16 +597,12 @@ class FolderJob:
         sequence = job.frames
         assert sequence is not None
         job.frames = None
-        options = FrameOptions(
+        options = frame_options(
+            self.options,
             self.direction,
             self.style_of(job.path),
             images.format_from_suffix(job.outputs[0]),
-            self.batch_size,
             self.threshold,
-            self.options.quality,
-            self.workers,
-            self.options.strip,
-            self.options.keep_profile,
         )
         path = self.folder / job.path
         try:
@@ -670,6 +667,35 @@ class FolderJob:
         for job in self.jobs:
             if job.reason == NOT_REACHED:
                 job.reason = reason
+
+
+def frame_options(
+    options: FolderOptions,
+    direction: Direction,
+    styles: Tensor,
+    kind: str,
+    threshold: RejectionThreshold | None,
+) -> FrameOptions:
+    """Return how the frames of one file are translated.
+
+    Args:
+        options: of the translation.
+        direction: from which domain to which.
+        styles: (K, Ds), of all frames.
+        kind: format of the outputs.
+        threshold: of energies of the source domain.
+    """
+    return FrameOptions(
+        direction,
+        styles,
+        kind,
+        options.batch_size,
+        threshold,
+        options.quality,
+        options.workers,
+        options.strip,
+        options.keep_profile,
+    )
 
 
 def _say_that_it_ends() -> None:

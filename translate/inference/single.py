@@ -9,8 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from translate.inference.animation import FrameOptions, frames_kept, translate_frames
-from translate.inference.folder import DEFAULTS, FolderOptions, Progress, no_progress
+from translate.inference.animation import frames_kept, translate_frames
+from translate.inference.folder import (
+    DEFAULTS,
+    FolderOptions,
+    Progress,
+    frame_options,
+    no_progress,
+)
 from translate.inference.likeness import find_direction
 from translate.inference.planning import check
 from translate.inference.predictor import Direction, Predictor
@@ -179,20 +185,10 @@ def translate_animation(
     """
     task = _task(predictor, path, to, options)
     file, kind = output
-    frame_options = FrameOptions(
-        task.direction,
-        task.style_of(path.name),
-        kind,
-        options.batch_size,
-        task.threshold,
-        options.quality,
-        options.workers,
-        options.strip,
-        options.keep_profile,
-    )
+    how = frame_options(options, task.direction, task.style_of(path.name), kind, task.threshold)
     try:
         warnings = translate_frames(
-            predictor, path, sequence, [file], frame_options, lambda share: progress(share, 1)
+            predictor, path, sequence, [file], how, lambda share: progress(share, 1)
         )
     except RejectedImageError as error:
         raise ImageError(str(error)) from error
