@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 
 @contextmanager
@@ -22,6 +22,12 @@ def opened(page: Page, path: Path, *files: Path) -> Iterator[Page]:
     allowed = {file.as_uri() for file in (path, *files)}
     assert {url for url in requests if not url.startswith("data:")} <= allowed
     assert complaints == []
+
+
+def screen(browser: Browser, width: int, scheme: str) -> BrowserContext:
+    """A screen of a width in pixels, below 600 a phone's, in the light or dark scheme."""
+    size = {"width": width, "height": 844}
+    return browser.new_context(viewport=size, is_mobile=width < 600, color_scheme=scheme)
 
 
 def fits(page: Page) -> bool:

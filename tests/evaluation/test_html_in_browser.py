@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests._helpers.browser import fits, opened
+from tests._helpers.browser import fits, opened, screen
 from tests._helpers.evaluations import drawn_direction, evaluation, write_log
 from translate.evaluation.html import html_page
 
@@ -140,9 +140,7 @@ def test_the_large_view_by_keys_fills_the_window(page: Page, report: Path) -> No
 def test_wide_and_phone_light_and_dark(
     browser: Browser, report: Path, width: int, scheme: str
 ) -> None:
-    screen = {"width": width, "height": 844}
-    context = browser.new_context(viewport=screen, is_mobile=width < 600, color_scheme=scheme)
-    with context, opened(context.new_page(), report) as page:
+    with screen(browser, width, scheme) as context, opened(context.new_page(), report) as page:
         assert fits(page), "nothing to scroll sideways"
         expect(cards(page).first.locator(".thumbs img")).not_to_have_count(0)
 

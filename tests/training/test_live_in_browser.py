@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests._helpers.browser import fits, opened
+from tests._helpers.browser import fits, opened, screen
 from tests._helpers.evaluations import EVIL
 from translate.config import Config
 from translate.io.images import write_image
@@ -126,9 +126,10 @@ def test_before_the_first_grid_and_score(page: Page, tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_widths_and_schemes(browser: Browser, run: Run, width: int, scheme: str) -> None:
-    screen = {"width": width, "height": 844}
-    context = browser.new_context(viewport=screen, is_mobile=width < 600, color_scheme=scheme)
-    with context, opened(context.new_page(), run.folder / "live.html", *run.files) as page:
+    with (
+        screen(browser, width, scheme) as context,
+        opened(context.new_page(), run.folder / "live.html", *run.files) as page,
+    ):
         expect(page.locator("circle")).to_have_count(2)
         assert fits(page)
         size = "text => text.getBoundingClientRect().height"

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from pipelines.ui.runs import find_runs
-from tests._helpers.browser import fits
+from tests._helpers.browser import fits, screen
 from tests._helpers.commands import fill
 from tests._helpers.served import PATIENCE, Served, opened_page, served
 from translate.models.metadata import LAST_MODEL, read_info
@@ -200,9 +200,7 @@ def test_mistakes_are_told_in_the_words_of_the_command_line(page: Page, server: 
 @pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_widths_and_schemes(browser: Browser, server: Served, width: int, scheme: str) -> None:
-    screen = {"width": width, "height": 844}
-    context = browser.new_context(viewport=screen, is_mobile=width < 600, color_scheme=scheme)
-    with context, opened_page(context.new_page(), server) as page:
+    with screen(browser, width, scheme) as context, opened_page(context.new_page(), server) as page:
         page.get_by_role("tab", name="Train").click()
         choose(page, "First folder", "first")
         expect(page.locator(".strip img").first).to_be_visible()

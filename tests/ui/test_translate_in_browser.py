@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests._helpers.browser import fits
+from tests._helpers.browser import fits, screen
 from tests._helpers.folders import files
 from tests._helpers.served import Served, opened_page, served
 from translate.inference.folder import FolderOptions
@@ -296,9 +296,7 @@ def test_the_first_result_is_there_within_three_seconds(opened: Page) -> None:
 @pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_widths_and_schemes(browser: Browser, server: Served, width: int, scheme: str) -> None:
-    screen = {"width": width, "height": 844}
-    context = browser.new_context(viewport=screen, is_mobile=width < 600, color_scheme=scheme)
-    with context, opened_page(context.new_page(), server) as page:
+    with screen(browser, width, scheme) as context, opened_page(context.new_page(), server) as page:
         assert fits(page)
         drop(page, THREE)
         assert fits(page)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests._helpers.browser import fits, opened
+from tests._helpers.browser import fits, opened, screen
 from translate.io.images import UInt8
 from translate.viz.preview import PreviewRow, write_preview
 
@@ -75,9 +75,7 @@ def test_up_and_down_go_through_the_pictures(page: Page, preview: Path) -> None:
 @pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_widths_and_schemes(browser: Browser, preview: Path, width: int, scheme: str) -> None:
-    screen = {"width": width, "height": 844}
-    context = browser.new_context(viewport=screen, is_mobile=width < 600, color_scheme=scheme)
-    with context, opened(context.new_page(), preview) as page:
+    with screen(browser, width, scheme) as context, opened(context.new_page(), preview) as page:
         assert fits(page)
         with Image.open(io.BytesIO(page.screenshot())) as shot:
             background = shot.convert("L").getpixel((0, 0))
