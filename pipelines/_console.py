@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from translate.evaluation.results import Evaluation
     from translate.evaluation.thresholds import Threshold
-    from translate.inference.folder import FolderSummary, Progress
+    from translate.inference.folder_options import FolderSummary, Progress
     from translate.training.trainer import TrainProgress
 
 # exit codes

@@ -12,7 +12,7 @@ import typer
 from pipelines._console import EXIT_INTERRUPTED, library_messages, log
 
 if TYPE_CHECKING:
-    from translate.inference.folder import FolderOptions
+    from translate.inference.folder_options import FolderOptions
     from translate.inference.translator import Translator
 
 EXIT_PIPE = 141  # as of a program that ends by SIGPIPE
@@ -55,7 +55,7 @@ def check_options(options: FolderOptions, as_json: bool) -> None:
     Raises:
         ValueError: for one of them.
     """
-    from translate.inference.folder import DEFAULTS
+    from translate.inference.folder_options import DEFAULTS
     from translate.inference.single import NOT_OF_ONE
 
     for name in (*NOT_OF_VIDEO, *NOT_OF_ONE):

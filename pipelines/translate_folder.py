@@ -41,7 +41,7 @@ from pipelines._video import check_options, frame_size, translate_pipe
 from translate.runtime.launch import rank_and_count
 
 if TYPE_CHECKING:
-    from translate.inference.folder import FolderOptions
+    from translate.inference.folder_options import FolderOptions
     from translate.inference.planning import Inputs
     from translate.inference.translator import Translator
     from translate.io.frames import FrameSequence
@@ -183,7 +183,7 @@ def command(  # noqa: PLR0913  (options of the command line)
 
     import torch
 
-    from translate.inference.folder import FolderOptions
+    from translate.inference.folder_options import FolderOptions
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
     from translate.viz.preview import PAGE
@@ -291,7 +291,7 @@ def _translate_one(  # noqa: PLR0913
     as_json: bool,
 ) -> None:
     """Translate one picture into a file or to standard output."""
-    from translate.inference.folder import SUFFIXES
+    from translate.inference.folder_options import SUFFIXES
     from translate.inference.single import frames_of, translate_picture
     from translate.io import images
     from translate.io.files import make_parent

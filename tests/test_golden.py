@@ -13,7 +13,7 @@ import torch
 
 from tests._helpers.trainings import bars
 from translate.config import load_config
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.sampling import sample
 from translate.inference.translator import Translator
 from translate.io.images import read_image

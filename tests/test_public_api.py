@@ -20,7 +20,7 @@ HOMES = {
     "load_config": "translate.config",
     "load_model": "translate.models.checkpoint",
     "EvaluationOptions": "translate.evaluation.options",
-    "FolderOptions": "translate.inference.folder",
+    "FolderOptions": "translate.inference.folder_options",
     "PredictorOptions": "translate.inference.predictor",
     "evaluate": "translate.evaluation.protocols",
     "compare": "translate.evaluation.protocols",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from translate.config import Config, load_config
     from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import compare, evaluate
-    from translate.inference.folder import FolderOptions
+    from translate.inference.folder_options import FolderOptions
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
     from translate.models.checkpoint import load_model
@@ -38,7 +38,7 @@ __all__ = [
 _MODULES = {
     "Config": "translate.config",
     "EvaluationOptions": "translate.evaluation.options",
-    "FolderOptions": "translate.inference.folder",
+    "FolderOptions": "translate.inference.folder_options",
     "PredictorOptions": "translate.inference.predictor",
     "Trainer": "translate.training.trainer",
     "Translator": "translate.inference.translator",

@@ -89,7 +89,7 @@ def _draw(folder: Path, seed: int, size: tuple[int, int]) -> None:
 
 def _seconds_to_translate(translator: Translator, folder: Path) -> float:
     """Time a folder from looking for files to the manifest, after one picture as warm-up."""
-    from translate.inference.folder import FolderOptions
+    from translate.inference.folder_options import FolderOptions
 
     options = FolderOptions(source=translator.config.data.names[0], overwrite=True)
     target = translator.config.data.names[-1]

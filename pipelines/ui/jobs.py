@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from translate.inference.folder import FolderJob, FolderSummary, Progress
+    from translate.inference.folder import FolderJob
+    from translate.inference.folder_options import FolderSummary, Progress
     from translate.inference.manifest import Entry
 
     MakeJob: TypeAlias = Callable[[Progress], FolderJob]

@@ -16,7 +16,8 @@ from pipelines.ui.paths import confined
 from pipelines.ui.workspace import Workspace
 
 if TYPE_CHECKING:
-    from translate.inference.folder import FolderJob, Progress
+    from translate.inference.folder import FolderJob
+    from translate.inference.folder_options import Progress
     from translate.inference.predictor import Predictor
 
 MOST_FILES = 500  # dropped at once
@@ -55,7 +56,8 @@ class Wish:
             dropped: whether these are files that were chosen one by one: each must be a picture,
                 each result is shown as soon as it is there, and all are PNG.
         """
-        from translate.inference.folder import FolderJob, FolderOptions
+        from translate.inference.folder import FolderJob
+        from translate.inference.folder_options import FolderOptions
 
         predictor = workspace.predictor(self.model, self.scale)
         options = FolderOptions(

@@ -34,7 +34,7 @@ import torch
 from tests._helpers.folders import draw
 from tests._helpers.small_model import save
 from tests._helpers.trainings import run, settings
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import MANIFEST
 from translate.inference.translator import Translator
 from translate.io.files import Stamp, unfinished

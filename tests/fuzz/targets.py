@@ -27,7 +27,7 @@ from tests._helpers.folders import manifest as read_manifest
 from tests._helpers.small_model import save
 from tests.fuzz.damage import changed, damaged
 from translate.config import Config, load_config
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import (
     MANIFEST,
     NOT_REACHED,

@@ -19,7 +19,7 @@ from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.frames import DURATIONS, KINDS, animation, damage
 from tests._helpers.small_model import save
 from translate.inference import animation as module
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.translator import Translator
 from translate.io import frames as reading
 from translate.io.frames import Frame, read_frames, read_sequence

@@ -16,7 +16,7 @@ from translate.data.dataset import load_image
 from translate.evaluation.options import EvaluationOptions
 from translate.evaluation.protocols import compare
 from translate.inference.carrying import STRIP_PIXELS, carry, carry_levels
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.predictor import Predictor, PredictorOptions
 from translate.inference.single import translate_picture
 from translate.inference.translator import Translator

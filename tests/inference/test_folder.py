@@ -12,7 +12,7 @@ import pytest
 
 from tests._helpers.folders import build, draw, files, manifest, opened, pixels
 from translate.inference import folder as module
-from translate.inference.folder import FolderOptions, FolderSummary
+from translate.inference.folder_options import FolderOptions, FolderSummary
 from translate.inference.planning import plan_outputs
 from translate.inference.translator import Translator
 from translate.io import images

@@ -16,7 +16,8 @@ from PIL import Image, ImageFile
 from tests._helpers.commands import call
 from tests._helpers.folders import draw, files, manifest
 from tests._helpers.small_model import SIDE, save
-from translate.inference.folder import FolderJob, FolderOptions
+from translate.inference.folder import FolderJob
+from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import NOT_REACHED, OUT_OF_MEMORY, STOPPED
 from translate.inference.predictor import Predictor, PredictorOptions, Translations
 from translate.inference.translator import Translator

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests._helpers.folders import files, manifest
-from translate.inference.folder import FolderJob, FolderOptions
+from translate.inference.folder import FolderJob
+from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import NO_PICTURE, NOT_REACHED, UP_TO_DATE
 from translate.inference.translator import Translator
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests._helpers.folders import build, draw, files, opened, pixels
-from translate.inference.folder import FolderJob, FolderOptions
+from translate.inference.folder_options import FolderOptions
+from translate.inference.folder_work import FolderWork
 from translate.inference.translator import Translator
 from translate.io import images
 
@@ -161,7 +162,7 @@ def test_few_images_wait_at_any_time(
 
         return counted
 
-    monkeypatch.setattr(FolderJob, "_read", counting(FolderJob._read, 1))
+    monkeypatch.setattr(FolderWork, "_read", counting(FolderWork._read, 1))
     monkeypatch.setattr(images, "write_image", counting(images.write_image, -1))
     result = translator.translate_folder(
         tmp_path / "in", tmp_path / "out", "B", FolderOptions(batch_size=2, workers=2)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests._helpers.folders import draw, files
 from translate.inference import folder_preview
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.translator import Translator
 
 

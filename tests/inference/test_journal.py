@@ -11,7 +11,8 @@ import pytest
 
 from tests._helpers.folders import draw, files, manifest
 from translate.inference import manifest as manifests
-from translate.inference.folder import FolderJob, FolderOptions
+from translate.inference.folder import FolderJob
+from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import RUN_LOCK, Entry, Journal, only_run
 from translate.inference.translator import Translator
 from translate.io import files as writing

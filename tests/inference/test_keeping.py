@@ -30,7 +30,7 @@ from tests._helpers.metadata import (
     stored,
 )
 from tests._helpers.small_model import save
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.single import translate_picture
 from translate.inference.translator import Translator
 from translate.io.images import read_image

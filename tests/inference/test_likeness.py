@@ -10,7 +10,7 @@ import pytest
 
 from tests._helpers.folders import draw, files
 from translate.inference import likeness as module
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.likeness import MANY, Likeness, judge
 from translate.inference.translator import Translator
 

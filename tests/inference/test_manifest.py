@@ -13,7 +13,7 @@ import pytest
 
 from tests._helpers.folders import draw, files, manifest
 from translate.inference.anomaly import measure_folder
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import ELSEWHERE, LOCK, NO_SPACE, Entry, belongs, write_manifest
 from translate.inference.planning import scan
 from translate.inference.translator import Translator

@@ -20,7 +20,7 @@ from PIL import Image
 
 from tests._helpers.folders import build, draw, files, manifest, opened, pixels
 from tests._helpers.small_model import save
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.translator import Translator
 
 ROOT = Path(__file__).parents[2]

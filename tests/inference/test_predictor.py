@@ -14,7 +14,7 @@ from torch import nn
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import save
 from translate.inference import predictor as predicting
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.predictor import Direction, Predictor, PredictorOptions, Translations
 from translate.inference.translator import Translator
 from translate.models.checkpoint import load_model, save_model

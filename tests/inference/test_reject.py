@@ -13,7 +13,7 @@ import torch
 from tests._helpers.commands import call
 from tests._helpers.folders import build, draw, files, manifest
 from translate.inference.anomaly import measure_folder
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import UP_TO_DATE
 from translate.inference.predictor import Predictor, PredictorOptions
 from translate.inference.translator import Translator

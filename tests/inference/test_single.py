@@ -15,7 +15,7 @@ from pipelines.cli import app
 from tests._helpers.commands import call
 from tests._helpers.folders import draw, files
 from tests._helpers.small_model import save
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.single import translate_picture
 from translate.inference.translator import Translator
 from translate.io.images import ImageError, read_image

@@ -13,7 +13,8 @@ from pipelines.ui.jobs import Job
 from pipelines.ui.translation import MOST_FILES, Wish, archive, is_unlike, start_files, start_folder
 from pipelines.ui.workspace import Workspace
 from tests._helpers.folders import build, draw, files, manifest
-from translate.inference.folder import FolderJob, FolderOptions, Progress
+from translate.inference.folder import FolderJob
+from translate.inference.folder_options import FolderOptions, Progress
 from translate.inference.translator import Translator
 from translate.losses.energy import RejectionThreshold
 

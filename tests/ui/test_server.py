@@ -17,7 +17,7 @@ import pytest
 
 from tests._helpers.folders import files
 from tests._helpers.served import PATIENCE, ROOT, Served, served, status
-from translate.inference.folder import FolderOptions
+from translate.inference.folder_options import FolderOptions
 from translate.inference.translator import Translator
 from translate.zoo import SHIPPED
 

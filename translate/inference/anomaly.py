@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from itertools import count
 
-from translate.inference.folder import Progress, no_progress
+from translate.inference.folder_options import Progress, no_progress
 from translate.inference.manifest import LINK, NOT_REACHED, Entry
 from translate.inference.planning import Inputs, scan
 from translate.inference.predictor import Predictor

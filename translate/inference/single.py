@@ -7,26 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from translate.inference.animation import frames_kept, translate_frames
-from translate.inference.folder import (
-    DEFAULTS,
-    FolderOptions,
-    Progress,
-    frame_options,
-    no_progress,
-)
-from translate.inference.likeness import find_direction
+from translate.inference.animation import frames_kept
+from translate.inference.folder_options import DEFAULTS, FolderOptions, Progress, no_progress
 from translate.inference.planning import check
-from translate.inference.predictor import Direction, Predictor
-from translate.inference.styles import StyleSource, style_source
-from translate.io.depth import Levels, fitting, lost_depth
+from translate.inference.predictor import Predictor
+from translate.inference.task import Task
+from translate.io.depth import Levels, fitting
 from translate.io.frames import FrameSequence
 from translate.io.images import ImageError, UInt8, has_several_frames
-from translate.io.lost import layout_of, lost_of_picture, profile_space
-from translate.io.metadata.record import NONE, Metadata
-from translate.losses.energy import RejectedImageError, RejectionThreshold
+from translate.io.metadata.record import Metadata
+from translate.losses.energy import RejectedImageError
 
 # what is about folders
 NOT_OF_ONE = ("samples", "suffix", "skip_existing", "verify", "preview", "shard")
@@ -72,22 +64,6 @@ class TranslatedFrames:
     warnings: tuple[str, ...]
 
 
-class _Task(NamedTuple):
-    """What one picture is to become.
-
-    Attributes:
-        direction: from which domain to which.
-        names: of these.
-        style_of: gives the picture's name its style.
-        threshold: of energies of the source domain.
-    """
-
-    direction: Direction
-    names: tuple[str, str]
-    style_of: StyleSource
-    threshold: RejectionThreshold | None
-
-
 def translate_picture(
     predictor: Predictor,
     path: Path,
@@ -111,9 +87,7 @@ def translate_picture(
         ValueError: for options that do not fit.
     """
     task = _task(predictor, path, to, options)
-    channels = predictor.config.data.channels
-    space = profile_space(kind, channels) if options.keep_profile else None
-    picture = predictor.read(path, options.max_pixels, space)
+    picture = task.read(path, kind)
     items = [(path.name, predictor.preprocess(picture))]
     stream = predictor.predict_stream(
         items,
@@ -127,15 +101,13 @@ def translate_picture(
     if isinstance(prediction.pixels, Exception):
         raise ImageError(str(prediction.pixels)) from prediction.pixels
     fitted = replace(picture, levels=fitting(picture.levels, kind))
-    (pixels,) = predictor.outputs(prediction, picture.size, lambda: fitted)
-    found = NONE if options.strip else picture.metadata
-    metadata = found.fitting(kind, layout_of(pixels))
+    (pixels,), metadata, lost = task.fit(
+        prediction, kind, picture.size, picture.bits, task.metadata(picture), lambda: fitted
+    )
     warnings = (
-        *picture.warnings,
-        *lost_of_picture(picture, kind, channels),
-        *metadata.lost,
+        *task.warnings(picture, kind),
+        *lost,
         *predictor.warnings(prediction, picture.size),
-        *lost_depth(picture.bits, pixels, kind),
     )
     return TranslatedPicture(pixels, picture.alpha, *task.names, warnings, metadata)
 
@@ -185,29 +157,20 @@ def translate_animation(
     """
     task = _task(predictor, path, to, options)
     file, kind = output
-    how = frame_options(options, task.direction, task.style_of(path.name), kind, task.threshold)
     try:
-        warnings = translate_frames(
-            predictor, path, sequence, [file], how, lambda share: progress(share, 1)
+        warnings = task.translate_frames(
+            path, path.name, sequence, ([file], kind), lambda share: progress(share, 1)
         )
     except RejectedImageError as error:
         raise ImageError(str(error)) from error
     return TranslatedFrames(len(sequence.places), max(sequence.sizes), *task.names, warnings)
 
 
-def _task(predictor: Predictor, path: Path, to: str | None, options: FolderOptions) -> _Task:
+def _task(predictor: Predictor, path: Path, to: str | None, options: FolderOptions) -> Task:
     """Check the options, and find out what one picture is to become."""
     for name in NOT_OF_ONE:
         check(
             getattr(options, name) == getattr(DEFAULTS, name),
             f"--{name.replace('_', '-')}: is for folders; name a folder to write into",
         )
-    source, target = direction = find_direction(
-        predictor, [path], to, options.source, options.style, options.max_pixels
-    )
-    names = predictor.config.data.names
-    threshold = None
-    if options.reject is not None:
-        threshold = predictor.rejection_threshold(source, options.reject, options.reject_skip)
-    style_of = style_source(predictor, options.style, names[target], options.seed)
-    return _Task(direction, (names[source], names[target]), style_of, threshold)
+    return Task.find(predictor, [path], to, options)

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from translate.config import Config
-from translate.inference.folder import (
+from translate.inference.folder import FolderJob
+from translate.inference.folder_options import (
     DEFAULTS,
-    FolderJob,
     FolderOptions,
     FolderSummary,
     Progress,

@@ -1,0 +1,161 @@
+"""How pictures are translated, wherever they come from and go to.
+
+Legend: K variants of a picture, C channels, H W pixels; pixels are uint8 (H, W, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from translate.inference.animation import FrameOptions, translate_frames
+from translate.inference.folder_options import FolderOptions
+from translate.inference.likeness import find_direction
+from translate.inference.predictor import Direction, Prediction, Predictor
+from translate.inference.styles import StyleSource, style_source
+from translate.io.depth import Levels, lost_depth
+from translate.io.frames import FrameSequence
+from translate.io.images import Picture, UInt8
+from translate.io.lost import layout_of, lost_of_picture, profile_space
+from translate.io.metadata.record import NONE, Metadata
+from translate.losses.energy import RejectionThreshold
+
+
+class Fitted(NamedTuple):
+    """What a picture has become, as the format of its outputs holds it.
+
+    Attributes:
+        variants: K times (H, W, C), or levels.
+        metadata: of the picture, for all of them.
+        lost: what the format does not hold, a phrase each.
+    """
+
+    variants: list[UInt8 | Levels]
+    metadata: Metadata
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """How each of some pictures is translated.
+
+    Attributes:
+        predictor: the model.
+        options: those that are about each picture.
+        direction: from which domain to which.
+        style_of: gives a picture's name its styles.
+        threshold: of energies of the source domain.
+    """
+
+    predictor: Predictor
+    options: FolderOptions
+    direction: Direction
+    style_of: StyleSource
+    threshold: RejectionThreshold | None
+
+    @classmethod
+    def find(
+        cls, predictor: Predictor, paths: Sequence[Path], to: str | None, options: FolderOptions
+    ) -> Task:
+        """Find out what pictures are to become.
+
+        Args:
+            predictor: the model.
+            paths: of the pictures, of which a few may decide the direction.
+            to: the target domain; see `find_direction`.
+            options: of the translation.
+
+        Raises:
+            ValueError: for domains, a quantile and a style that do not fit.
+        """
+        source, target = direction = find_direction(
+            predictor, paths, to, options.source, options.style, options.max_pixels
+        )
+        threshold = None
+        if options.reject is not None:
+            threshold = predictor.rejection_threshold(source, options.reject, options.reject_skip)
+        name = predictor.config.data.names[target]
+        style_of = style_source(predictor, options.style, name, options.seed, options.samples)
+        return cls(predictor, options, direction, style_of, threshold)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the domains translated from and to."""
+        names = self.predictor.config.data.names
+        source, to = self.direction
+        return names[source], names[to]
+
+    def read(self, path: Path, kind: str) -> Picture:
+        """Decode a picture whose outputs are of a kind."""
+        space = None
+        if self.options.keep_profile:
+            space = profile_space(kind, self.predictor.config.data.channels)
+        return self.predictor.read(path, self.options.max_pixels, space)
+
+    def metadata(self, picture: Picture) -> Metadata:
+        """Return what is to be kept of a picture's metadata, if the format holds it."""
+        return NONE if self.options.strip else picture.metadata
+
+    def warnings(self, picture: Picture, kind: str) -> tuple[str, ...]:
+        """Return what was tolerated in a picture, and what outputs of a kind cannot hold of it."""
+        lost = lost_of_picture(picture, kind, self.predictor.config.data.channels)
+        return (*picture.warnings, *lost)
+
+    def fit(
+        self,
+        prediction: Prediction,
+        kind: str,
+        size: tuple[int, int],
+        bits: int,
+        metadata: Metadata,
+        load: Callable[[], Picture],
+    ) -> Fitted:
+        """Return what a prediction makes of its picture.
+
+        Args:
+            prediction: of the preprocessed picture.
+            kind: format of the outputs.
+            size: the picture's (width, height).
+            bits: its bits a channel.
+            metadata: what is to be kept of it.
+            load: gives the picture itself, at the depth that the format holds.
+
+        Raises:
+            Exception: the prediction's, if there is one in place of pixels.
+        """
+        variants = self.predictor.outputs(prediction, size, load)
+        kept = metadata.fitting(kind, layout_of(variants[0]))
+        return Fitted(variants, kept, (*kept.lost, *lost_depth(bits, variants[0], kind)))
+
+    def translate_frames(
+        self,
+        path: Path,
+        name: str,
+        sequence: FrameSequence,
+        outputs: tuple[Sequence[BinaryIO], str],
+        progress: Callable[[float], None],
+    ) -> tuple[str, ...]:
+        """Translate all frames of a file; see `animation.translate_frames`.
+
+        Args:
+            path: the file.
+            name: by which it is given its styles.
+            sequence: its frames.
+            outputs: K files, empty, open for reading and writing, and their format.
+            progress: called with the share that is done; what it raises ends the work.
+        """
+        files, kind = outputs
+        options = FrameOptions(
+            self.direction,
+            self.style_of(name),
+            kind,
+            self.options.batch_size,
+            self.threshold,
+            self.options.quality,
+            self.options.workers,
+            self.options.strip,
+            self.options.keep_profile,
+        )
+        return translate_frames(self.predictor, path, sequence, files, options, progress)
