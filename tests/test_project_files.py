@@ -10,17 +10,20 @@ import pytest
 import yaml
 
 import translate
+from tests._helpers.wheel import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 YAML = [
     ".github/workflows/ci.yml",
     ".github/ISSUE_TEMPLATE/bug.yml",
     ".github/ISSUE_TEMPLATE/feature.yml",
+    ".github/workflows/images.yml",
     ".pre-commit-config.yaml",
     "CITATION.cff",
 ]
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 
 
@@ -44,6 +47,29 @@ def test_the_workflow_installs_the_torch_that_the_project_asks_for() -> None:
     install = " ".join(step.get("run", "") for step in load(YAML[0])["jobs"]["test"]["steps"])
     for expected in re.findall(r'"(torch(?:vision)?[>=][^"]+)"', PYPROJECT):
         assert f'"{expected}"' in install
+
+
+def test_the_image_installs_the_torch_that_the_project_asks_for() -> None:
+    for expected in re.findall(r'"(torch(?:vision)?[>=][^"]+)"', PYPROJECT):
+        assert f'"{expected}"' in DOCKERFILE
+
+
+def test_the_image_is_made_of_what_the_package_is_and_is_not_run_as_root() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M)
+    sources = [source for line in copied for source in line.split()]
+    assert sorted(sources) == sorted(SHIPPED)
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert "*" in ignored
+    assert [line.removeprefix("!") for line in ignored if line.startswith("!")] == sources
+    assert all((ROOT / source).exists() for source in sources)
+
+    [extras] = re.findall(r"^ARG EXTRAS=(.+)$", DOCKERFILE, re.M)
+    assert all(re.search(rf"^{extra} = \[", PYPROJECT, re.M) for extra in extras.split(","))
+    [python] = re.findall(r"^ARG PYTHON=(.+)$", DOCKERFILE, re.M)
+    assert f"Python :: {python}" in PYPROJECT
+    [command] = re.findall(r'^ENTRYPOINT \["(.+)"\]$', DOCKERFILE, re.M)
+    assert f"\n{command} = " in PYPROJECT
+    assert re.findall(r"^USER (\S+)$", DOCKERFILE, re.M)[-1] not in ("root", "0", "0:0")
 
 
 @pytest.mark.parametrize("name", YAML[1:3])

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -114,6 +115,27 @@ def test_two_processes_write_one_run_and_resume_it(config: Path, tmp_path: Path)
         load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")
     )
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_two_machines_train_what_two_processes_of_one_do(config: Path, tmp_path: Path) -> None:
+    finished(train(config, tmp_path / "one"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    machines = [
+        launch(
+            1,
+            *("-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={rank}"),
+            *("--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"),
+            *("-m", "pipelines.cli", "train", config, "--out", tmp_path / "two"),
+            *("--device", "cpu"),
+        )
+        for rank in (0, 1)
+    ]
+    for machine in machines:
+        finished(machine)
+    one, two = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(config: Path, tmp_path: Path) -> None:

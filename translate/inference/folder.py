@@ -203,7 +203,7 @@ class FolderJob:
     def run(self) -> None:
         """Do the jobs; an exception leaves in them what was done.
 
-        At Ctrl-C or SIGTERM it finishes what is in work, and at a second one nothing.
+        At Ctrl-C or SIGTERM it finishes what is in work, and at Ctrl-C after that nothing.
 
         Raises:
             DiskFullError: where no space is left.

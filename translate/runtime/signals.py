@@ -16,22 +16,26 @@ def interruption(
 
     SIGHUP, which the end of a terminal sends, is left alone where it is ignored, as under nohup.
 
-    The second of them raises KeyboardInterrupt at once. Outside the main thread, which alone may
-    handle signals, nothing sets the event.
+    Ctrl-C after the first of them raises KeyboardInterrupt at once. SIGTERM and SIGHUP do not, as
+    who manages jobs may send them twice: Slurm to all processes of a job, and torchrun, one of
+    these, to those that it has started. Outside the main thread, which alone may handle signals,
+    nothing sets the event.
 
     Args:
         tell: Called at the first, from the signal handler: says that the work is ending.
-        abort: Called at the second: has other threads end what they do.
+        abort: Called at Ctrl-C after that: has other threads end what they do.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
-    def handle(*_: object) -> None:
+    def handle(kind: int, _: object) -> None:
         if event.is_set():
-            abort()
-            raise KeyboardInterrupt
+            if kind == signal.SIGINT:
+                abort()
+                raise KeyboardInterrupt
+            return
         event.set()
         with suppress(RuntimeError):  # the signal came while the same stream was written to
             tell()

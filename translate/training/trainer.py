@@ -192,7 +192,7 @@ class Trainer:
         Raises:
             TrainingInterruptedError: Ctrl-C or SIGTERM came; the state is saved.
             TrainingDivergedError: A loss or gradient is not finite.
-            KeyboardInterrupt: Ctrl-C or SIGTERM came twice; the last states are there.
+            KeyboardInterrupt: Ctrl-C came after one of these; the last states are there.
             DiskFullError: No space is left; the last states are there.
             ValueError: There is no state to resume, or it is of another config, data or version.
         """
@@ -235,7 +235,7 @@ class Trainer:
 
     def _tell_of_interruption(self) -> None:
         logger.info(
-            "interrupted: saving after this step, --resume then continues; once more stops at once"
+            "interrupted: saving after this step, --resume then continues; Ctrl-C stops at once"
         )
 
     def _resume(self, force: bool) -> None:
