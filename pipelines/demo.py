@@ -30,6 +30,7 @@ def command(
 ) -> None:
     """Draw two typefaces, train, translate unseen characters, evaluate the translations."""
     from translate.config import load_config
+    from translate.models.metadata import RUN_MODEL
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: not an empty folder; give a new one")
@@ -38,7 +39,7 @@ def command(
 
     start = time.perf_counter()
     run = out / "run"
-    model = run / "model.safetensors"
+    model = run / RUN_MODEL
     config_path = _write_data_and_config(out)
     config = load_config(config_path, [], {"train.steps": steps})
     with only_training(run):

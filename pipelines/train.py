@@ -57,6 +57,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     started = time.perf_counter()
 
     from translate.config import load_config
+    from translate.models.metadata import RUN_MODEL
 
     given = {
         "train.max_minutes": max_minutes,
@@ -79,7 +80,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         for line in prepared.lines(datetime.now()):
             log(line)
         summary = train_with_progress(prepared, resume, force)
-    model = run / "model.safetensors"
+    model = run / RUN_MODEL
     following = next_command(loaded, run)
     minutes = (time.perf_counter() - started) / 60
     lines = [
@@ -102,6 +103,8 @@ def _check_apart(run: Path, folders: list[Path]) -> None:
 
 def _check_run_folder(run: Path, resume: bool, force: bool) -> None:
     """Refuse to overwrite a run, to resume where there is none, and what cannot be written."""
+    from translate.models.metadata import RUN_MODEL
+
     if force and not resume:
         raise ValueError("--force goes with --resume; to start anew, give another --out")
     if not is_writable(run):
@@ -112,7 +115,7 @@ def _check_run_folder(run: Path, resume: bool, force: bool) -> None:
         raise ValueError(
             f"{run}: no training state to resume from; leave out --resume to start anew"
         )
-    if not resume and (has_state or (run / "model.safetensors").exists()):
+    if not resume and (has_state or (run / RUN_MODEL).exists()):
         raise ValueError(
             f"{run}: holds a run already; --resume continues it, another --out starts anew"
         )

@@ -141,6 +141,7 @@ def run_job(job: Job) -> dict[str, Any]:
     from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import evaluate
     from translate.io.files import write_text
+    from translate.models.metadata import RUN_MODEL
     from translate.training.checkpoint import list_states
     from translate.training.trainer import Trainer
 
@@ -153,9 +154,8 @@ def run_job(job: Job) -> dict[str, Any]:
 
     rate = _images_per_second(run)
     memory = _peak_memory(trainer.device.type)
-    evaluation = evaluate(
-        run / "model.safetensors", job.data, options=EvaluationOptions(device=job.device)
-    )
+    options = EvaluationOptions(device=job.device)
+    evaluation = evaluate(run / RUN_MODEL, job.data, options=options)
     row = {
         "data": job.data.name,
         "size": job.size,

@@ -27,8 +27,7 @@ from translate.losses.energy import KEY, training_quantiles
 from translate.losses.soft_introvae import auto_beta_neg
 from translate.models.alignment import domain_affine
 from translate.models.checkpoint import load_model, save_model
-from translate.models.metadata import LAST_MODEL as LAST
-from translate.models.metadata import RUN_MODEL as BEST
+from translate.models.metadata import LAST_MODEL, RUN_MODEL
 from translate.runtime.affinity import UNBOUND, ThreadBinding
 from translate.runtime.device import choose_device
 from translate.runtime.distributed import Processes
@@ -337,7 +336,7 @@ class Trainer:
         if not interrupted.is_set():
             logger.info("measuring what is usual in training pictures, for introshift score")
             self._measure_reference()
-        logger.info("writing %s and %s", BEST, LAST)
+        logger.info("writing %s and %s", RUN_MODEL, LAST_MODEL)
         self.sample()
         self.save()
 
@@ -490,7 +489,7 @@ class Trainer:
         self.remarks = notes
         self.styles = default_styles(scores)
         if kept:
-            self._save_average(BEST)
+            self._save_average(RUN_MODEL)
         self._show()
 
     def _show(self, phase: tuple[str, str] | None = None, due: bool = True) -> None:
@@ -572,9 +571,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write the last model and the training state, of which the last two are kept."""
-        self._save_average(LAST)
+        self._save_average(LAST_MODEL)
         if self.state.best_value is None:
-            self._save_average(BEST)
+            self._save_average(RUN_MODEL)
         self._save_state()
 
     def _save_average(self, name: str) -> None:
@@ -591,10 +590,10 @@ class Trainer:
         weights = self.config.objective
         self.reference = training_quantiles(self.train_step.ema, names, images, weights)
         if self.state.best_step == self.state.step:
-            self._save_average(BEST)
+            self._save_average(RUN_MODEL)
             return
 
-        path = self.out / BEST
+        path = self.out / RUN_MODEL
         best = load_model(path)
         reference = training_quantiles(best.model.to(self.device), names, images, weights)
         save_model(path, best.model, self.config, {**best.summary, KEY: reference})
