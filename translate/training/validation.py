@@ -415,12 +415,11 @@ class ModelSelector:
             t = model.translate(x, a, b, first)
             other = model.translate(x, a, b, second)
             back = model.reconstruct(x, a) if a == b else model.translate(t, b, a)
-            y = torch.full((len(x),), b, device=x.device)
             numbers = [
                 _pixel_error(back, x),
                 _pixel_error(t, other),
-                model.encoder.style(t, y).kl(),
-                model.encoder.style(in_mean_style, y).kl(),
+                model.encode_style(t, b).kl(),
+                model.encode_style(in_mean_style, b).kl(),
             ]
             features = [self.features(t), self.features(in_mean_style)]
             return torch.cat([*features, torch.stack(numbers, dim=1)], dim=1)
@@ -431,12 +430,7 @@ class ModelSelector:
 
     def _kl(self, model: Model, images: Tensor, domain: int) -> float:
         """Mean KL_s of images (n, C, S, S) uint8 of a domain, nats."""
-
-        def kl(x: Tensor) -> Tensor:
-            y = torch.full((len(x),), domain, device=x.device)
-            return model.encoder.style(x, y).kl()
-
-        return self._over(kl, images).mean().item()
+        return self._over(lambda x: model.encode_style(x, domain).kl(), images).mean().item()
 
     def _over(self, measure: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         device = next(self.features.buffers()).device
