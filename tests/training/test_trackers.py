@@ -42,6 +42,11 @@ def test_tensorboard_sees_each_step_once_also_after_a_kill(tmp_path: Path) -> No
     assert [event.step for event in events.Scalars("scores/value")] == [4, 8]
     assert [event.step for event in events.Images("samples")] == [4, 8]
 
+    run(settings(train={"trackers": ["tensorboard"], **EVERY}), tmp_path, resume=True)
+    again = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert again.Images("samples") == events.Images("samples")
+    assert again.Scalars("scores/value") == events.Scalars("scores/value")
+
 
 @pytest.mark.filterwarnings("ignore")  # of the library, about itself
 def test_mlflow_goes_on_with_its_run_after_a_kill(

@@ -15,6 +15,7 @@ from translate.io.files import readable_json, unfinished, write_text
 from translate.io.images import UInt8, write_image
 from translate.training.trackers import Trackers
 from translate.viz.grids import grid
+from translate.viz.history import GRIDS
 
 GRID_PIXELS = 96  # a grid's cells are at least about so large
 LOGS = ("stats", "scores")
@@ -27,7 +28,8 @@ class RunLogger:
         self.path = Path(path)
         self.trackers = Trackers(self.path)
         self._config = Config()
-        self._last_steps: dict[str, float] = {}  # log -> the step of its last line
+        # log -> the step of its last line; GRIDS -> that of the last preview
+        self._last_steps: dict[str, float] = {}
 
     def clear(self) -> None:
         """Remove logs, previews and training states of an earlier run.
@@ -40,7 +42,7 @@ class RunLogger:
         if not self.path.is_dir():
             return
         stale = [self._log_path(name) for name in LOGS]
-        stale += (self.path / "samples").glob("step_*.png")
+        stale += (self.path / GRIDS).glob("step_*.png")
         # The newest state by number is the one to go back to, which must not be another run's.
         stale += (self.path / "state").glob("step_*.safetensors")
         try:
@@ -66,7 +68,7 @@ class RunLogger:
         try:
             for path in unfinished(self.path):
                 path.unlink()
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+            (self.path / GRIDS).mkdir(parents=True, exist_ok=True)
             write_text(self.path / "config.yaml", config.written_to(self.path).to_yaml())
         except OSError as error:
             raise ValueError(
@@ -100,7 +102,7 @@ class RunLogger:
         self.trackers.scalars(numbers, step)
 
     def truncate_after(self, step: int) -> None:
-        """Remove the lines of steps after `step`, which a resumed run writes again.
+        """Remove the lines of steps after `step`, which a resumed run writes again, as previews.
 
         Lines that were cut off are removed as well. Bytes that are no text are replaced: a log is
         no reason to refuse to go on.
@@ -115,26 +117,35 @@ class RunLogger:
             write_text(path, "".join(f"{line}\n" for line in kept))
             if kept:
                 self._last_steps[name] = _step(kept[-1])
+        self._last_steps.pop(GRIDS, None)
+        if self._grid_path(step).exists():
+            self._last_steps[GRIDS] = step
         self.trackers.go_back(self._config, step)
 
     def log_grid(
         self, step: int, columns: Sequence[Sequence[UInt8]], labels: Sequence[str]
     ) -> None:
-        """Write samples/step_N.png, a labelled grid.
+        """Write samples/step_N.png, a labelled grid, unless the last one is of the same step.
 
         Args:
             step: N.
             columns: Images (H, W, C) of one size, as many in each column.
             labels: One for each column.
         """
+        if self._last_steps.get(GRIDS) == step:
+            return  # as with the logs
         scale = max(1, GRID_PIXELS // columns[0][0].shape[0])
         rows = [list(row) for row in zip(*columns, strict=True)]
         drawn = grid(rows, labels, scale=scale)
-        write_image(self.path / "samples" / f"step_{step:07d}.png", drawn)
-        self.trackers.image("samples", drawn, step)
+        write_image(self._grid_path(step), drawn)
+        self._last_steps[GRIDS] = step
+        self.trackers.image(GRIDS, drawn, step)
 
     def _log_path(self, name: str) -> Path:
         return self.path / f"{name}.jsonl"
+
+    def _grid_path(self, step: int) -> Path:
+        return self.path / GRIDS / f"step_{step:07d}.png"
 
 
 def _step(line: str) -> float:
