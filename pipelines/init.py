@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ from pipelines._options import Device, Json
 
 if TYPE_CHECKING:
     from translate.data.duplicates import Copies, Duplicates
-    from translate.data.inspection import Survey
+    from translate.data.inspection import Surveys
     from translate.data.layout import Layout
     from translate.training.plan import Plan
 
@@ -59,7 +59,7 @@ def command(
 
     from translate.config import from_dict
     from translate.data.duplicates import find_duplicates
-    from translate.data.inspection import advise, inspect_folder, with_folders
+    from translate.data.inspection import advise, inspect_folders, with_folders
     from translate.data.layout import find_domains
     from translate.io.files import write_text
     from translate.io.outputs import prepare_output
@@ -67,7 +67,7 @@ def command(
     layout = find_domains(folders)
     if layout.understood:
         log(layout.understood)
-    surveys = {name: inspect_folder(folder) for name, folder in layout.domains.items()}
+    surveys = inspect_folders(layout.domains)
     prepare_output(out, *layout.domains.values(), *layout.tests.values())
     duplicates = find_duplicates(_all_folders(layout))
 
@@ -87,7 +87,7 @@ def command(
         "config": str(out),
         **values,
         "plan": {
-            "pictures": {name: seen.count for name, seen in surveys.items()},
+            "pictures": {name: seen.count for name, seen in surveys.domains.items()},
             "device": plan.time.device,
             "minutes": round(plan.minutes, 1),
             "in_words": words,
@@ -104,7 +104,7 @@ def _all_folders(layout: Layout) -> dict[str, Path]:
     return {**layout.domains, **tests}
 
 
-def _plan(surveys: Mapping[str, Survey], size: int | None, device: str) -> Plan:
+def _plan(surveys: Surveys, size: int | None, device: str) -> Plan:
     from translate.runtime.affinity import bind_openmp_threads
 
     binding = bind_openmp_threads()  # before torch is imported
@@ -118,19 +118,19 @@ def _plan(surveys: Mapping[str, Survey], size: int | None, device: str) -> Plan:
 
 
 def _in_words(
-    layout: Layout, surveys: Mapping[str, Survey], plan: Plan, size: int | None
+    layout: Layout, surveys: Surveys, plan: Plan, size: int | None
 ) -> dict[str, list[str]]:
     """Return the plan: label -> texts, each for a line or more."""
     from translate.config import TrainConfig
 
     pictures = []
-    for name, seen in surveys.items():
+    for name, seen in surveys.domains.items():
         tests = f", tests in {layout.tests[name]}" if layout.tests else ""
         pixels = _range(min(seen.sides), max(seen.sides))
         pictures.append(f"{name}: {seen.count} of {pixels} px in {layout.domains[name]}{tests}")
 
     train = TrainConfig(**plan.settings.get("train", {}))
-    images = " + ".join([str(train.batch_size)] * len(surveys))
+    images = " + ".join([str(train.batch_size)] * len(surveys.domains))
     training = (
         f"{train.steps} steps of {images} pictures on {plan.time.device} "
         f"({plan.time.precision}): {_about(plan.minutes)}"
@@ -144,15 +144,13 @@ def _in_words(
     }
 
 
-def _kind(surveys: Mapping[str, Survey], plan: Plan) -> str:
+def _kind(surveys: Surveys, plan: Plan) -> str:
     """Say what the pictures look like, and what follows from it."""
-    from translate.data.inspection import are_photographs
-
-    if len(surveys) == 1:
+    if len(surveys.domains) == 1:
         return "one domain: new pictures are drawn, nothing is translated"
     if plan.settings["model"].get("warp") != 0:
         return "drawings: translations may move and redraw strokes"
-    what = "photographs" if are_photographs(surveys) else "coloured pictures"
+    what = "photographs" if surveys.are_photographs else "coloured pictures"
     if plan.settings["model"].get("detail"):
         return f"{what} of domains that overlap: translations keep layout and detail"
     return f"{what} of domains that lie apart: translations are drawn anew"
@@ -180,14 +178,14 @@ def _reason(plan: Plan, size: int | None) -> str:
     return f"the largest whose training ends within hours here: {hours}"
 
 
-def _notes(surveys: Mapping[str, Survey], plan: Plan) -> Iterator[str]:
+def _notes(surveys: Surveys, plan: Plan) -> Iterator[str]:
     """Say what is normal and good to know."""
     from statistics import median
 
     from translate.data.inspection import suggest_settings
     from translate.training.plan import BUSY
 
-    small = [name for name, seen in surveys.items() if median(seen.sides) < plan.size]
+    small = [name for name, seen in surveys.domains.items() if median(seen.sides) < plan.size]
     if small:
         yield f"most pictures of {' and '.join(small)} are smaller than {plan.size} px: enlarged"
     if plan.share < BUSY:
@@ -200,7 +198,7 @@ def _notes(surveys: Mapping[str, Survey], plan: Plan) -> Iterator[str]:
         yield f"on a machine with a GPU, init would propose {largest} px"
     elif plan.on_cpu and plan.settings["model"] != suggest_settings(surveys, plan.size)["model"]:
         yield "on a machine with a GPU, init would propose a larger network"
-    if len(surveys) == 1:
+    if len(surveys.domains) == 1:
         yield "one domain: its model draws and compares pictures; translation needs a second folder"
 
 

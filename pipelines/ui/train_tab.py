@@ -288,11 +288,11 @@ class _TrainTab:
         """Count a folder's pictures and show some."""
         if not name:
             return gr.update(visible=False, value="")
-        from translate.data.inspection import advise, inspect_folder
+        from translate.data.inspection import Surveys, advise, inspect_folder
 
         folder = confined(self.workspace.folder, name)
         seen = inspect_folder(folder)
-        lines = [survey_in_words(seen), *advise({folder.name: seen})]
+        lines = [survey_in_words(seen), *advise(Surveys({folder.name: seen}))]
         text = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
         return gr.update(value=text + strip(folder, SAMPLES), visible=True)
 

@@ -10,9 +10,10 @@ from PIL import Image
 
 from translate.config import from_dict
 from translate.data.inspection import (
+    Surveys,
     advise,
-    fitting_sizes,
     inspect_folder,
+    inspect_folders,
     suggest_config,
     suggest_settings,
 )
@@ -130,11 +131,11 @@ def test_only_the_leading_train_of_a_folder_s_name_is_replaced(tmp_path: Path) -
     ("size", "fold"), [(32, None), (48, 2), (64, 4), (96, 4), (128, 8), (256, 8)]
 )
 def test_a_cpu_gets_a_network_it_can_train(tmp_path: Path, size: int, fold: int | None) -> None:
-    surveys = {name: inspect_folder(fill(tmp_path / name, "L", (256, 256))) for name in "AB"}
+    surveys = inspect_folders({name: fill(tmp_path / name, "L", (256, 256)) for name in "AB"})
     model = suggest_settings(surveys, size, for_cpu=True)["model"]
     assert model.get("fold") == fold
     assert (model.get("preset") == "tiny") == (fold is None)
-    alone = suggest_settings({"A": surveys["A"]}, size, for_cpu=True)
+    alone = suggest_settings(Surveys({"A": surveys.domains["A"]}), size, for_cpu=True)
     data = {**alone["data"], "domains": {"A": "a"}}
     assert from_dict({**alone, "data": data}).model.one_latent
 
@@ -142,8 +143,8 @@ def test_a_cpu_gets_a_network_it_can_train(tmp_path: Path, size: int, fold: int 
 def test_sizes_are_those_that_most_pictures_fill(tmp_path: Path) -> None:
     small = inspect_folder(fill(tmp_path / "s", "RGB", (20, 20), count=1))
     large = inspect_folder(fill(tmp_path / "l", "RGB", (200, 130)))
-    assert fitting_sizes({"A": small, "B": large}) == [128, 64, 32]
-    assert fitting_sizes({"A": small}) == [32]
+    assert Surveys({"A": small, "B": large}).sizes == [128, 64, 32]
+    assert Surveys({"A": small}).sizes == [32]
 
 
 def test_broken_pictures_are_counted(tmp_path: Path) -> None:
@@ -175,6 +176,6 @@ def test_nearly_black_pictures_of_16_bits_are_counted(tmp_path: Path) -> None:
         Image.fromarray(ramp).save(tmp_path / f"{i}.png")
     seen = inspect_folder(tmp_path)
     assert seen.dark == 2
-    (said,) = (text for text in advise({"cells": seen}) if "nearly black" in text)
+    (said,) = (text for text in advise(Surveys({"cells": seen})) if "nearly black" in text)
     assert said.startswith("2 of 3 pictures of cells")
     assert "data.range: auto" in said

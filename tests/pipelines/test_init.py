@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests._helpers.commands import call, fill, tiny
 from translate.config import load_config
+from translate.data import overlap
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +125,13 @@ def test_the_plan_is_readable_and_says_what_is_next(tmp_path: Path) -> None:
 
 def test_a_cpu_is_spared_what_takes_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = [scenes(tmp_path / name, side=256, seed=seed) for seed, name in enumerate("ab")]
+    measured = []
+    measure = overlap.domain_gap
+    monkeypatch.setattr(overlap, "domain_gap", lambda x: measured.append(x) or measure(x))
     monkeypatch.setattr("translate.training.plan.HOURS", 0.0)
     made = init(*folders, "-o", tmp_path / "my.yaml", "--device", "cpu")
     assert made["data"]["size"] == 32
+    assert len(measured) == 1, "the distance of the domains is no matter of the size"
     assert any("GPU" in line for line in made["plan"]["advice"])
 
     monkeypatch.setattr("translate.training.plan.HOURS", 1e9)

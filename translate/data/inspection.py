@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -64,6 +65,54 @@ class Survey:
         return self.flat < FLAT
 
 
+@dataclass(frozen=True)
+class Surveys:
+    """What was seen in the folders of all domains, and what follows from it at any size.
+
+    Args:
+        domains: Domain -> what was seen.
+    """
+
+    domains: Mapping[str, Survey]
+
+    @property
+    def are_photographs(self) -> bool:
+        """Whether all domains, of several, look like photographs."""
+        return len(self.domains) > 1 and all(seen.is_photographic for seen in self.domains.values())
+
+    @property
+    def are_gray(self) -> bool:
+        """Whether no picture of any domain has colours."""
+        return all(seen.gray for seen in self.domains.values())
+
+    @property
+    def are_drawings(self) -> bool:
+        """Whether they look like gray drawings, whose strokes move: characters, sketches, plans."""
+        return self.are_gray and not self.are_photographs
+
+    @property
+    def sizes(self) -> list[int]:
+        """The training sizes that the pictures have the pixels for, the largest first."""
+        typical = median(side for seen in self.domains.values() for side in seen.sides)
+        return sorted((size for size in SIZES if size <= typical), reverse=True) or [min(SIZES)]
+
+    @cached_property
+    def lie_apart(self) -> bool:
+        """Whether domains are so far apart that no picture can stay as it is; takes a second."""
+        from translate.data.overlap import lie_apart  # torch, which takes a second to import
+
+        return lie_apart([seen.thumbnails for seen in self.domains.values()])
+
+
+def inspect_folders(folders: Mapping[str, Path]) -> Surveys:
+    """Decode a few pictures of each domain, as `inspect_folder` does.
+
+    Args:
+        folders: Domain -> its folder.
+    """
+    return Surveys({name: inspect_folder(folder) for name, folder in folders.items()})
+
+
 def inspect_folder(folder: Path) -> Survey:
     """Decode a few pictures, spread over a folder.
 
@@ -98,9 +147,9 @@ def inspect_folder(folder: Path) -> Survey:
     return Survey(len(paths), sides, aspects, gray, flat, np.stack(thumbnails), broken, dark)
 
 
-def advise(surveys: Mapping[str, Survey]) -> Iterator[str]:
+def advise(surveys: Surveys) -> Iterator[str]:
     """Say what to do about too few or broken pictures, a sentence each."""
-    for name, seen in surveys.items():
+    for name, seen in surveys.domains.items():
         if seen.count < TOO_FEW:
             yield (
                 f"{name} has {seen.count} pictures, with which a model learns these by heart and "
@@ -140,52 +189,31 @@ def flat_share(pixels: UInt8) -> float:
     return float((steps <= _ALIKE).mean())
 
 
-def are_photographs(surveys: Mapping[str, Survey]) -> bool:
-    """Whether all domains, of several, look like photographs."""
-    return len(surveys) > 1 and all(seen.is_photographic for seen in surveys.values())
-
-
-def are_drawings(surveys: Mapping[str, Survey]) -> bool:
-    """Whether they look like gray drawings, whose strokes move: characters, sketches, plans."""
-    return all(seen.gray for seen in surveys.values()) and not are_photographs(surveys)
-
-
-def fitting_sizes(surveys: Mapping[str, Survey]) -> list[int]:
-    """Return the training sizes that the pictures have the pixels for, the largest first."""
-    typical = median(side for seen in surveys.values() for side in seen.sides)
-    return sorted((size for size in SIZES if size <= typical), reverse=True) or [min(SIZES)]
-
-
 def suggest_settings(
-    surveys: Mapping[str, Survey], size: int, for_cpu: bool = False
+    surveys: Surveys, size: int, for_cpu: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Choose channels, cropping, network and objective for pictures.
 
     Args:
-        surveys: Domain -> what was seen.
+        surveys: What was seen of them.
         size: The training size in pixels.
         for_cpu: Whether the network is one that a CPU trains within hours.
 
     Returns:
         Section -> setting -> entry, those that differ from the defaults; no folders.
     """
-    data: dict[str, Any] = {
-        "size": size,
-        "channels": 1 if all(seen.gray for seen in surveys.values()) else 3,
-    }
-    if any(aspect > _SQUARE for seen in surveys.values() for aspect in seen.aspects):
+    domains = surveys.domains.values()
+    data: dict[str, Any] = {"size": size, "channels": 1 if surveys.are_gray else 3}
+    if any(aspect > _SQUARE for seen in domains for aspect in seen.aspects):
         data["crop"] = "random"
-    in_colour = len(surveys) > 1 and not are_drawings(surveys)
-    if are_photographs(surveys) or (in_colour and size >= STILL):
-        from translate.data.overlap import lie_apart  # torch, which takes a second to import
-
-        apart = lie_apart([seen.thumbnails for seen in surveys.values()])
-        settings = in_place(size, data["channels"], detail=not apart)
+    in_colour = len(domains) > 1 and not surveys.are_drawings
+    if surveys.are_photographs or (in_colour and size >= STILL):
+        settings = in_place(size, data["channels"], detail=not surveys.lie_apart)
         return {**settings, "data": {**data, **settings["data"]}}
     preset = SIZES[max((s for s in SIZES if s <= size * 1.34), default=min(SIZES))]
     if for_cpu and preset != "tiny":
         sizes = affordable(size)
-        if len(surveys) == 1:  # which has latents of its own, see presets.py
+        if len(domains) == 1:  # which has latents of its own, see presets.py
             sizes = {key: sizes[key] for key in ("fold", "levels", "width")}
         return {"data": data, "model": sizes}
     return {"data": data, "model": {"preset": preset}}
@@ -207,8 +235,8 @@ def suggest_config(
     Raises:
         ValueError: As `inspect_folder` does.
     """
-    surveys = {name: inspect_folder(folder) for name, folder in folders.items()}
-    settings = suggest_settings(surveys, size or fitting_sizes(surveys)[0])
+    surveys = inspect_folders(folders)
+    settings = suggest_settings(surveys, size or surveys.sizes[0])
     return with_folders(settings, Layout(folders).with_tests(), base)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from translate.config import from_dict
-from translate.data.inspection import Survey, fitting_sizes, suggest_settings
+from translate.data.inspection import Surveys, suggest_settings
 from translate.runtime.device import choose_device
 from translate.training.timing import TrainingTime, time_training
 
@@ -48,13 +48,11 @@ class Plan:
         return self.time.total * self.share / 60
 
 
-def plan_training(
-    surveys: Mapping[str, Survey], size: int | None = None, device: str = "auto"
-) -> Plan:
+def plan_training(surveys: Surveys, size: int | None = None, device: str = "auto") -> Plan:
     """Choose the largest size that the pictures fill and whose training ends within `HOURS`.
 
     Args:
-        surveys: Domain -> what was seen of its pictures.
+        surveys: What was seen of the pictures.
         size: The size to be taken, whatever it costs; None for a fitting one.
         device: auto, cpu, cuda or mps.
 
@@ -62,7 +60,7 @@ def plan_training(
         ValueError: For a device that is not available, and a size that no network has.
     """
     on_cpu = choose_device(device).type == "cpu"
-    fitting = fitting_sizes(surveys)
+    fitting = surveys.sizes
     too_long: dict[int, float] = {}
     for tried in [size] if size else fitting:
         settings = suggest_settings(surveys, tried, on_cpu)
@@ -76,12 +74,12 @@ def plan_training(
 
 
 def _timed(
-    settings: dict[str, dict[str, Any]], surveys: Mapping[str, Survey], device: str
+    settings: dict[str, dict[str, Any]], surveys: Surveys, device: str
 ) -> tuple[TrainingTime, float]:
     """Time a network; also return the share of the time in which it computed."""
-    data = {**settings["data"], "domains": {name: name for name in surveys}}
+    data = {**settings["data"], "domains": {name: name for name in surveys.domains}}
     config = from_dict({**settings, "data": data})
-    most = max(seen.count for seen in surveys.values())
+    most = max(seen.count for seen in surveys.domains.values())
     free = _share_of_time(_compute)[1]
     return _share_of_time(lambda: time_training(config, device, most, min(LONGEST, BUDGET / free)))
 
