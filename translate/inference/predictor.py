@@ -37,6 +37,7 @@ from translate.losses.energy import (
 )
 from translate.models.checkpoint import ModelFile, load_model
 from translate.models.detail import (
+    REACH,
     ColourMaps,
     clipped,
     fit_colour_maps,
@@ -449,10 +450,14 @@ class Predictor:
 
         It is called within `inference`.
         """
+
+        def keep_detail(t: Tensor, x: Tensor, r: Tensor) -> Tensor:
+            return cast(Tensor, self.model.keep_detail(x, r, t))
+
         decoded, r = self._decode(cast(Tensor, x), direction, z_s)
         for t in cast(Iterator[Map], decoded):
             if self._adds_detail(direction):
-                yield t.pointwise(lambda t, x, r: clipped(t + x - r), x, r)
+                yield t.nearby(keep_detail, REACH, x, cast(Map, r))
             else:
                 yield t
 

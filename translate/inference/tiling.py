@@ -164,6 +164,28 @@ class Map:
 
         return Map((channels or self.shape[1], *self.shape[2:]), read_rows, self.strips)
 
+    def nearby(self, function: Callable[..., Tensor], reach: int, *others: Map) -> Map:
+        """Apply a function that looks at positions around each, and that knows the map's border.
+
+        Args:
+            function: Takes rows of this map, then those of `others`, and returns as many.
+            reach: Rows up and down that a row of the result depends on. Rows that it is given begin
+                at a multiple of it and, but for the map's last, end at one.
+            others: Maps of the same size.
+
+        Returns:
+            The map of the results.
+        """
+        height = self.shape[2]
+
+        def read_rows(a: int, b: int) -> Tensor:
+            top = max(a // reach - 1, 0) * reach
+            bottom = min((math.ceil(b / reach) + 1) * reach, height)
+            made = function(*(each.read(top, bottom) for each in (self, *others)))
+            return made[:, :, a - top : b - top]
+
+        return Map(self.shape[1:], read_rows, self.strips)
+
     def __add__(self, other: Any) -> Map:
         return self.pointwise(operator.add, other)
 

@@ -23,6 +23,9 @@ from torch import Tensor
 RADIUS = 2  # places; windows of 5 x 5
 SUBSAMPLE = 2  # pixels a place, across: windows of 10 x 10 pixels
 RIDGE = 0.01  # towards the identity, in squared units of [-1, 1]
+# pixels up and down that a map depends on: of the windows around a place, whose maps are averaged,
+# those of their own places; and a place more, as maps are interpolated
+REACH = SUBSAMPLE * (2 * RADIUS + 1)
 
 
 def clipped(image: Tensor) -> Tensor:
