@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from dataclasses import replace
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests._helpers.encoders import SRGB_PROFILE, encode, matrix_profile, png, put, tiff
-from translate.io.depth import WHITE, Levels, Values, fitting, lost_depth, read_levels
+from translate.io.depth import WHITE, Levels, Values, fitting, lost_depth, read_levels, turned
 from translate.io.images import SUFFIXES, read_image, read_thumbnail, write_image
 from translate.io.ranges import fixed_range
 
@@ -133,15 +134,6 @@ def test_tiffs_lie_in_many_ways(folder: Path) -> None:
     assert np.array_equal(picture.levels.values, values)
     assert np.array_equal(picture.pixels, values >> 8)
 
-    turned = [(274, "H", 1, 6, True)]
-    tifffile.imwrite(
-        path, planes, photometric="rgb", planarconfig="separate", extratags=turned, metadata=None
-    )
-    found = levels_of(path).values
-    tifffile.imwrite(path, values, photometric="rgb", extratags=turned, metadata=None)
-    assert np.array_equal(found, levels_of(path).values)
-    assert found.shape == (33, 40, 3)
-
 
 def test_the_frame_that_is_open_is_read(folder: Path) -> None:
     pages = np.stack([noise(9, 8, 3) for _ in range(3)])
@@ -153,6 +145,49 @@ def test_the_frame_that_is_open_is_read(folder: Path) -> None:
             levels = read_levels(image, file, "RGB;16L", "file", [])
             assert levels is not None
             assert np.array_equal(levels.values, page)
+
+
+def test_a_page_is_read_without_the_others(folder: Path) -> None:
+    """Twice as many pages are twice as many bytes that are read, not four times."""
+
+    class Counted(io.FileIO):
+        total = 0
+
+        def read(self, *size: int) -> bytes:
+            data = super().read(*size)
+            self.total += len(data)
+            return data
+
+    read = []
+    for count in (10, 20):
+        pages = np.stack([noise(40, 33, 3) for _ in range(count)])
+        tifffile.imwrite(folder / "a.tif", pages, photometric="rgb", metadata=None)
+        with Counted(folder / "a.tif") as file, Image.open(folder / "a.tif") as image:
+            for i, page in enumerate(pages):
+                image.seek(i)
+                image.load()
+                levels = read_levels(image, file, "RGB;16L", "file", [])
+                assert levels is not None
+                assert np.array_equal(levels.values, page)
+            read.append(file.total)
+    assert read[1] == 2 * read[0]
+    assert read[1] < 1.1 * (folder / "a.tif").stat().st_size
+
+
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_tiffs_are_turned_upright(folder: Path, planes: bool, orientation: int) -> None:
+    values = noise(9, 8, 3)
+    options = {"planarconfig": "separate"} if planes else {}
+    tifffile.imwrite(
+        folder / "a.tif",
+        np.ascontiguousarray(np.moveaxis(values, 2, 0)) if planes else values,
+        photometric="rgb",
+        extratags=[(274, "H", 1, orientation, True)],
+        metadata=None,
+        **options,
+    )
+    assert np.array_equal(levels_of(folder / "a.tif").values, turned(values, orientation))
 
 
 def test_premultiplied_alpha_is_divided_out(folder: Path) -> None:

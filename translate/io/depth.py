@@ -24,6 +24,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from translate.io.ranges import AUTO, FILE, PERCENTILE, fixed_range
+from translate.io.tiff_page import page_alone
 
 UInt16: TypeAlias = NDArray[np.uint16]
 Float32: TypeAlias = NDArray[np.float32]
@@ -154,7 +155,12 @@ def has_hidden_depth(image: Image.Image, file: BinaryIO) -> bool:
 
 
 def read_levels(
-    image: Image.Image, file: BinaryIO, rawmode: str, value_range: str, notes: list[str]
+    image: Image.Image,
+    file: BinaryIO,
+    rawmode: str,
+    value_range: str,
+    notes: list[str],
+    orientation: int = 1,
 ) -> Levels | None:
     """Read the numbers of a file of more than 8 bits a channel, as they lie in it.
 
@@ -164,6 +170,7 @@ def read_levels(
         rawmode: how its pixels lie in the file, as Pillow names it.
         value_range: what is black and white, see `fixed_range`.
         notes: warnings are added to it.
+        orientation: of a TIFF as its tags have it, which Pillow turns upright when it is loaded.
 
     Returns:
         None where they can be had as 8 bits only.
@@ -171,7 +178,7 @@ def read_levels(
     if image.mode[0] in "IF":
         levels: Levels | None = _read_gray(image)
     elif image.mode in ("RGB", "RGBA", "RGBX"):
-        levels = _read_colour(image, file, rawmode)
+        levels = _read_colour(image, file, rawmode, orientation)
     else:
         levels = None
     if levels is None:
@@ -194,11 +201,15 @@ def _read_gray(image: Image.Image) -> Levels:
     return Levels(values.astype(np.uint16), None)
 
 
-def _read_colour(image: Image.Image, file: BinaryIO, rawmode: str) -> Levels | None:
-    if isinstance(image, TiffImageFile) and image.tag_v2.get(PLANAR_CONFIGURATION) == 2:
-        values: Values | None = _read_planes(image, file)
+def _read_colour(
+    image: Image.Image, file: BinaryIO, rawmode: str, orientation: int
+) -> Levels | None:
+    if isinstance(image, TiffImageFile):
+        values = _read_page(image, file)
+        values = None if values is None else turned(values, orientation)
     else:
-        values = _read_interleaved(image, file)
+        file.seek(0)
+        values = _read_interleaved(file.read())
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         return None
     if values.shape[1::-1] != image.size or values.shape[2] < 3:
@@ -214,32 +225,28 @@ def _read_colour(image: Image.Image, file: BinaryIO, rawmode: str) -> Levels | N
     return Levels(colours, alpha)
 
 
-def _read_interleaved(image: Image.Image, file: BinaryIO) -> Values | None:
-    """Read the frame of an image, (H, W, 3 or 4); None where OpenCV cannot."""
+def _read_page(image: TiffImageFile, file: BinaryIO) -> Values | None:
+    """Read the page that a TIFF is at, (H, W, C) as it lies there; None where it cannot be."""
+    page = page_alone(image, file)
+    if page is None:
+        return None
+    if image.tag_v2.get(PLANAR_CONFIGURATION) != 2:
+        return _read_interleaved(page)
+
+    import tifffile
+
+    # OpenCV and Pillow mistake channels that lie one after the other
+    return np.moveaxis(tifffile.imread(BytesIO(page)), 0, -1)
+
+
+def _read_interleaved(data: bytes) -> Values | None:
+    """Read a file whose pixels hold all channels, (H, W, 3 or 4); None where OpenCV cannot."""
     import cv2  # takes a quarter of a second
 
-    file.seek(0)
-    data = np.frombuffer(file.read(), np.uint8)
-    frame = image.tell()
-    if frame:
-        done, frames = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(frame, frame + 1))
-        values = frames[0] if done and frames else None
-    else:
-        values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3 or values.shape[2] < 3:
         return None
     return values[..., [2, 1, 0, 3][: values.shape[2]]]
-
-
-def _read_planes(image: Image.Image, file: BinaryIO) -> Values:
-    """Read a TIFF whose channels lie one after the other, which OpenCV and Pillow mistake."""
-    import tifffile
-
-    file.seek(0)
-    with tifffile.TiffFile(file) as opened:
-        page = opened.pages[image.tell()].aspage()
-        orientation = page.tags.valueof("Orientation", default=1)
-        return turned(np.moveaxis(page.asarray(), 0, -1), orientation)
 
 
 def _range_in_file(image: Image.Image, file: BinaryIO, levels: Levels) -> tuple[float, float]:

@@ -11,14 +11,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from translate.io.depth import Levels, encode_levels, has_hidden_depth, is_deep, read_levels
@@ -26,6 +25,7 @@ from translate.io.files import PathLike, atomic, list_files, open_regular
 from translate.io.metadata.deep import with_metadata
 from translate.io.metadata.reading import SWAPPING, find_metadata
 from translate.io.metadata.record import NONE, Metadata
+from translate.io.profiles import in_srgb
 from translate.io.ranges import FILE
 from translate.io.trial import DecodingLimitError, require_decodable
 from translate.runtime.process_state import PROCESS_STATE
@@ -335,10 +335,10 @@ def decode(
     deep = is_deep(image, rawmode)
     # of animations Pillow alone composes frames, and deep colour it reads to 8 bits
     composed = several and not isinstance(image, TiffImageFile)
-    turn, metadata = _load(image, file, notes)
+    stored, turn, metadata = _load(image, file, notes)
     levels = None
     if deep and (not composed or image.mode[0] in "IF"):
-        levels = read_levels(image, file, rawmode, value_range, notes)
+        levels = read_levels(image, file, rawmode, value_range, notes, stored)
     profile: bytes | None = image.info.get("icc_profile")
     upright = image.transpose(TURNS[turn]) if turn in TURNS else image
     if composed:
@@ -348,7 +348,7 @@ def decode(
         levels = levels.upright(turn, alpha)
         plain = _to_pillow(levels.to_bytes())
 
-    plain, kept, converted_from = _in_profile(plain, profile, profile_space, notes)
+    plain, kept, converted_from = in_srgb(plain, profile, profile_space, notes)
     metadata = replace(metadata, profile=kept)
     if converted_from:
         levels = None
@@ -364,56 +364,28 @@ def decode(
     return Picture(pixels, alpha, kind, mode, tuple(notes), *facts)
 
 
-def _load(image: ImageFile.ImageFile, file: BinaryIO, notes: list[str]) -> tuple[int, Metadata]:
-    """Load an opened file's pixels; return the orientation that they still have, and metadata."""
-    if isinstance(image, TiffImageFile):
-        # Pillow turns a TIFF as it loads it
-        metadata = _metadata(image, file, _orientation(image, []))
-        image.load()
-        return _orientation(image, notes), metadata
-    image.load()
-    turn = _orientation(image, notes)  # PNG may hold EXIF and text behind the pixels
-    return turn, _metadata(image, file, turn)
-
-
-def _in_profile(
-    image: Image.Image, profile: bytes | None, profile_space: str | None, notes: list[str]
-) -> tuple[Image.Image, bytes, str]:
-    """Convert an image to sRGB, unless its colours are to stay as they are.
-
-    Args:
-        image: in L, RGB, CMYK or LAB.
-        profile: its ICC profile, if it has one.
-        profile_space: as of `read_image`.
-        notes: warnings are added to it.
+def _load(
+    image: ImageFile.ImageFile, file: BinaryIO, notes: list[str]
+) -> tuple[int, int, Metadata]:
+    """Load an opened file's pixels.
 
     Returns:
-        The image, and the profile that it is still in, or the name of the one that it was in.
+        The orientation that the file has, the one that the pixels still have, and metadata.
     """
-    if not profile:
-        return image, b"", ""
-    transform, complaints = _to_srgb(profile, image.mode)
-    notes.extend(complaints)
-    if complaints:
-        return image, b"", ""
-    space = profile[16:20].decode("latin-1").strip()  # as ICC.1 names it
-    if transform is None or space == profile_space:
-        return image, profile, ""
-    return transform.apply(image.convert(transform.input_mode)), b"", _profile_name(profile)
+    if isinstance(image, TiffImageFile):
+        # Pillow turns a TIFF as it loads it
+        stored = _orientation(image, [])
+        metadata = _metadata(image, file, stored)
+        image.load()
+        return stored, _orientation(image, notes), metadata
+    image.load()
+    turn = _orientation(image, notes)  # PNG may hold EXIF and text behind the pixels
+    return turn, turn, _metadata(image, file, turn)
 
 
 def _has_several_frames(image: ImageFile.ImageFile) -> bool:
     # MPO: a photograph with its depth or gain map
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
-
-
-def _profile_name(profile: bytes) -> str:
-    """Return the name that a profile gives itself, as far as it can be printed."""
-    try:
-        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        name = ""
-    return "".join(filter(str.isprintable, name)).strip()[:80] or "without a name"
 
 
 def _orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
@@ -476,41 +448,6 @@ def _alpha_of_key(image: Image.Image, key: int | tuple[int, ...], rawmode: str) 
     levels = np.asarray(key) * scale >> shift
     is_key = np.atleast_3d(np.asarray(image) == levels).all(axis=2)
     return np.where(is_key, 0, 255).astype(np.uint8)
-
-
-@lru_cache(maxsize=16)
-def _to_srgb(
-    profile: bytes, mode: str
-) -> tuple[ImageCms.ImageCmsTransform | None, tuple[str, ...]]:
-    """Make the transform of a colour profile to sRGB, relative colorimetric as in browsers.
-
-    Args:
-        profile: the bytes of an ICC profile.
-        mode: L, RGB, CMYK or LAB, of the pixels that it comes with.
-
-    Returns:
-        The transform, None where it would change nothing or cannot be made, and warnings.
-    """
-    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-    try:
-        given = ImageCms.ImageCmsProfile(BytesIO(profile))
-        srgb = ImageCms.createProfile("sRGB")
-        space = given.profile.xcolor_space.strip()
-        mode = "RGB" if (space, mode) == ("RGB", "L") else mode
-        if space != {"L": "GRAY", "LAB": "Lab"}.get(mode, mode):
-            raise ValueError(f"it is for {space}, the pixels are {mode}")
-        # optimised, lcms halves the darks of linear gray
-        flags |= ImageCms.Flags.NOOPTIMIZE if mode == "L" else 0
-        transform = ImageCms.buildTransform(given, srgb, mode, "RGB", intent, flags)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        return None, (f"colour profile ignored: {' '.join(str(error).split())}",)
-
-    # sRGB goes by many names, some of them false: it is known by what it does to a cube of colours.
-    colours = np.mgrid[0:256:15, 0:256:15, 0:256:15].T.reshape(18, -1, 3).astype(np.uint8)
-    cube = Image.fromarray(colours).convert(mode)
-    change = np.asarray(transform.apply(cube), np.int16) - np.asarray(cube.convert("RGB"))
-    return (transform if np.abs(change).max() > 2 else None), ()
 
 
 def composite(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> UInt8:
