@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -45,6 +46,7 @@ from translate.models.detail import (
 )
 from translate.models.distributions import Gaussian
 from translate.models.layers import BATCH_INVARIANT, with_layers
+from translate.models.metadata import model_file
 from translate.runtime.device import (
     choose_device,
     choose_precision,
@@ -173,8 +175,27 @@ class PredictorOptions:
 DEFAULTS = PredictorOptions()
 
 
+class Origin(NamedTuple):
+    """Where a predictor was loaded from, and how.
+
+    Attributes:
+        path: of the model file, absolute.
+        device: as it was asked for, so that auto is what each machine has.
+        options: how the model works on pictures.
+        sha256: of the file.
+    """
+
+    path: Path
+    device: str
+    options: PredictorOptions
+    sha256: str
+
+
 class Predictor:
     """A model file ready for work; `config`, `sha256` and `summary` are the file's.
+
+    It can be pickled where it was loaded from a file: the path and the options travel, and the
+    weights are read again, once in each process.
 
     Args:
         file: the model.
@@ -192,6 +213,7 @@ class Predictor:
         self.config = file.config
         self.sha256 = file.sha256
         self.summary = file.summary
+        self.origin: Origin | None = None
 
         one_latent = self.config.model.one_latent
         if one_latent and scale in ("native", "detail"):
@@ -226,7 +248,23 @@ class Predictor:
             ValueError: in one line, for a file that is no model, a missing device or a wrong
                 option.
         """
-        return cls(load_model(path), device, options)
+        file = load_model(path)
+        predictor = cls(file, device, options)
+        predictor.origin = Origin(model_file(path).absolute(), device, options, file.sha256)
+        return predictor
+
+    def __reduce__(self) -> tuple[Callable[[Origin], Predictor], tuple[Origin]]:
+        """Pickle where the model is, without its weights.
+
+        Raises:
+            ValueError: for a model that is in memory alone.
+        """
+        if self.origin is None:
+            raise ValueError(
+                "a model that is in memory alone cannot be pickled; save it with save_model and "
+                "load the file"
+            )
+        return load_again, (self.origin,)
 
     def _fitting_batch(self) -> int:
         """Return how many images of the training size a batch has: fewer where these are large."""
@@ -668,6 +706,24 @@ class Predictor:
             x = x.contiguous(memory_format=torch.channels_last)
             q_c = self.model.encode_content(x, domain)
             return energies(self.model, x, domain, self.config.objective, q_c), q_c
+
+
+# The one thing that a process remembers here: a worker is sent the same predictor with each of its
+# tasks, and would read the weights, and hold them, as often.
+@lru_cache(maxsize=2)
+def load_again(origin: Origin) -> Predictor:
+    """Load a predictor as it was loaded before, of the same weights.
+
+    Raises:
+        ValueError: as `Predictor.load` does, and for a file that has changed.
+    """
+    predictor = Predictor.load(origin.path, origin.device, origin.options)
+    if predictor.sha256 != origin.sha256:
+        raise ValueError(
+            f"{origin.path}: has changed since the Translator was made that is to be unpickled; "
+            "load the new one"
+        )
+    return predictor
 
 
 class _Share:

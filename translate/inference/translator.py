@@ -43,6 +43,9 @@ ImageT = TypeVar("ImageT", Image.Image, UInt8)
 class Translator:
     """A model file ready for work on images in memory and on folders.
 
+    It can be pickled, for worker processes: the file's path and the options travel, the weights
+    are read once in each process, and a file that has changed since is refused.
+
     Args:
         predictor: the model on a device, with its options.
     """
