@@ -180,7 +180,7 @@ def _progress_line(state: TrainProgress) -> str:
     parts = [
         f"step {state.step}",
         f"{state.images_per_second:.0f} images/s",
-        f"{_clock(state.seconds_left)} left",
+        f"{clock(state.seconds_left)} left",
         *terms,
     ]
     return "  ".join(parts)
@@ -198,24 +198,24 @@ def _progress_terms(state: TrainProgress) -> RenderableType:
     from translate.viz.curves import TERMS
 
     terms = [
-        f"{TERMS[name][0]} {_short(state.terms[name])}"
+        f"{TERMS[name][0]} {short_number(state.terms[name])}"
         for name in MAIN_TERMS
         if name in state.terms
     ]
     course = [
         f"step {state.step}",
-        f"{_clock(state.seconds_left)} left",
-        f"{_short(state.images_per_second)} pictures a second",
+        f"{clock(state.seconds_left)} left",
+        f"{short_number(state.images_per_second)} pictures a second",
     ]
     return Group(Text("   ".join(course)), Columns(map(Text, terms), padding=(0, 3)))
 
 
-def _short(number: float) -> str:
+def short_number(number: float) -> str:
     """Return a number with three digits, or all those before its point."""
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Return a time as h:mm:ss, or m:ss below an hour."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -251,7 +251,7 @@ def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[float,
             rate = (done - before) / (time.perf_counter() - start)
             parts = [f"{done:.0f} of {total} {unit}"]
             if rate > 0:
-                parts += [f"{_short(rate)} a second", f"{_clock((total - done) / rate)} left"]
+                parts += [f"{short_number(rate)} a second", f"{clock((total - done) / rate)} left"]
             update(done / max(total, 1), Text("   ".join(parts)))
 
         yield show

@@ -30,6 +30,7 @@ from pipelines import (
     sample,
     score,
     settings,
+    status,
     swap,
     toy2d,
     train,
@@ -203,6 +204,7 @@ app.command("init", rich_help_panel=WORK)(init.command)
 app.command("settings", rich_help_panel=WORK)(settings.command)
 app.command("train", rich_help_panel=WORK)(train.command)
 app.command("translate", rich_help_panel=WORK)(translate_folder.command)
+app.command("status", rich_help_panel=WORK)(status.command)
 app.command("evaluate", rich_help_panel=WORK)(evaluate.command)
 
 LOOK = "See what a model does"

@@ -46,6 +46,7 @@ def test_imports_only_go_down() -> None:
         ["init", "--help"],
         ["settings", "--help"],
         ["reconstruct", "--help"],
+        ["status", "--help"],
         ["bench", "translate", "--help"],
         ["--version"],
     ],

@@ -44,6 +44,7 @@ from translate.inference.manifest import (
 )
 from translate.inference.planning import Inputs, check, check_out, plan_outputs, scan
 from translate.inference.predictor import Predictor, listed_domains
+from translate.inference.status import RunNote
 from translate.inference.styles import resolve_direction
 from translate.inference.task import Task
 from translate.io.files import PathLike
@@ -137,6 +138,7 @@ class FolderJob:
         )  # as they are named
         self.target = check_out(self.inputs, self.out)
         self.journal = Journal(self.target, self.options.shard)
+        self.note = RunNote(self.target, self.options.shard)
         shard = self.options.shard
         self.own = [entry for entry in self.entries if belongs(entry.path, shard)]
 
@@ -211,7 +213,7 @@ class FolderJob:
         """
         places = Places(self.folder, self.target, self.takes_links)
         work = FolderWork(self.task, places, self._end, self._count_share, self.aborted)
-        with interruption(_say_that_it_ends, self.aborted.set) as interrupted:
+        with self.note.kept(), interruption(_say_that_it_ends, self.aborted.set) as interrupted:
             work.run(self.jobs, interrupted)
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -251,12 +253,13 @@ class FolderJob:
         )
 
     def _end(self, job: Entry) -> None:
-        """Count a job that is over, and put it into the journal."""
+        """Count a job that is over, and put it into journal and note."""
         with self.counting:
             self.shares.pop(job.path, None)
             self.done += 1
         self.progress(self.done + sum(self.shares.values()), len(self.own))
         self.journal.add(job)
+        self.note.add()
 
     def _count_share(self, job: Entry, share: float) -> None:
         """Count a share of a large picture, in the thread that works on it."""

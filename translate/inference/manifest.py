@@ -131,7 +131,7 @@ def _one_or_list(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else list(values) or None
 
 
-def _previous(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def manifest_lines(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the manifest's lines and what they say, but for those that are cut or not ours."""
     data = b""
     with suppress(OSError):
@@ -196,7 +196,7 @@ def refuse_used(out: Path, jobs: Sequence[Entry], skip_existing: bool, shard: Sh
     used = (out / MANIFEST).is_file()
     if used and shard != ALL:
         own = {job.path for job in jobs}
-        lines = (line for _, line in _previous(out))
+        lines = (line for _, line in manifest_lines(out))
         used = any(line["source"] in own and line.get("reason") != ELSEWHERE for line in lines)
     if used:
         if skip_existing:
@@ -222,7 +222,7 @@ def mark_up_to_date(out: Path, jobs: Iterable[Entry], verify: bool = False) -> N
         jobs: the inputs, with their outputs.
         verify: read the outputs and compare their content, too, not their number of bytes alone.
     """
-    known = {line["key"]: line for _, line in _previous(out) if line["key"]}
+    known = {line["key"]: line for _, line in manifest_lines(out) if line["key"]}
     changed = []
     for job in jobs:
         line = known.get(job.key)
@@ -295,7 +295,7 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
         with files.held(out / LOCK, wait=True):
             others = {
                 line["source"]: text
-                for text, line in _previous(out)
+                for text, line in manifest_lines(out)
                 if not belongs(line["source"], shard)
             }
             _write(out, mine | others)
@@ -345,19 +345,18 @@ class Journal:
         self.last = time.monotonic()
 
     def add(self, entry: Entry) -> None:
-        """Take an input that is over; from time to time, write the lines of those that are done.
+        """Take an input that is over; from time to time, write the lines of these.
 
         Raises:
             OSError: the lines cannot be written.
         """
-        if entry.status == "ok":
-            self.waiting.append(entry)
+        self.waiting.append(entry)
         if len(self.waiting) < BATCH and time.monotonic() - self.last < SECONDS:
             return
         entries = self.waiting
         self.waiting = []
         self.sync(entries)
-        self._append([entry.line() for entry in entries if entry.status == "ok"])
+        self._append([entry.line() for entry in entries])
         self.last = time.monotonic()
 
     def sync(self, entries: Iterable[Entry]) -> None:
