@@ -20,11 +20,11 @@ StyleName: TypeAlias = Literal["auto", "mean", "random", "own"]
 Scale: TypeAlias = Literal["auto", "model", "native", "detail"]
 
 
-def _wish(model: str, to: str, source: str, style: str, seed: int, scale: str) -> Wish:
+def _wish(model: str, to: str, source: str, style: str, seed: int, scale: str, strip: bool) -> Wish:
     """Read the arguments; Gradio publishes their types and does not check them."""
     if style not in get_args(StyleName):  # a path would read any file of this machine
         raise ValueError(f"style {style}: use {', '.join(get_args(StyleName))}")
-    return Wish(model, source, to, style, seed, scale)
+    return Wish(model, source, to, style, seed, scale, strip)
 
 
 def add_api(workspace: Workspace) -> None:
@@ -39,14 +39,15 @@ def add_api(workspace: Workspace) -> None:
         style: StyleName = "auto",
         seed: int = 0,
         scale: Scale = "auto",
+        strip: bool = False,
     ) -> gr.FileData:
         """Translate one picture; returns a PNG file.
 
         model: a name that `models` lists. to, source: its domains; where both are empty, the
         picture's look decides. style: auto, mean, random or own. seed: of random styles. scale:
-        auto, model, native or detail.
+        auto, model, native or detail. strip: write no metadata.
         """
-        wish = _wish(model, to, source, style, seed, scale)
+        wish = _wish(model, to, source, style, seed, scale, strip)
         job = start_files(workspace, [_uploaded(workspace, picture)], wish)
         for _ in job.watch():
             pass
@@ -56,7 +57,7 @@ def add_api(workspace: Workspace) -> None:
         return gr.FileData(path=str(job.out / entry.outputs[0]))
 
     @told
-    def job(
+    def job(  # noqa: PLR0913  (arguments of the API)
         folder: str,
         out: str,
         model: str = "typefaces",
@@ -65,6 +66,7 @@ def add_api(workspace: Workspace) -> None:
         style: StyleName = "auto",
         seed: int = 0,
         scale: Scale = "auto",
+        strip: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Translate a folder into another, both below the folder that is served.
 
@@ -74,7 +76,7 @@ def add_api(workspace: Workspace) -> None:
         """
         if not out:
             raise ValueError("out: name the folder to write into")
-        wish = _wish(model, to, source, style, seed, scale)
+        wish = _wish(model, to, source, style, seed, scale, strip)
         started = start_folder(workspace, folder, out, wish)
         for _ in started.watch():
             yield _report(started)

@@ -107,6 +107,11 @@ class TranslateTab:
             self.dice = gr.Button("🎲 Another", min_width=100)
         self.exemplar = gr.File(label="A picture in the wanted style", height=120, visible=False)
         self.scale = gr.Radio(list(SCALES.items()), value="auto", label="Size")
+        self.strip = gr.Checkbox(
+            False,
+            label="Strip metadata",
+            info="Write no EXIF, XMP and the like: camera, place, author",
+        )
         with gr.Row():
             self.go = gr.Button("Translate", variant="primary", min_width=120)
             self.cancel = gr.Button("Cancel", interactive=False, min_width=120)
@@ -141,7 +146,10 @@ class TranslateTab:
             *(self.edge, self.problems, self.zip, self.cancel),
         ]
         self.of_model = [self.about, self.direction, self.before, self.arrow, self.after]
-        wish = [self.model, self.direction, self.style, self.seed, self.exemplar, self.scale]
+        wish = [
+            *(self.model, self.direction, self.style, self.seed, self.exemplar),
+            *(self.scale, self.strip),
+        ]
         given = [self.files, self.place, self.out, *wish]
 
         start = [self.files.upload, self.go.click, self.seed.submit]
@@ -226,14 +234,21 @@ class TranslateTab:
         return None
 
     def _wish(
-        self, model: str, direction: str, style: str, seed: float, exemplar: str | None, scale: str
+        self,
+        model: str,
+        direction: str,
+        style: str,
+        seed: float,
+        exemplar: str | None,
+        scale: str,
+        strip: bool,
     ) -> Wish:
         """Read the choices of the page."""
         if style == LIKE and exemplar is None:
             raise ValueError("style like a picture: give the picture")
         source, to = _parse(direction) or ("", "")
         styles = {USUAL: "auto", RANDOM: "random", LIKE: exemplar or ""}
-        return Wish(model, source, to, styles[style], int(seed or 0), scale)
+        return Wish(model, source, to, styles[style], int(seed or 0), scale, strip)
 
     @told
     def translate(

@@ -34,6 +34,7 @@ class Wish:
         style: auto, mean, random, own, or the path of a picture in the wanted style.
         seed: of random styles.
         scale: auto, model, native or detail.
+        strip: whether no metadata are written.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Wish:
     style: str = "auto"
     seed: int = 0
     scale: str = "auto"
+    strip: bool = False
 
     def job(
         self, workspace: Workspace, inputs: Path, out: Path, progress: Progress, dropped: bool
@@ -68,6 +70,7 @@ class Wish:
             strict=dropped,
             batch_size=1 if dropped and predictor.device.type == "cpu" else None,
             format="png" if dropped else "keep",
+            strip=self.strip,
         )
         return FolderJob(predictor, inputs, out, self.to or None, options, progress)
 

@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from PIL import ExifTags, Image
 
 from tests._helpers.folders import files
 from tests._helpers.served import PATIENCE, ROOT, Served, served, status
@@ -115,6 +116,20 @@ def test_a_job_makes_what_the_translator_does(server: Served, tmp_path: Path) ->
     pictures = [name for name in expected if name.endswith(".png")]
     assert len(pictures) == 8
     assert [made[name] for name in pictures] == [expected[name] for name in pictures]
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_a_job_writes_metadata_unless_they_are_stripped(server: Served, strip: bool) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "somebody"
+    folder = server.folder / "named"
+    folder.mkdir(exist_ok=True)
+    Image.open(SANS / "k.png").save(folder / "k.png", exif=exif)
+    out = f"made/{strip}"
+    events = ask(server, "job", folder="named", out=out, to="serif", strip=strip)
+    assert events[-1][1][0]["summary"]["ok"] == 1
+    with Image.open(server.folder / out / "k.png") as made:
+        assert made.getexif().get(ExifTags.Base.Artist) == (None if strip else "somebody")
 
 
 def guide(language: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests._helpers.browser import fits, screen
@@ -139,6 +139,21 @@ def test_the_size_chosen_is_that_of_the_command_line(
     )
     expected = files(tmp_path / "out")["wide.png"]
     assert np.array_equal(_pixels(found["wide.png"]), _pixels(expected))
+
+
+def test_metadata_are_kept_or_stripped(opened: Page, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "somebody"
+    Image.open(SANS / "k.png").save(tmp_path / "k.png", exif=exif)
+    drop(opened, [tmp_path / "k.png"])
+    kept = made(opened)["k.png"]
+    assert Image.open(io.BytesIO(kept)).getexif()[ExifTags.Base.Artist] == "somebody"
+    opened.get_by_label("Strip metadata").check()
+    again(opened)
+    stripped = made(opened)["k.png"]
+    assert not Image.open(io.BytesIO(stripped)).getexif()
+    assert b"somebody" not in stripped
+    assert np.array_equal(_pixels(kept), _pixels(stripped))
 
 
 def _pixels(data: bytes) -> np.ndarray:
