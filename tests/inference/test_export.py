@@ -55,21 +55,38 @@ def inputs(batch: int) -> tuple[Tensor, Tensor]:
     return image, torch.randn(batch, 4, generator=draw)
 
 
-def test_pt2_translates_as_the_model_where_introshift_is_not_installed(tmp_path: Path) -> None:
-    path = save(tmp_path, domains=("A", "B", "C"))
-    printed = export_command(path, "--format", "pt2", "--from", "C", "--to", "A")
-    assert printed["out"] == str(tmp_path / "model_C_to_A.pt2")
+@pytest.fixture(scope="module")
+def pt2(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A graph that translates from C to A: what the command prints of it."""
+    model = save(tmp_path_factory.mktemp("pt2"), domains=("A", "B", "C"))
+    return export_command(model, "--format", "pt2", "--from", "C", "--to", "A")
+
+
+@pytest.fixture(scope="module")
+def onnx_graph(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A graph that translates to B, in a folder of its own: what the command prints of it."""
+    pytest.importorskip("onnxscript", reason="needs onnxscript")
+    model = save(tmp_path_factory.mktemp("onnx"))
+    return export_command(model, "--format", "onnx", "-o", model.parent / "graphs" / "b.onnx")
+
+
+def test_pt2_translates_as_the_model_where_introshift_is_not_installed(
+    pt2: dict[str, Any], tmp_path: Path
+) -> None:
+    graph = Path(pt2["out"])
+    path = graph.parent / "model.safetensors"
+    assert graph.name == "model_C_to_A.pt2"
 
     tensors: dict[str, Tensor] = {}
     for batch in (1, 5):
         tensors[f"image{batch}"], tensors[f"style{batch}"] = inputs(batch)
     save_file(tensors, tmp_path / "inputs")
-    files = [printed["out"], *(tmp_path / name for name in ("inputs", "outputs", "facts"))]
+    files = [graph, *(tmp_path / name for name in ("inputs", "outputs", "facts"))]
     command = [sys.executable, "-I", "-W", "error", "-c", PLAIN_TORCH, *map(str, files)]
     subprocess.run(command, check=True, cwd=tmp_path)
 
     facts = json.loads((tmp_path / "facts").read_text())
-    assert facts.items() <= printed.items()
+    assert facts.items() <= pt2.items()
     assert (facts["from"], facts["to"], facts["size"]) == ("C", "A", SIDE)
     model = load_model(path).model
     made = load_file(tmp_path / "outputs")
@@ -80,19 +97,17 @@ def test_pt2_translates_as_the_model_where_introshift_is_not_installed(tmp_path:
         torch.testing.assert_close(made[str(batch)], expected, rtol=0, atol=1e-5)
 
 
-def test_onnx_translates_as_the_model(tmp_path: Path) -> None:
+def test_onnx_translates_as_the_model(onnx_graph: dict[str, Any]) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    path = save(tmp_path)
-    out = tmp_path / "graphs" / "b.onnx"
-    printed = export_command(path, "--format", "onnx", "-o", out)
+    out = Path(onnx_graph["out"])
     assert [path.name for path in out.parent.iterdir()] == ["b.onnx"]
-    assert printed["to"] == "B"
+    assert onnx_graph["to"] == "B"
     assert b"networks.py" not in out.read_bytes()
 
     graph = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     assert json.loads(graph.get_modelmeta().custom_metadata_map["size"]) == SIDE
     assert {put.shape[0] for put in (*graph.get_inputs(), *graph.get_outputs())} == {"batch"}
-    model = load_model(path).model
+    model = load_model(out.parents[1] / "model.safetensors").model
     for batch in (1, 3):
         image, style = inputs(batch)
         (made,) = graph.run(None, {"image": image.numpy(), "style": style.numpy()})
@@ -101,12 +116,11 @@ def test_onnx_translates_as_the_model(tmp_path: Path) -> None:
         assert np.abs(made - expected).max() < 1e-4
 
 
-def test_an_onnx_graph_holds_linear_layers_as_gemm(tmp_path: Path) -> None:
+def test_an_onnx_graph_holds_linear_layers_as_gemm(onnx_graph: dict[str, Any]) -> None:
     onnx = pytest.importorskip("onnx", reason="needs onnx")
-    path = save(tmp_path)
-    printed = export_command(path, "--format", "onnx")
-    graph = onnx.load(printed["out"]).graph
-    model = load_model(path).model
+    out = Path(onnx_graph["out"])
+    graph = onnx.load(out).graph
+    model = load_model(out.parents[1] / "model.safetensors").model
     # The style encoder is no part of a translation.
     parts = (model.encoder.content_trunk, model.encoder.content_norm, model.decoder)
     modules = [module for part in parts for module in part.modules()]
@@ -115,17 +129,10 @@ def test_an_onnx_graph_holds_linear_layers_as_gemm(tmp_path: Path) -> None:
     assert operators.count("Gemm") == len(linear) > 0
 
 
-def test_pt2_holds_no_paths_of_the_machine_that_wrote_it(tmp_path: Path) -> None:
-    printed = export_command(save(tmp_path), "--format", "pt2")
-    with zipfile.ZipFile(printed["out"]) as archive:
+def test_pt2_holds_no_paths_of_the_machine_that_wrote_it(pt2: dict[str, Any]) -> None:
+    with zipfile.ZipFile(pt2["out"]) as archive:
         contents = [archive.read(name) for name in archive.namelist()]
     assert not any(b"networks.py" in content for content in contents)
-
-
-def test_exporting_leaves_the_predictor_batch_invariant(tmp_path: Path) -> None:
-    predictor = Predictor.load(save(tmp_path), "cpu")
-    export(predictor, "B", None, tmp_path / "b.pt2", "pt2")
-    assert not any(type(module) is nn.Linear for module in predictor.model.modules())
 
 
 @pytest.mark.parametrize(
@@ -163,11 +170,13 @@ def test_torchscript_is_refused_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "b.pt").exists()
 
 
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+@pytest.mark.parametrize("kind", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_a_model_that_keeps_detail_is_exported_with_it(tmp_path: Path, kind: str) -> None:
     predictor = Predictor.load(save(tmp_path, detail=True), "cpu")
     path = tmp_path / f"graph.{kind}"
     export(predictor, "B", None, path, kind)
+    is_plain = [type(module) is nn.Linear for module in predictor.model.modules()]
+    assert not any(is_plain), "it left the predictor batch-invariant"
     image = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     style = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():

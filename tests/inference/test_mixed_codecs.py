@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +120,24 @@ def test_batches_of_1_7_and_64_differ_by_1_at_most(translator: Translator, tmp_p
         assert all(np.abs(one - other).max() <= 1 for other in others)
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_ended_can_be_finished(tmp_path: Path, end: signal.Signals) -> None:
-    translator = build(tmp_path)
-    model = tmp_path / "model.safetensors"
-    out = tmp_path / "out"
+@pytest.fixture(scope="module")
+def six_hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, 600 pictures in in/, and their translations in whole/."""
+    root = tmp_path_factory.mktemp("600")
     for i in range(600):
-        draw(tmp_path / "in" / f"{i % 5}" / f"{i}.png", 16, 16, seed=i)
-    process = start(model, tmp_path / "in", out, "--style", "random", "--batch-size", 4)
+        draw(root / "in" / f"{i % 5}" / f"{i}.png", 16, 16, seed=i)
+    options = FolderOptions(style="random", batch_size=4)
+    build(root).translate_folder(root / "in", root / "whole", "B", options)
+    return root
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_can_be_finished(
+    six_hundred: Path, tmp_path: Path, end: signal.Signals
+) -> None:
+    model = six_hundred / "model.safetensors"
+    out = tmp_path / "out"
+    process = start(model, six_hundred / "in", out, "--style", "random", "--batch-size", 4)
     while process.poll() is None and not (out.exists() and len(list(out.rglob("*.png"))) > 4):
         time.sleep(0.005)
     process.send_signal(end)
@@ -142,11 +151,10 @@ def test_a_run_that_is_ended_can_be_finished(tmp_path: Path, end: signal.Signals
         assert 0 < len(done) < 600
         assert files(out).keys() == done
 
-    options = FolderOptions(style="random", batch_size=4)
-    resumed = replace(options, skip_existing=True)
-    assert translator.translate_folder(tmp_path / "in", out, "B", resumed).ok == 600 - len(done)
-    translator.translate_folder(tmp_path / "in", tmp_path / "whole", "B", options)
-    assert files(out) == files(tmp_path / "whole")
+    resumed = FolderOptions(style="random", batch_size=4, skip_existing=True)
+    translator = Translator.load(model, "cpu")
+    assert translator.translate_folder(six_hundred / "in", out, "B", resumed).ok == 600 - len(done)
+    assert files(out) == files(six_hundred / "whole")
 
 
 # -- slow --

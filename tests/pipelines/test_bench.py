@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from pipelines.bench import gpu
 from tests._helpers.commands import call
 from tests._helpers.folders import draw
 
@@ -60,7 +62,12 @@ def test_an_unknown_precision_is_refused() -> None:
     assert "train.precision" in err
 
 
-def test_trainings_side_by_side_fill_a_table_that_is_not_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_trainings_side_by_side_fill_a_table_that_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: bool
+) -> None:
+    if not processes:  # to start them takes longer than all that they do
+        monkeypatch.setattr(gpu, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     data = tmp_path / "blobs"
     for i, folder in enumerate(("trainA", "trainB", "testA", "testB")):
         for k in range(8):

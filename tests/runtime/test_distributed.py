@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -11,14 +12,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from PIL import Image
 
+from tests._helpers.trainings import settings
 from translate.models.checkpoint import load_tensors
+from translate.models.distributions import Gaussian
 from translate.runtime.distributed import ADDRESS, Processes
+from translate.training.step import TrainStep
 
 ROOT = Path(__file__).parents[2]
 STEP = """
@@ -28,7 +33,6 @@ from tests._helpers.trainings import bars, settings
 from translate.models.distributions import Gaussian
 from translate.training.trainer import Trainer
 
-torch.set_num_threads(1)
 Gaussian.sample = lambda q: q.mu  # noise is drawn in each process by itself
 torch.randn_like = torch.zeros_like
 changes = ("content_affine", "content_warp", "energy_shift", "energy_cutout")
@@ -46,31 +50,53 @@ torch.save(gradients, Path(sys.argv[1]) / f"{trainer.processes.count}_{trainer.p
 """
 
 
-def launch(count: int, *arguments: object) -> subprocess.Popen[str]:
-    """Python with these arguments, once or in several processes."""
-    launcher = (
-        ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-        if count > 1
-        else []
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}"}
-    words = [sys.executable, *launcher, *(str(word) for word in arguments)]
+def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """Start Python with these arguments."""
     return subprocess.Popen(
-        words, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}", **environment},
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
 
 
-def finished(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=180)
-    assert process.returncode == 0, err
-    return out
+def launch(*arguments: object) -> subprocess.Popen[str]:
+    """Start Python with these arguments in two processes, by torchrun."""
+    return start("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *arguments)
 
 
-def test_gradients_of_two_equal_those_of_one_on_the_joined_batch(tmp_path: Path) -> None:
+def join(*arguments: object) -> list[subprocess.Popen[str]]:
+    """Start two processes that find each other as under torchrun, which itself takes a third."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    both = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": f"{port}",
+    }
+    return [start(*arguments, RANK=rank, LOCAL_RANK=rank, **both) for rank in "01"]
+
+
+def finished(*processes: subprocess.Popen[str]) -> None:
+    for process in processes:
+        _, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+
+
+def test_gradients_of_two_equal_those_of_one_on_the_joined_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "step.py"
     script.write_text(STEP)
-    for count in (1, 2):
-        finished(launch(count, script, tmp_path))
+    pair = join(script, tmp_path)
+    monkeypatch.setattr(Gaussian, "sample", Gaussian.sample)  # the script changes them
+    monkeypatch.setattr(torch, "randn_like", torch.randn_like)
+    monkeypatch.setattr(sys, "argv", ["step.py", str(tmp_path)])
+    runpy.run_path(str(script))
+    finished(*pair)
     one, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
     assert sum(gradient.abs().sum() > 0 for gradient in one.values()) > 50
     for name, gradient in one.items():
@@ -95,14 +121,12 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "c.yaml"
 
 
-def train(config: Path, out: Path, *more: object, count: int = 2) -> subprocess.Popen[str]:
-    return launch(
-        count, "-m", "pipelines.cli", "train", config, "--out", out, "--device", "cpu", *more
-    )
+def train(config: Path, out: Path, *more: object) -> list[object]:
+    return ["-m", "pipelines.cli", "train", config, "--out", out, "--device", "cpu", *more]
 
 
 def test_two_processes_write_one_run_and_resume_it(config: Path, tmp_path: Path) -> None:
-    finished(train(config, tmp_path / "whole"))
+    finished(*join(*train(config, tmp_path / "whole")))
     lines = [
         json.loads(line) for line in (tmp_path / "whole" / "stats.jsonl").read_text().splitlines()
     ]
@@ -110,7 +134,7 @@ def test_two_processes_write_one_run_and_resume_it(config: Path, tmp_path: Path)
     shutil.copytree(tmp_path / "whole", tmp_path / "parts")
     for path in (tmp_path / "parts" / "state").glob("step_0000008*"):
         path.unlink()  # as if it had been killed after step 4
-    finished(train(config, tmp_path / "parts", "--resume"))
+    finished(*join(*train(config, tmp_path / "parts", "--resume")))
     whole, parts = (
         load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")
     )
@@ -119,35 +143,30 @@ def test_two_processes_write_one_run_and_resume_it(config: Path, tmp_path: Path)
 
 @pytest.mark.slow
 def test_two_machines_train_what_two_processes_of_one_do(config: Path, tmp_path: Path) -> None:
-    finished(train(config, tmp_path / "one"))
+    finished(launch(*train(config, tmp_path / "one")))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     machines = [
-        launch(
-            1,
+        start(
             *("-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={rank}"),
             *("--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"),
-            *("-m", "pipelines.cli", "train", config, "--out", tmp_path / "two"),
-            *("--device", "cpu"),
+            *train(config, tmp_path / "two"),
         )
         for rank in (0, 1)
     ]
-    for machine in machines:
-        finished(machine)
+    finished(*machines)
     one, two = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(config: Path, tmp_path: Path) -> None:
-    process = train(config, tmp_path / "run", "--set", "train.batch_size=3")
-    _, words = process.communicate(timeout=180)
-    assert process.returncode != 0
-    assert "train.batch_size: 3" in words
-    assert "2 processes" in words
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    pair = SimpleNamespace(count=2, rank=0, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"train\.batch_size: 3 .* 2 processes"):
+        TrainStep(settings(train={"batch_size": 3}), pair)  # type: ignore[arg-type]
 
 
 def test_both_stop_when_one_is_told_to(config: Path, tmp_path: Path) -> None:
-    process = train(config, tmp_path / "run", "--set", "train.steps=100000")
+    process = launch(*train(config, tmp_path / "run", "--set", "train.steps=100000"))
     while process.poll() is None and not (tmp_path / "run" / "stats.jsonl").exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)

@@ -50,11 +50,17 @@ def rewrite(path: Path, tensors: dict[str, torch.Tensor], **metadata: object) ->
     save_file(tensors, path, about)
 
 
+@pytest.fixture(scope="module")
+def eight_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "run"
+    run(settings(), out)
+    return out
+
+
 @pytest.fixture
-def finished(tmp_path: Path) -> Path:
-    """A run of eight steps, with the states of steps 6 and 8."""
-    run(settings(), tmp_path / "run")
-    return tmp_path / "run"
+def finished(eight_steps: Path, tmp_path: Path) -> Path:
+    """A run of eight steps, with the states of steps 6 and 8; the test may change its files."""
+    return shutil.copytree(eight_steps, tmp_path / "run")
 
 
 def test_terms_that_begin_within_an_interval_are_means_of_their_steps(tmp_path: Path) -> None:

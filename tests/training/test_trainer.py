@@ -9,7 +9,6 @@ import platform
 import re
 import resource
 import signal
-import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,10 +214,17 @@ def test_ctrl_c_says_what_follows_and_twice_stops_at_once(tmp_path: Path) -> Non
 def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     config = settings(train={"steps": 100_000, "checkpoint_every": 100_000})
     trainer = Trainer(config, bars(config), tmp_path, "cpu")
-    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    plain = trainer.step
+
+    def terminated(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        if trainer.state.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(x)
+
+    trainer.step = terminated  # type: ignore[method-assign]
     with pytest.raises(TrainingInterruptedError, match="--resume"):
         trainer.run()
-    assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.state.step > 0
+    assert load_model(tmp_path / "model.safetensors").summary["step"] == trainer.state.step == 5
     states = sorted(path.name for path in (tmp_path / "state").iterdir())
     assert states[0] == "step_0000000.safetensors"
 
