@@ -87,7 +87,7 @@ def test_an_output_folder_without_permission_is_refused(
     def denied(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(writing, "write_text", denied)
+    monkeypatch.setattr(writing, "write_lines", denied)
     with pytest.raises(ValueError, match="out: .*Permission denied"):
         translator.translate_folder(tmp_path / "in", tmp_path / "out", "B")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -98,27 +99,28 @@ def test_pictures_are_on_the_disk_before_a_line_vouches_for_them(
         fsync(descriptor)
         synced.add(os.fstat(descriptor).st_ino)
 
-    def check(lines: str) -> None:
-        for line in map(json.loads, lines.splitlines()):
+    def check(lines: list[str]) -> None:
+        for line in map(json.loads, lines):
             if line["status"] == "ok":
                 path = out / line["output"]
                 assert {path.stat().st_ino, path.parent.stat().st_ino} <= synced
                 vouched.append(line["source"])
 
     append_lines = writing.append_lines
-    write_text = writing.write_text
+    write_lines = writing.write_lines
 
     def checked_append(path: Path, lines: list[str]) -> None:
-        check("\n".join(lines))
+        check(lines)
         append_lines(path, lines)
 
-    def checked_write(path: Path, text: str) -> None:
-        check(text)
-        write_text(path, text)
+    def checked_write(path: Path, lines: Iterable[str]) -> None:
+        found = list(lines)
+        check(found)
+        write_lines(path, found)
 
     monkeypatch.setattr(os, "fsync", watched)
     monkeypatch.setattr(writing, "append_lines", checked_append)
-    monkeypatch.setattr(writing, "write_text", checked_write)
+    monkeypatch.setattr(writing, "write_lines", checked_write)
     translator.translate_folder(inputs, out, "B")
     assert len(vouched) == 10 + 11  # five batches, then all
 

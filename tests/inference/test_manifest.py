@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tracemalloc
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,20 @@ import pytest
 from tests._helpers.folders import draw, files, manifest
 from translate.inference.anomaly import measure_folder
 from translate.inference.folder_options import FolderOptions
-from translate.inference.manifest import ELSEWHERE, LOCK, NO_SPACE, Entry, belongs, write_manifest
-from translate.inference.planning import scan
+from translate.inference.manifest import (
+    ELSEWHERE,
+    LOCK,
+    NO_SPACE,
+    Entry,
+    belongs,
+    mark_up_to_date,
+    write_manifest,
+)
+from translate.inference.planning import plan_outputs, scan
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
-from translate.io.files import DiskFullError
+from translate.io.files import DiskFullError, Stamp
 
 SHARDS = [(3, 3), (1, 3), (2, 3)]
 
@@ -328,15 +338,15 @@ def test_a_full_disk_ends_the_run_and_leaves_a_valid_output_folder(
 def test_on_a_full_disk_an_output_makes_room_for_the_manifest(
     translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = writing.write_text
+    write = writing.write_lines
     out = tmp_path / "out"
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, lines: Iterable[str]) -> None:
         if len(list(out.rglob("*.png"))) + len(list(out.rglob("*.jpg"))) > 10:
             raise OSError(28, "No space left on device")
-        write(path, text)
+        write(path, lines)
 
-    monkeypatch.setattr(writing, "write_text", full)
+    monkeypatch.setattr(writing, "write_lines", full)
     done = translator.translate_folder(inputs, out, "B")
     lines = manifest(out)
     assert done.ok == len(files(out)) == 10
@@ -364,3 +374,30 @@ def test_two_slashes_are_another_name_of_the_root(tmp_path: Path) -> None:
     _, entries = scan([str(path), f"/{path}"])
     assert [entry.path for entry in entries] == [path.as_posix()]
     assert entries[0].warnings == ("listed 2 times",)
+
+
+# -- many lines --
+
+
+def test_the_memory_of_an_input_is_bounded(tmp_path: Path) -> None:
+    """A job of a million inputs has them all in memory, and its manifest only line by line."""
+    count = 3000
+    names = [f"some/folder/picture_{i:09}.png" for i in range(count)]
+    tracemalloc.start()
+    try:
+        outputs = plan_outputs(names, "", "", 1)
+        entries = [
+            Entry(name, "ok", None, outputs[name], f"{i:064}", (9, 9), (), (Stamp(1, f"{i:064}"),))
+            for i, name in enumerate(names)
+        ]
+        tracemalloc.reset_peak()
+        write_manifest(tmp_path, entries)
+        assert tracemalloc.get_traced_memory()[1] / count < 1100, "2130 bytes once"
+
+        again = [Entry(entry.path, outputs=entry.outputs, key=entry.key) for entry in entries]
+        del entries, outputs
+        tracemalloc.reset_peak()
+        mark_up_to_date(tmp_path, again)
+        assert tracemalloc.get_traced_memory()[1] / count < 1400, "2840 bytes once"
+    finally:
+        tracemalloc.stop()

@@ -54,7 +54,7 @@ def belongs(path: str, shard: Shard) -> bool:
     return zlib.crc32(path.encode("utf-8", "surrogateescape")) % shard[1] == shard[0] - 1
 
 
-@dataclass
+@dataclass(slots=True)  # of a job of millions there are as many
 class Entry:
     """An input and what became of it.
 
@@ -133,18 +133,16 @@ def _one_or_list(values: Sequence[Any]) -> Any:
 
 def manifest_lines(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the manifest's lines and what they say, but for those that are cut or not ours."""
-    data = b""
-    with suppress(OSError):
-        data = (out / MANIFEST).read_bytes()
-    for raw in data.splitlines():
-        # RecursionError: of brackets nested thousands deep
-        with suppress(ValueError, TypeError, KeyError, RecursionError):
-            text = raw.decode()
-            line = json.loads(text)
-            if not _is_ours(line):
-                continue
-            line["source"].encode("utf-8", "surrogateescape")  # as `belongs` does
-            yield text, line
+    with suppress(OSError), open(out / MANIFEST, "rb") as file:
+        for raw in file:
+            # RecursionError: of brackets nested thousands deep
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                text = raw.decode().rstrip("\r\n")
+                line = json.loads(text)
+                if not _is_ours(line):
+                    continue
+                line["source"].encode("utf-8", "surrogateescape")  # as `belongs` does
+                yield text, line
 
 
 def _is_ours(line: dict[str, Any]) -> bool:
@@ -214,7 +212,7 @@ def refuse_used(out: Path, jobs: Sequence[Entry], skip_existing: bool, shard: Sh
                 )
 
 
-def mark_up_to_date(out: Path, jobs: Iterable[Entry], verify: bool = False) -> None:
+def mark_up_to_date(out: Path, jobs: Sequence[Entry], verify: bool = False) -> None:
     """Mark inputs whose key is in the previous manifest and whose outputs are as it says.
 
     Args:
@@ -222,13 +220,18 @@ def mark_up_to_date(out: Path, jobs: Iterable[Entry], verify: bool = False) -> N
         jobs: the inputs, with their outputs.
         verify: read the outputs and compare their content, too, not their number of bytes alone.
     """
-    known = {line["key"]: line for _, line in manifest_lines(out) if line["key"]}
+    keys = {job.key for job in jobs if job.key}
+    known = {
+        line["key"]: ((line["width"], line["height"]), line["warnings"] or (), _stamps(line))
+        for _, line in manifest_lines(out)
+        if line["key"] in keys
+    }
     changed = []
     for job in jobs:
-        line = known.get(job.key)
-        if not (job.key and line and all(os.path.isfile(out / path) for path in job.outputs)):
+        found = known.get(job.key)
+        if found is None or not all(os.path.isfile(out / path) for path in job.outputs):
             continue
-        stamps = _stamps(line)
+        size, warnings, stamps = found
         differ = [
             path
             for path, stamp in zip(job.outputs, stamps, strict=False)
@@ -238,8 +241,8 @@ def mark_up_to_date(out: Path, jobs: Iterable[Entry], verify: bool = False) -> N
             changed += differ
             continue
         job.reason = UP_TO_DATE
-        job.size = (line["width"], line["height"])
-        job.warnings = line["warnings"]
+        job.size = size
+        job.warnings = warnings
         job.stamps = stamps
     if changed:
         logger.warning(
@@ -286,19 +289,17 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
         DiskFullError: where there is no room.
         ValueError: for a folder that cannot be written into.
     """
-    mine = {entry.path: entry.line() for entry in entries}
+    lines: dict[str, str | Entry] = {entry.path: entry for entry in entries}
     with _in_words(out):
         out.mkdir(parents=True, exist_ok=True)
         if shard == ALL:
-            _write(out, mine)
+            _write(out, lines)
             return
         with files.held(out / LOCK, wait=True):
-            others = {
-                line["source"]: text
-                for text, line in manifest_lines(out)
-                if not belongs(line["source"], shard)
-            }
-            _write(out, mine | others)
+            for text, line in manifest_lines(out):
+                if not belongs(line["source"], shard):
+                    lines[line["source"]] = text
+            _write(out, lines)
 
 
 @contextmanager
@@ -322,8 +323,11 @@ def _in_words(out: Path) -> Iterator[None]:
         raise ValueError(f"{out}: cannot be written ({error.strerror}); {remedy}") from None
 
 
-def _write(out: Path, lines: dict[str, str]) -> None:
-    files.write_text(out / MANIFEST, "".join(lines[path] + "\n" for path in sorted(lines)))
+def _write(out: Path, lines: dict[str, str | Entry]) -> None:
+    """Write lines, or those of entries."""
+    ordered = (lines[path] for path in sorted(lines))
+    texts = (line.line() if isinstance(line, Entry) else line for line in ordered)
+    files.write_lines(out / MANIFEST, texts)
 
 
 class Journal:

@@ -243,7 +243,8 @@ def plan_outputs(
             if taken.isdisjoint(map(_fold, outputs)):
                 break
         taken.update(map(_fold, outputs))
-        plan[path] = outputs
+        # most have the name of their input: once in memory, then
+        plan[path] = tuple(path if output == path else output for output in outputs)
     return plan
 
 

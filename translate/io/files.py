@@ -286,6 +286,13 @@ def write_text(path: PathLike, text: str) -> None:
         temporary.write_bytes(text.encode())
 
 
+def write_lines(path: PathLike, lines: Iterable[str]) -> None:
+    """Write lines as `write_text` does, one by one: there may be millions."""
+    with atomic(path, durable=True) as temporary, open(temporary, "wb") as file:
+        for line in lines:
+            file.write(f"{line}\n".encode())
+
+
 def readable_json(data: Any) -> str:
     """Return JSON on one line, with characters of all scripts as they are."""
     text = json.dumps(data, ensure_ascii=False)
@@ -328,7 +335,7 @@ def sha256(path: PathLike) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What a file's content is known by: its number of bytes and their SHA-256, in hexadecimal."""
 

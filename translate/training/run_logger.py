@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.config import Config
-from translate.io.files import readable_json, unfinished, write_text
+from translate.io.files import readable_json, unfinished, write_lines, write_text
 from translate.io.images import UInt8, write_image
 from translate.training.trackers import Trackers
 from translate.viz.grids import grid
@@ -114,7 +114,7 @@ class RunLogger:
                 continue
             lines = path.read_bytes().decode(errors="replace").splitlines()
             kept = [line for line in lines if _step(line) <= step]
-            write_text(path, "".join(f"{line}\n" for line in kept))
+            write_lines(path, kept)
             if kept:
                 self._last_steps[name] = _step(kept[-1])
         self._last_steps.pop(GRIDS, None)
