@@ -6,7 +6,7 @@ import glob
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -41,12 +41,14 @@ from pipelines._video import check_options, frame_size, translate_pipe
 from translate.runtime.launch import rank_and_count
 
 if TYPE_CHECKING:
+    from translate.inference.folder import Engine
     from translate.inference.folder_options import FolderOptions
     from translate.inference.planning import Inputs
     from translate.inference.translator import Translator
     from translate.io.frames import FrameSequence
 
 STANDARD = "-"  # input or output
+RAY = "ray"
 
 
 def command(  # noqa: PLR0913  (options of the command line)
@@ -172,12 +174,38 @@ def command(  # noqa: PLR0913  (options of the command line)
             help="With - - as IN and OUT: raw video in ffmpeg's rgb24, frames of this size.",
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="What does the work: this machine, or the workers of a Ray cluster; pip install "
+            "'introshift[ray]'.",
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto",
+            help="With --engine ray: the cluster to join, whose machines all see MODEL, IN and "
+            "OUT; default: one on this machine.",
+        ),
+    ] = None,
+    num_actors: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="With --engine ray: workers; default: one for each GPU of the cluster, else for "
+            "each core.",
+        ),
+    ] = None,
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: Json = False,
 ) -> None:
     """Translate pictures; in a folder, OUT/manifest.jsonl has a line for each file."""
     share = _share(shard)
+    _check_engine(engine, address, num_actors, share)
     colour = None if background is None else _colour(background)
     size = None if rgb24 is None else frame_size(rgb24, inputs, out)
 
@@ -216,6 +244,8 @@ def command(  # noqa: PLR0913  (options of the command line)
         keep_profile=keep_profile,
     )
     predictor_options = PredictorOptions(precision, colour, scale, tile, value_range)
+    if engine == RAY and (size is not None or _one_picture(inputs, out) is not None):
+        raise ValueError("--engine ray: is for many pictures; name a folder to write into")
     if size is not None:
         check_options(options, as_json)
         translate_pipe(Translator.load(model, device, predictor_options), size, to, options)
@@ -228,17 +258,50 @@ def command(  # noqa: PLR0913  (options of the command line)
     if picture is not None:
         _translate_one(translator, picture, out, to, options, as_json)
         return
-    data, text, failures = translate_with_progress(
-        lambda progress: translator.translate_folder(pictures, out, to, options, progress),
-        Path(out),
-        "translate",
-    )
+    with _engine(engine, address, num_actors) as work:
+        data, text, failures = translate_with_progress(
+            lambda progress: translator.translate_folder(
+                pictures, out, to, options, progress, work
+            ),
+            Path(out),
+            "translate",
+        )
     page = Path(out) / PAGE
     if preview and page.exists():  # not where nothing could be translated
         text += f"\n{page}: the first of them, before and after"
     result(data, text, as_json)
     if failures:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _check_engine(
+    engine: str, address: str | None, num_actors: int | None, share: tuple[int, int]
+) -> None:
+    """Refuse options that do not go together, before anything heavy is imported."""
+    if engine not in ("local", RAY):
+        raise ValueError(f"--engine {engine}: unknown; use local or ray")
+    for value, name in ((address, "--address"), (num_actors, "--num-actors")):
+        if engine != RAY and value is not None:
+            raise ValueError(f"{name}: goes with --engine ray")
+    if engine == RAY and share[1] > 1:
+        raise ValueError(
+            "--shard: is for runs that share OUT by themselves; with --engine ray, start one run, "
+            "without torchrun"
+        )
+
+
+def _engine(
+    engine: str, address: str | None, num_actors: int | None
+) -> AbstractContextManager[Engine]:
+    """Return what does the work, for a block."""
+    if engine == RAY:
+        from translate.inference.ray_engine import ray_engine
+
+        return ray_engine(address, num_actors)
+
+    from translate.inference.folder_work import FolderWork
+
+    return nullcontext(FolderWork.run)
 
 
 def _one_picture(inputs: list[str], out: str) -> Path | None:

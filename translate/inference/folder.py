@@ -9,10 +9,11 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from translate.inference.folder_options import (
     DEFAULTS,
@@ -51,6 +52,9 @@ from translate.io.files import PathLike
 from translate.io.images import DEFAULT_QUALITY
 from translate.runtime.signals import interruption
 
+# does the work on inputs until they are over or the event is set, as FolderWork.run does
+Engine: TypeAlias = Callable[[FolderWork, Sequence[Entry], threading.Event], None]
+
 logger = logging.getLogger(__name__)
 
 
@@ -68,6 +72,7 @@ class FolderJob:
         options: everything else.
         progress: called with (done, total) in the calling thread; of large pictures in work also
             with shares, in the thread that works on them.
+        engine: does the work, by default in this process.
 
     Raises:
         ValueError: for domains and a quantile that are not valid.
@@ -81,6 +86,7 @@ class FolderJob:
         to: str | None = None,
         options: FolderOptions = DEFAULTS,
         progress: Progress = no_progress,
+        engine: Engine = FolderWork.run,
     ) -> None:
         self.predictor = predictor
         self.inputs = inputs
@@ -88,6 +94,7 @@ class FolderJob:
         self.to = to
         self.options = options
         self.progress = progress
+        self.engine = engine
         names = predictor.config.data.names
         undecided = is_open(names, to, options.source)
         check(
@@ -214,7 +221,7 @@ class FolderJob:
         places = Places(self.folder, self.target, self.takes_links)
         work = FolderWork(self.task, places, self._end, self._count_share, self.aborted)
         with self.note.kept(), interruption(_say_that_it_ends, self.aborted.set) as interrupted:
-            work.run(self.jobs, interrupted)
+            self.engine(work, self.jobs, interrupted)
         if interrupted.is_set():
             raise KeyboardInterrupt
 

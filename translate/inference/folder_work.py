@@ -10,7 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +44,10 @@ class Places:
     inputs: Path
     outputs: Path
     takes_links: bool
+
+    def absolute(self) -> Places:
+        """Return the same, for processes that work in another folder."""
+        return replace(self, inputs=self.inputs.absolute(), outputs=self.outputs.absolute())
 
 
 class FolderWork:
@@ -98,7 +102,8 @@ class FolderWork:
         # native: images of full size wait
         scaled = self.predictor.scale == "model"
         look = self.batch_size + 2 * self.workers if scaled else self.workers
-        try:
+        with self.ending(entries, interrupted), ExitStack() as stack:
+            stack.callback(pool.shutdown, cancel_futures=True)
             stream = self.predictor.predict_stream(
                 self._decoded(pool, look, entries, interrupted),
                 self.task.direction,
@@ -111,12 +116,21 @@ class FolderWork:
             with closing(stream):
                 for (entry, _), writing in ahead(pool, self._write_in_turn, stream, look):
                     writing.result()
-                    self._end(entry)
+                    self.end(entry)
             for entry in self._reached(entries, interrupted):
                 self._translate_frames(entry)
-                self._end(entry)
+                self.end(entry)
+
+    @contextmanager
+    def ending(self, entries: Sequence[Entry], interrupted: threading.Event) -> Iterator[None]:
+        """Say why inputs were not reached, however a block that takes them ends.
+
+        Raises:
+            DiskFullError: where no space is left.
+        """
+        try:
+            yield
         finally:
-            pool.shutdown(cancel_futures=True)
             _name_unreached(entries, NO_SPACE if self.full else NOT_REACHED)
         if self.full:
             raise DiskFullError(
@@ -124,6 +138,16 @@ class FolderWork:
                 "--skip-existing"
             )
         _name_unreached(entries, NOT_REACHED if interrupted.is_set() else STOPPED)
+
+    def end(self, entry: Entry) -> None:
+        """Tell of an input that is over; with on_error "stop" a failed one ends the run."""
+        try:
+            self.on_end(entry)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self.full = True
+        self.stopped |= self.options.on_error == "stop" and entry.status == "failed"
 
     def _decoded(
         self,
@@ -140,7 +164,7 @@ class FolderWork:
             if entry.frames is not None:
                 self.of_frames.append(entry)
             elif pixels is None:
-                self._end(entry)
+                self.end(entry)
             else:
                 yield entry, pixels
             if self.stopped or self.full:
@@ -272,16 +296,6 @@ class FolderWork:
         except Exception as error:  # as in _write
             self.full |= is_full(error)
             entry.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
-
-    def _end(self, entry: Entry) -> None:
-        """Tell of an input that is over; with on_error "stop" a failed one ends the run."""
-        try:
-            self.on_end(entry)
-        except OSError as error:
-            if not is_full(error):
-                raise
-            self.full = True
-        self.stopped |= self.options.on_error == "stop" and entry.status == "failed"
 
     def _count_share(self, entry: Entry, share: float) -> None:
         """Tell of a share of a large input, in the thread that works on it."""

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from translate.config import Config
-from translate.inference.folder import FolderJob
+from translate.inference.folder import Engine, FolderJob
 from translate.inference.folder_options import (
     DEFAULTS,
     FolderOptions,
@@ -24,6 +24,7 @@ from translate.inference.folder_options import (
     Progress,
     no_progress,
 )
+from translate.inference.folder_work import FolderWork
 from translate.inference.planning import Inputs
 from translate.inference.predictor import DEFAULTS as AS_TRAINED
 from translate.inference.predictor import Direction, Prediction, Predictor, PredictorOptions
@@ -177,10 +178,12 @@ class Translator:
         to: str | None = None,
         options: FolderOptions = DEFAULTS,
         progress: Progress = no_progress,
+        engine: Engine = FolderWork.run,
     ) -> FolderSummary:
         """Translate a file, a folder, a pattern or a list of files into the folder `out`.
 
         The arguments and what is raised are those of `FolderJob`; OUT/manifest.jsonl has a line
         for every input.
         """
-        return FolderJob(self.predictor, inputs, out, to, options, progress).translate()
+        job = FolderJob(self.predictor, inputs, out, to, options, progress, engine)
+        return job.translate()
