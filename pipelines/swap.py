@@ -49,7 +49,8 @@ def command(  # noqa: PLR0913  (options of the command line)
     prepare_output(out, contents, styles, model)
     predictor = Predictor.load(model, device)
     names = predictor.config.data.names
-    domains = resolve_direction(names, to or names[-1], source)
+    exchanged = len(names) == 1 and not predictor.config.model.one_latent
+    domains = (0, 0) if exchanged else resolve_direction(names, to or names[-1], source)
     first_row = spread_of(contents, columns, predictor.config.data)
     first_column = spread_of(styles, rows, predictor.config.data)
     write_image(out, swap_figure(predictor.model, first_row, first_column, *domains))

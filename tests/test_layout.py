@@ -45,6 +45,7 @@ COMMANDS = (
     "reconstruct --help",
     "status --help",
     "bench translate --help",
+    "bench cars3d --help",
 )
 
 

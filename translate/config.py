@@ -175,8 +175,13 @@ class ModelConfig(_Section):
     bottleneck: int = Field(ge=0, le=32)
     """decoder blocks on the lowest level"""
 
+    content: Literal["map", "vector"] = "map"
+    """what content is: a map of features, or one vector, which leaves no place for more than a few
+    facts, such as a view, and ties the model to its training size"""
+
     content_channels: int = Field(ge=0, le=256)
-    """channels Cc of the content; 0, for one domain: no content, style is the one latent"""
+    """channels Cc of the content, of a vector its length; 0, for one domain: no content, style is
+    the one latent"""
 
     style_dim: int = Field(ge=1, le=1024)
     """numbers Ds of a style"""
@@ -190,6 +195,10 @@ class ModelConfig(_Section):
     detail: bool = False
     """translations keep the detail of their input: M x + b, where M and b take its
     reconstruction D(c, s, y) to D(c, s', y') (for photographs)"""
+
+    style_patch: int = Field(default=0, ge=0, le=2048)
+    """side in pixels of the patches that style is taken from, each seen alone, whatever its place;
+    0: style is taken from the whole image"""
 
     style_dropout: float = Field(default=0.4, ge=0, lt=1)
     """share of the style features dropped in training, against memorizing the images"""
@@ -214,9 +223,20 @@ class ModelConfig(_Section):
         return self.content_channels == 0
 
     @property
+    def one_size(self) -> bool:
+        """Whether the networks take images of the training size alone."""
+        return self.one_latent or self.content == "vector"
+
+    @property
     def stride(self) -> int:
         """Image pixels for each pixel of the lowest features: sizes are multiples of it."""
         return self.fold << self.levels
+
+    def content_shape(self, size: int) -> tuple[int, ...]:
+        """Return the shape of the content of an image of `size` px: (Cc, h, w) or (Cc,)."""
+        if self.content == "vector":
+            return (self.content_channels,)
+        return (self.content_channels, size // self.fold, size // self.fold)
 
 
 class ObjectiveConfig(_Section):
@@ -227,6 +247,10 @@ class ObjectiveConfig(_Section):
 
     beta_rec: Weight = 1.0
     """weight of L_r(x)"""
+
+    lambda_lpips: Weight = 0.0
+    """weight of LPIPS(x, D(c, s, y)) of the evaluation's network, beside L_r(x); its weights are
+    those that evaluate takes (INTROSHIFT_LPIPS_WEIGHTS)"""
 
     beta_kl_c: Weight = 0.02
     """weight of KL_c(x)"""
@@ -255,6 +279,9 @@ class ObjectiveConfig(_Section):
     lambda_c: Weight = 0.0
     """content consistency |mu_c(t) - mu_c|"""
 
+    lambda_s: Weight = 0.0
+    """style consistency |mu_s(t) - s'|, where s' is the style of the translation t"""
+
     lambda_cyc: Weight = 2.0
     """image cycle L_r(x, D(c(T(t)), s(x), y))"""
 
@@ -263,6 +290,9 @@ class ObjectiveConfig(_Section):
 
     translation: bool = True
     """negatives: translations"""
+
+    exchange: bool = False
+    """translations take the styles of other images of the batch; false: styles of the prior"""
 
     wrong_domain: bool = True
     """negatives: real images presented as another domain"""
@@ -294,6 +324,13 @@ class AugmentConfig(_Section):
 
     content_colour: Share = 0.0
     """strength of colour changes before c is taken"""
+
+    content_hue: Share = 0.0
+    """strength of turns of the hue before c is taken; 1: any hue"""
+
+    energy_flip: Share = 0.0
+    """probability of a left-right flip of real and fake before the energy, for things whose style
+    is that of their mirror image"""
 
     energy_shift: float = Field(default=0.125, ge=0, le=0.5)
     """shift of real and fake before the energy, as a share of the size"""
@@ -425,6 +462,15 @@ class Config(_Section):
             raise ValueError(
                 f"data.size: {size} is no multiple of the model's stride {stride}; use {near}"
             )
+
+        patch = self.model.style_patch
+        if patch % stride or size % max(patch, 1) or (patch and self.model.one_latent):
+            raise ValueError(
+                f"model.style_patch: {patch} must be a multiple of the model's stride {stride} "
+                f"that divides data.size {size}, in a model with content; use 0 for whole images"
+            )
+        if self.objective.exchange and self.train.batch_size < 2:
+            raise ValueError("objective.exchange: needs another image; use train.batch_size 2")
 
         load_size = self.data.load_size
         if load_size is not None and load_size < size:

@@ -23,7 +23,7 @@ def save(
     size: int = SIDE,
     seed: int = 3,
     background: tuple[int, ...] = (255, 255, 255),
-    **model_options: int,
+    **model_options: object,
 ) -> Path:
     """Save a model with random weights, whose output depends on image, domain and style."""
     data = {

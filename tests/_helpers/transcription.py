@@ -45,10 +45,22 @@ def prior(p: Plain, x: Tensor) -> Tensor:
     return torch.randn((len(x), p.model.style_dim))
 
 
+def new_style(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
+    """s', of the prior or, exchanged, that of the next image of the other domain.
+
+    The batches of the tests hold two images a domain.
+    """
+    if not p.w.exchange:
+        return prior(p, x)
+    s = draw(p.model.encoder.style(p.augment.energy(x), y)).detach()
+    places = [int(other[i]) * 2 + (i + 1) % 2 for i in range(len(x))]
+    return s[places]
+
+
 def translated(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
     """t, or with detail f = M x + b, where M and b take r to t."""
     q_c = p.model.encoder.content(p.augment.introspective(x), y)
-    t: Tensor = p.model.decoder(q_c.mu.detach(), prior(p, x), other, y)
+    t: Tensor = p.model.decoder(q_c.mu.detach(), new_style(p, x, y, other), other, y)
     if not p.model.detail:
         return t
     q_s = p.model.encoder.style(p.augment.energy(x), y)
@@ -76,6 +88,8 @@ def shared(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
     loss = loss + w.lambda_c * (encoder.content(t, other).mu - q_c.mu.detach()).abs().mean(
         (1, 2, 3)
     )
+    s_t = encoder.style(augment.energy(t), other).mu
+    loss = loss + w.lambda_s * (s_t - new_style(p, x, y, other)).abs().mean(1)
     loss = loss + scale * w.lambda_cyc * error(
         w, x, decoder(draw(encoder.content(augment.cycle(t), other)), draw(q_s), y, other)
     )

@@ -26,6 +26,9 @@ def test_each_changes_images_repeatably_within_range(
     x = torch.rand(16, channels, 24, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.manual_seed(1)
     first = apply(settings, x)
+    if channels == 1 and settings["content_hue"]:
+        assert torch.equal(first, x)  # gray has no hue
+        return
     torch.manual_seed(1)
     second = apply(settings, x)
     third = apply(settings, x)
@@ -72,3 +75,26 @@ def test_half_precision_regions_compute_in_float32() -> None:
     x = torch.rand(2, 1, 16, 16).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         assert apply({**OFF, "content_affine": 1.0}, x).dtype == torch.float32
+
+
+def test_hue_turns_all_the_way_around_and_gray_stays() -> None:
+    """A pure red becomes any pure colour: its brightest channel stays full, its darkest empty."""
+    red = torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(200, 3, 8, 8)
+    torch.manual_seed(0)
+    turned = apply({**OFF, "content_hue": 1.0}, red)[:, :, 0, 0]
+    torch.testing.assert_close(turned.amax(1), torch.ones(200), atol=1e-4, rtol=0)
+    torch.testing.assert_close(turned.amin(1), -torch.ones(200), atol=1e-4, rtol=0)
+    counts = turned.argmax(1).bincount(minlength=3)
+    assert counts.min() > 40
+    gray = torch.full((4, 3, 8, 8), 0.3)
+    torch.testing.assert_close(apply({**OFF, "content_hue": 1.0}, gray), gray, atol=1e-4, rtol=0)
+
+
+def test_a_share_is_mirrored_before_the_energy() -> None:
+    x = torch.rand(400, 1, 8, 8) * 2 - 1
+    torch.manual_seed(0)
+    made = energy_augmentation(AugmentConfig.model_validate({**OFF, "energy_flip": 0.3}))(x)
+    mirrored = torch.isclose(made, x.flip(3), atol=1e-5).flatten(1).all(1)
+    same = torch.isclose(made, x, atol=1e-5).flatten(1).all(1)
+    assert (mirrored ^ same).all()
+    assert abs(mirrored.float().mean().item() - 0.3) < 0.07

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +22,8 @@ from translate.losses.soft_introvae import (
     reconstruction_error,
     soft_energy,
 )
-from translate.losses.translation import Objective, backward
+from translate.losses.translation import Objective, backward, exchanged
+from translate.metrics.lpips import Perceptual
 from translate.models.networks import Model
 
 BETA_NEG = 20.0
@@ -48,6 +50,8 @@ RECIPES = {
     "everything": EVERYTHING,
     "everything, cycle gradient": {**EVERYTHING, "cycle_grad": True},
     "mse": {"rec": "mse", "lambda_c": 0.5},
+    "styles exchanged": {**EVERYTHING, "exchange": True, "lambda_s": 0.7, "cycle_grad": True},
+    "styles of the prior held": {"lambda_s": 0.7, "translation": False, "lambda_cyc": 0.0},
     "translations alone": {"wrong_domain": False, "lambda_cyc": 0.0},
     "wrong domain alone": {"translation": False, "lambda_cyc": 0.0},
 }
@@ -245,3 +249,42 @@ def test_the_equilibrium_is_where_push_and_pull_balance() -> None:
     (beta_kl * level / n + 0.5 * torch.exp(-2 / n * beta_neg * level)).backward()
     assert level.grad is not None
     assert abs(level.grad.item()) < 1e-9
+
+
+@pytest.mark.parametrize("domains", [1, 2, 3])
+def test_styles_are_those_of_other_images_of_the_target_domain(domains: int) -> None:
+    y = torch.arange(domains).repeat_interleave(5)
+    other = (y + 1) % domains
+    seen = set()
+    for _ in range(60):
+        places = exchanged(y, other)
+        assert torch.equal(y[places], other)
+        assert (places != torch.arange(len(y))).all()
+        seen |= set(zip(range(len(y)), places.tolist(), strict=True))
+    assert len(seen) == 4 * len(y)  # every other place within the domain
+
+
+def test_a_perceptual_error_is_added_where_it_has_a_weight(
+    setting: tuple[Model, Tensor, Tensor, Tensor], lpips_weights: Path
+) -> None:
+    model, x, y, _ = setting
+    perceptual = Perceptual.load("alex", lpips_weights)
+    w = ObjectiveConfig.model_validate({"lambda_lpips": 0.4})
+    losses = Objective(w, AUGMENT, perceptual).vae(model, x, y)
+    plain = Objective(ObjectiveConfig(), AUGMENT).vae(model, x, y)
+    with torch.no_grad():
+        r = model.decoder(
+            draw(model.encoder.content(x, y)), draw(model.encoder.style(flip(x), y)), y, y
+        )
+        expected = perceptual.differentiable(x, r)
+    torch.testing.assert_close(losses.terms["lpips"], expected)
+    torch.testing.assert_close(losses.shared, plain.shared + 0.4 * expected.mean())
+
+    model.zero_grad()
+    Objective(w.model_copy(update={"beta_rec": 0.0}), AUGMENT, perceptual).vae(
+        model, x, y
+    ).shared.backward()  # type: ignore[no-untyped-call]
+    gradient = model.decoder.last.weight.grad
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    assert gradient.any()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from translate.config import from_dict
+from translate.config import Config, ConfigError, from_dict
 from translate.models.layers import Block, Warp
 from translate.models.networks import Model
 from translate.presets import PRESETS
@@ -148,3 +150,61 @@ def test_style_features_are_dropped_in_training_alone() -> None:
     assert torch.equal(model.encoder.content(x, y).mu, model.encoder.content(x, y).mu)
     model.eval()
     assert torch.equal(model.encoder.style(x, y).mu, model.encoder.style(x, y).mu)
+
+
+def with_vector(**changes: Any) -> Config:
+    model = {"content": "vector", "content_channels": 5, "style_dim": 4, "condition": 8, **changes}
+    sizes = {"width": 8, "fold": 2, "levels": 1}
+    return from_dict(
+        {"data": {"size": 16, "domains": {"things": "x"}}, "model": {**sizes, **model}}
+    )
+
+
+def test_content_may_be_a_vector() -> None:
+    config = with_vector()
+    model = Model(config)
+    x = torch.rand(3, 3, 16, 16) * 2 - 1
+    content = model.encode_content(x, 0)
+    assert content.mu.shape == content.logvar.shape == (3, 5)
+    assert config.model.content_shape(16) == (5,)
+    assert content.kl().shape == (3,)
+    images = model.decode(content.sample(), model.encode_style(x, 0).mu, 0, 0)
+    assert images.shape == x.shape
+    images.square().mean().backward()
+    for part in (model.encoder.content_head, model.encoder.style_head, model.decoder.canvas):
+        assert part is not None
+        for parameter in part.parameters():
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
+            assert parameter.grad.any()
+
+
+@pytest.mark.parametrize("patch", [0, 8])
+def test_images_with_vectors_do_not_touch_each_other(patch: int) -> None:
+    model = Model(with_vector(style_patch=patch)).eval()
+    x = torch.rand(4, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        together = model.reconstruct(x, 0)
+        alone = torch.cat([model.reconstruct(image, 0) for image in x.split(1)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_style_of_patches_does_not_know_their_places() -> None:
+    x = torch.rand(2, 3, 16, 16) * 2 - 1
+    patches = [x[:, :, i : i + 8, j : j + 8] for i in (0, 8) for j in (0, 8)]
+    a, b, c, d = patches
+    moved = torch.cat([torch.cat([d, a], 3), torch.cat([b, c], 3)], 2)
+    by_patches = Model(with_vector(style_patch=8)).eval()
+    whole = Model(with_vector()).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            by_patches.encode_style(moved, 0).mu, by_patches.encode_style(x, 0).mu
+        )
+        difference = whole.encode_style(moved, 0).mu - whole.encode_style(x, 0).mu
+    assert difference.abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("patch", [3, 6, 12, 32])
+def test_patches_have_to_fit(patch: int) -> None:
+    with pytest.raises(ConfigError, match=r"model\.style_patch"):
+        with_vector(style_patch=patch)

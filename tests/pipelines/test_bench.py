@@ -10,7 +10,8 @@ import pytest
 
 from pipelines.bench import gpu
 from tests._helpers.commands import call
-from tests._helpers.folders import draw
+from tests._helpers.folders import draw, pixels
+from tests._helpers.things import write_things
 
 SMALL = [f"--set={key}" for key in ("model.width=8", "data.size=16", "train.batch_size=2")]
 
@@ -95,3 +96,47 @@ def test_sizes_that_are_none_are_refused(tmp_path: Path) -> None:
     code, _, err = call("bench", "gpu", tmp_path, "--out", tmp_path / "out", "--sizes", "128;256")
     assert code == 2
     assert "--sizes 128;256" in err
+
+
+def test_content_and_style_are_exchanged_beside_what_must_be_beaten(
+    tmp_path: Path, lpips_weights: Path
+) -> None:
+    things = tmp_path / "things"
+    things.mkdir()
+    write_things(things, held_out=("green", "blue"))
+    out = tmp_path / "out"
+    sizes = ("data.size=16", "model.width=8", "model.condition=8", "model.style_patch=8")
+    tiny = [f"--set={key}" for key in (*sizes, "train.steps=4", "train.batch_size=4")]
+    options = ("--pairs", 6, "--lpips-weights", lpips_weights, "--device", "cpu", "--json")
+    code, printed, err = call("bench", "cars3d", things, out, *tiny, *options)
+    assert code == 0, err
+    measured = json.loads(printed)
+    assert measured == json.loads((out / "exchange.json").read_text(encoding="utf-8"))
+    answers = measured["answers"]
+    assert list(answers) == [
+        "mean of the training pictures",
+        "content as it is",
+        "style as it is",
+        "nearest view of the style's thing",
+        "introshift",
+        "LORD, with labels",
+    ]
+    nearest = answers["nearest view of the style's thing"]["lpips_paired"]["value"]
+    assert 0 < nearest < answers["content as it is"]["lpips_paired"]["value"]
+    assert measured["seconds"].keys() == {"introshift", "LORD, with labels"}
+
+    truth = pixels(out / "pictures" / "truth" / "0005.png")
+    content = pixels(out / "pictures" / "content" / "0005.png")
+    assert truth.shape == content.shape == (16, 16, 4)
+    assert (truth != content).any()
+    assert pixels(out / "introshift.png").shape == pixels(out / "lord.png").shape
+
+    again = tmp_path / "again"
+    trained = ("--model", out / "run", "--no-lord")
+    code, printed, err = call("bench", "cars3d", things, again, *trained, *options)
+    assert code == 0, err
+    assert json.loads(printed)["answers"]["content as it is"] == answers["content as it is"]
+
+    code, _, err = call("bench", "cars3d", things, out, *tiny, *options)
+    assert code == 2
+    assert "is not empty" in err

@@ -84,6 +84,19 @@ class Colour(nn.Module):
         return changed[:, : x.shape[1]]
 
 
+class Hue(nn.Module):
+    """Turns the hue of images; gray ones stay as they are."""
+
+    def __init__(self, strength: float) -> None:
+        """Prepare turns by up to `strength` times half the colour circle, to either side."""
+        super().__init__()
+        self.turn = kornia.augmentation.ColorJiggle(hue=0.5 * strength, p=1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn the hue of images (B, 1 or 3, H, W) in [0, 1], each by an angle of its own."""
+        return cast(Tensor, self.turn(x)) if x.shape[1] == 3 else x
+
+
 def _in_unit_range(transform: nn.Module) -> Augmentation:
     """Wrap a transform of images in [0, 1] to take and return images in [-1, 1], in float32."""
 
@@ -112,6 +125,7 @@ def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
     a = config.content_affine
     w = config.content_warp
     c = config.content_colour
+    hue = config.content_hue
     steps: list[nn.Module] = []
     if a > 0:
         steps.append(
@@ -128,6 +142,8 @@ def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
         steps.append(SmoothWarp(0.2 * w))
     if c > 0:
         steps.append(Colour(c))
+    if hue > 0:
+        steps.append(Hue(hue))
     if not steps or share == 0:
         return _unchanged
     change = _in_unit_range(nn.Sequential(*steps))
@@ -145,6 +161,8 @@ def energy_augmentation(config: AugmentConfig) -> Augmentation:
     They are differentiable (Zhao et al. 2020, DiffAugment).
     """
     steps: list[nn.Module] = []
+    if config.energy_flip > 0:
+        steps.append(kornia.augmentation.RandomHorizontalFlip(p=config.energy_flip))
     if config.energy_shift > 0:
         shift = config.energy_shift
         steps.append(

@@ -125,7 +125,7 @@ def load_domain(name: str, folder: Path, config: DataConfig) -> Domain:
     failed: dict[Path, str] = {}
     budget = int(config.memory_gb * 2**30 / len(config.names))
     images = spill_to_memmap(_decode(name, folder, config, failed), budget)
-    return _domain(name, images, failed, config)
+    return make_domain(name, images, failed, config)
 
 
 def load_domains(config: DataConfig) -> list[Domain]:
@@ -146,7 +146,7 @@ def load_domains(config: DataConfig) -> list[Domain]:
         end = start + sum(map(math.prod, shapes))
         images = _views(pixels[start:end], shapes)
         reasons = {Path(path): reason for path, reason in failed}
-        domains.append(_domain(name, images, reasons, config))
+        domains.append(make_domain(name, images, reasons, config))
         start = end
     return domains
 
@@ -213,9 +213,17 @@ def _log_ranges(name: str, told: Sequence[str]) -> None:
             logger.warning("%d pictures of %s: %s", len(found), name, found[0])
 
 
-def _domain(
+def make_domain(
     name: str, images: list[np.ndarray], failed: dict[Path, str], config: DataConfig
 ) -> Domain:
+    """Make a domain of images, of which a share is held out to select the model.
+
+    Args:
+        name: The domain's name.
+        images: (h, w, C) uint8 each, the shorter side at load size.
+        failed: What could not be read, and why.
+        config: The share that is held out.
+    """
     trained, held_out = _split(images, config.held_out)
     return Domain(name, trained, failed, held_out)
 

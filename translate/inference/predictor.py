@@ -215,15 +215,15 @@ class Predictor:
         self.summary = file.summary
         self.origin: Origin | None = None
 
-        one_latent = self.config.model.one_latent
-        if one_latent and scale in ("native", "detail"):
-            raise ValueError(
-                f"--scale {scale}: a model of one domain has one latent and one size; "
-                "use --scale model"
-            )
+        one_size = self.config.model.one_size
+        if one_size and scale in ("native", "detail"):
+            one = "a model of one domain has one latent and one size"
+            vector = "a model whose content is a vector has one size"
+            reason = one if self.config.model.one_latent else vector
+            raise ValueError(f"--scale {scale}: {reason}; use --scale model")
         if scale == "auto" and not self.config.model.detail:
             scale = "model"
-        self.aspect_bound = 1 if one_latent else ASPECT_BOUND
+        self.aspect_bound = 1 if one_size else ASPECT_BOUND
         self.device = choose_device(device)
         self.dtype = choose_precision(options.precision, self.device)
         self.scale = scale

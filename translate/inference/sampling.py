@@ -95,7 +95,6 @@ def _samples(
 ) -> Iterator[UInt8]:
     model = predictor.model
     config = predictor.config
-    side = config.data.size // config.model.fold
     for first in range(0, count, BATCH):
         numbers = [min(i, count - 1) for i in range(first, first + BATCH)]
 
@@ -104,7 +103,7 @@ def _samples(
             return torch.stack(draws).to(predictor.device)
 
         with torch.inference_mode():
-            z_c = draw("content", config.model.content_channels, side, side)
+            z_c = draw("content", *config.model.content_shape(config.data.size))
             z_s = draw("style", config.model.style_dim)
             if pictures is not None:
                 chosen = [generator(seed, "picture", i).initial_seed() for i in numbers]
@@ -192,9 +191,10 @@ def interpolate(
     t = torch.linspace(0, 1, steps, device=predictor.device)
     still = torch.zeros_like(t)
     moves = [(t, still), (still, t), (t, t)] if content.shape[1] > 0 else [(still, t)]
+    places = [1] * (content.ndim - 1)  # of a map
     rows = []
     for t_c, t_s in moves:
-        z_c = content[0].lerp(content[1], t_c[:, None, None, None])
+        z_c = content[0].lerp(content[1], t_c.reshape(-1, *places))
         z_s = style[0].lerp(style[1], t_s[:, None])
         rows.append(pixels_from_images(model.decode(z_c, z_s, source, target)))
     return np.stack(rows)

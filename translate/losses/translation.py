@@ -1,8 +1,8 @@
 """The two-latent objective, and whose gradients go where (docs/mathematics.md).
 
 All terms are per sample, shape (B,). Legend: B batch, x (B, C, H, W) image in [-1, 1], y (B,)
-domain, c content (B, Cc, h, w), s style (B, Ds), t translation, f fake, `rec` L_r, `kl_c`,
-`kl_s` divergences in nats, `scale` s = 1 / (C H W).
+domain, c content (B, Cc, h, w) or (B, Cc), s style (B, Ds), t translation, f fake, `rec` L_r,
+`kl_c`, `kl_s` divergences in nats, `scale` s = 1 / (C H W).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from translate.config import ObjectiveConfig
 from translate.data.augmentation import Augmentations
 from translate.losses.soft_introvae import reconstruction_error, soft_energy
+from translate.metrics.lpips import Perceptual
 from translate.models.distributions import Gaussian
 from translate.models.networks import Model
 
@@ -40,14 +41,22 @@ class Losses(NamedTuple):
 class Objective:
     """The two-latent objective (docs/mathematics.md). It owns no parameters and no optimizer."""
 
-    def __init__(self, config: ObjectiveConfig, augment: Augmentations) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        augment: Augmentations,
+        perceptual: Perceptual | None = None,
+    ) -> None:
+        """Take the weights, the augmentations, and the network of LPIPS where it has a weight."""
+        assert perceptual is not None or config.lambda_lpips == 0
         self.config = config
         self.augment = augment
+        self.perceptual = perceptual
 
     def vae(self, model: Model, x: Tensor, y: Tensor) -> Losses:
         """Compute the loss of a warm-up step, that of a plain VAE with two latents.
 
-        It is s (beta_rec L_r(x) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)).
+        It is s (beta_rec L_r(x) + beta_kl_c KL_c(x) + beta_kl_s KL_s(x)) + lambda_lpips LPIPS(x).
 
         Content is taken from an augmented image and the image itself is asked for: the decoder
         learns to supply what the domain alone determines (size, weight, slant), which is what
@@ -73,14 +82,18 @@ class Objective:
         q_c = model.encoder.content(x_c, y)
         q_s = model.encoder.style(self.augment.energy(x), y)
         s = q_s.sample()
+        r = model.decoder(q_c.sample(), s, y, y)
         terms = {
-            "rec": reconstruction_error(x, model.decoder(q_c.sample(), s, y, y), w.rec),
+            "rec": reconstruction_error(x, r, w.rec),
             "kl_c": q_c.kl(),
             "kl_s": q_s.kl(),
         }
         loss = scale * (
             w.beta_rec * terms["rec"] + w.beta_kl_c * terms["kl_c"] + w.beta_kl_s * terms["kl_s"]
         )
+        if self.perceptual is not None:
+            terms["lpips"] = self.perceptual.differentiable(x, r)
+            loss = loss + w.lambda_lpips * terms["lpips"]
         return loss, terms, q_c, q_s, s
 
     def introspective(
@@ -89,8 +102,8 @@ class Objective:
         """Compute the losses of a step of the introspective phase.
 
         L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(T(t)), s, y))
-              + 1/2 mean_f exp(-2 s (...))
-        L_D = VAE + the same two + s mean_f(beta_fake KL_s(f) + ...)
+              + lambda_s |mu_s(t) - s'| + 1/2 mean_f exp(-2 s (...))
+        L_D = VAE + the same three + s mean_f(beta_fake KL_s(f) + ...)
 
         Args:
             model: Encoder and decoder.
@@ -103,19 +116,14 @@ class Objective:
         scale = 1 / x[0].numel()
         loss, terms, q_c, q_s, s = self._autoencode(model, self.augment.introspective(x), x, y)
 
-        needs_translation = w.translation or w.lambda_c > 0 or w.lambda_cyc > 0
-        t = self._translate(model, x, y, other, (q_c, q_s)) if needs_translation else x
-        t_in = t if w.cycle_grad else t.detach()
-        if w.lambda_c > 0:
-            terms["consistency"] = (
-                (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)
-            )
-            loss = loss + w.lambda_c * terms["consistency"]
-        # T changes t as the content's augmentation changes x: the decoder has to restore x from it.
-        if w.lambda_cyc > 0:
-            z_ct = model.encoder.content(self.augment.cycle(t_in), other).sample()
-            terms["cyc"] = reconstruction_error(x, model.decoder(z_ct, s, y, other), w.rec)
-            loss = loss + scale * w.lambda_cyc * terms["cyc"]
+        needs_translation = w.translation or w.lambda_c > 0 or w.lambda_s > 0 or w.lambda_cyc > 0
+        t = x
+        if needs_translation:
+            style = self._style_of_translations(q_s, s, y, other)
+            t = self._translate(model, x, (y, other), (q_c, q_s), style)
+            held, held_terms = self._hold(model, x, (y, other), (q_c, s), (t, style))
+            loss = loss + held
+            terms |= held_terms
 
         # Kind of negative -> images and the domain they are presented as; the decoder's own come
         # first.
@@ -144,22 +152,74 @@ class Objective:
                 terms[f"{name}_{kind}"] = part
         return Losses(loss.mean(), encoder, decoder, _detached(terms))
 
-    def _translate(
-        self, model: Model, x: Tensor, y: Tensor, other: Tensor, q: tuple[Gaussian, Gaussian]
-    ) -> Tensor:
-        """Draw translations t = D(c, s ~ N(0, I), y') of x, with detail where the model keeps it.
+    def _style_of_translations(self, q_s: Gaussian, s: Tensor, y: Tensor, other: Tensor) -> Tensor:
+        """Draw s' (B, Ds): of the prior or, where styles are exchanged, of an image of `other`.
 
-        q are the posteriors of content and style. c is detached: t is the decoder's alone. Of
-        the detail x - r, with r = D(c, mu_s, y), r is a constant: it is not to become worse for
-        the difference's sake.
+        That image is of the same batch, and not the translated one itself.
         """
+        if not self.config.exchange:
+            return torch.randn_like(q_s.mu)
+        return s.detach()[exchanged(y, other)]
+
+    def _translate(
+        self,
+        model: Model,
+        x: Tensor,
+        domains: tuple[Tensor, Tensor],
+        q: tuple[Gaussian, Gaussian],
+        style: Tensor,
+    ) -> Tensor:
+        """Draw translations t = D(c, s', y') of x, with detail where the model keeps it.
+
+        `domains` are y and y', q the posteriors of content and style, `style` is s'. c is
+        detached: t is the decoder's alone. Of the detail x - r, with r = D(c, mu_s, y), r is a
+        constant: it is not to become worse for the difference's sake.
+        """
+        y, other = domains
         q_c, q_s = q
-        t: Tensor = model.decoder(q_c.mu.detach(), torch.randn_like(q_s.mu), other, y)
+        t: Tensor = model.decoder(q_c.mu.detach(), style, other, y)
         if not model.detail:
             return t
         with torch.no_grad():
             r = model.decoder(q_c.mu, q_s.mu, y, y)
         return model.keep_detail(x, r, t)
+
+    def _hold(
+        self,
+        model: Model,
+        x: Tensor,
+        domains: tuple[Tensor, Tensor],
+        latents: tuple[Gaussian, Tensor],
+        translation: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Terms]:
+        """Return what holds content and style of translations: the loss (B,) and its terms.
+
+        `domains` are y and y', `latents` the posterior of the content and the style drawn for x,
+        `translation` is t with its style s'.
+        """
+        w = self.config
+        scale = 1 / x[0].numel()
+        y, other = domains
+        q_c, s = latents
+        t, style = translation
+        t_in = t if w.cycle_grad else t.detach()
+        loss = x.new_zeros(len(x))
+        terms: Terms = {}
+        if w.lambda_c > 0:
+            terms["consistency"] = (
+                (model.encoder.content(t_in, other).mu - q_c.mu.detach()).abs().flatten(1).mean(1)
+            )
+            loss = loss + w.lambda_c * terms["consistency"]
+        if w.lambda_s > 0:
+            q_s = model.encoder.style(self.augment.energy(t_in), other)
+            terms["style_consistency"] = (q_s.mu - style).abs().mean(1)
+            loss = loss + w.lambda_s * terms["style_consistency"]
+        # T changes t as the content's augmentation changes x: the decoder has to restore x from it.
+        if w.lambda_cyc > 0:
+            z_ct = model.encoder.content(self.augment.cycle(t_in), other).sample()
+            terms["cyc"] = reconstruction_error(x, model.decoder(z_ct, s, y, other), w.rec)
+            loss = loss + scale * w.lambda_cyc * terms["cyc"]
+        return loss, terms
 
     def _encode_fakes(self, model: Model, f: Tensor, y: Tensor) -> Terms:
         """Compute KL_s of negatives f, and KL_c and L_r where they have a weight."""
@@ -188,6 +248,22 @@ class Objective:
         none = torch.zeros_like(f["kl_s"])
         decoder_term = w.beta_fake * f["kl_s"] + w.beta_fake_c * f.get("kl_c", none)
         return scale * (decoder_term + w.gamma_r * w.beta_rec * f.get("rec", none))
+
+
+def exchanged(y: Tensor, other: Tensor) -> Tensor:
+    """Choose for each image one of the same batch and of the domain that it is translated to.
+
+    Args:
+        y: (B,) domains, domain after domain, of each as many; two or more where there is one.
+        other: (B,) the domain that each image is translated to.
+
+    Returns:
+        (B,) places in the batch, never an image's own.
+    """
+    count = int((y == y[0]).sum())
+    place = torch.arange(len(y), device=y.device) % count
+    shift = torch.randint(1, max(2, count), y.shape, device=y.device)
+    return other * count + (place + shift) % count
 
 
 def _detached(terms: Terms) -> Terms:

@@ -93,6 +93,21 @@ class Perceptual:
             module = _build(net, features, str(named or f"torchvision's {TORCHVISION[net]}"))
         return cls(net, digest, version("lpips"), module.to(device), torch.device(device))
 
+    def differentiable(self, x: Tensor, y: Tensor) -> Tensor:
+        """Compute LPIPS v0.1 of each pair of images, for training; in float32.
+
+        Args:
+            x: (N, C, H, W) in [-1, 1], C 1 or 3.
+            y: as `x`.
+
+        Returns:
+            (N,), with gradients to both.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            a, b = (_enlarged(z.float().expand(-1, 3, -1, -1)) for z in (x, y))
+            distances: Tensor = self.module(a, b)
+            return distances.flatten()
+
     @torch.no_grad()
     def distance(self, x: Tensor, y: Tensor, batch: int = BATCH) -> Tensor:
         """Compute LPIPS v0.1 of each pair of images.
@@ -141,15 +156,19 @@ class Perceptual:
 
         float32 (<= batch, 3, H', W') in [-1, 1] on the device, both sides at least 64 px.
         """
-        height, width = x.shape[1:3]
-        scale = SMALLEST / min(height, width)
         for part in torch.split(x, batch):
             z = to_float(part, self.device).permute(0, 3, 1, 2)
-            z = z.expand(-1, 3, -1, -1).contiguous()
-            if scale > 1:
-                size = [round(height * scale), round(width * scale)]
-                z = F.interpolate(z, size, mode="bilinear", align_corners=False, antialias=True)
-            yield z
+            yield _enlarged(z.expand(-1, 3, -1, -1).contiguous())
+
+
+def _enlarged(x: Tensor) -> Tensor:
+    """Enlarge images (B, 3, H, W) whose shorter side is under SMALLEST to that."""
+    height, width = x.shape[2:]
+    scale = SMALLEST / min(height, width)
+    if scale <= 1:
+        return x
+    size = [round(height * scale), round(width * scale)]
+    return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _from_file(path: Path) -> tuple[dict[str, Tensor], str]:

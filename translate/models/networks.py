@@ -21,7 +21,7 @@ from translate.models.layers import AdaGroupNorm, Block, Warp, icnr_
 # an index for all images, or one for each, (B,) int64
 Domain: TypeAlias = int | Tensor
 
-CANVAS = 16  # channels of the map that takes the place of content where there is one latent
+CANVAS = 16  # channels of the map that a vector becomes, where no map of content is given
 
 
 class UNet(nn.Module):
@@ -103,21 +103,30 @@ class Encoder(nn.Module):
         inputs = config.data.channels * model.fold**2
         width = model.width
         deep = model.width << model.levels
+        positions = (config.data.size // model.stride) ** 2
         self.fold = model.fold
+        self.patch = model.style_patch
         self.activation = nn.SiLU()
         self.domain = nn.Embedding(domains, model.condition)
         self.one_latent = model.one_latent
+        self.content_is_vector = model.content == "vector"
+        self.content_head: nn.Module
         if not self.one_latent:
-            self.content_trunk = UNet(inputs, model, model.blocks, decode=True)
-            self.content_norm = AdaGroupNorm(width, model.condition)
-            self.content_head = nn.Conv2d(width, 2 * model.content_channels, 1)
+            self.content_trunk = UNet(
+                inputs, model, model.blocks, decode=not self.content_is_vector
+            )
+            if self.content_is_vector:  # it says where things are: its head sees every position
+                self.content_norm = AdaGroupNorm(deep, model.condition)
+                self.content_head = nn.Linear(deep * positions, 2 * model.content_channels)
+            else:
+                self.content_norm = AdaGroupNorm(width, model.condition)
+                self.content_head = nn.Conv2d(width, 2 * model.content_channels, 1)
         self.style_trunk = UNet(inputs, model, model.blocks, decode=False)
         self.style_norm = AdaGroupNorm(deep, model.condition)
         self.dropout = nn.Dropout(model.style_dropout)
         # One head a domain: "is it a B?" and "which B?" are questions to B's own posterior (as in
         # StarGAN v2). One latent also encodes where things are: its head sees every position, and
         # is tied to the training size.
-        positions = (config.data.size // model.stride) ** 2
         features = deep * positions if self.one_latent else 2 * deep
         self.style_head = nn.Linear(features, domains * 2 * model.style_dim)
         nn.init.normal_(self.style_head.weight, std=0.02)
@@ -130,7 +139,8 @@ class Encoder(nn.Module):
             y: Their domains (B,), int64.
 
         Returns:
-            q(c | x, y), parameters (B, Cc, h, w); Cc is 0 where there is one latent.
+            q(c | x, y), parameters (B, Cc, h, w), of a vector (B, Cc); Cc is 0 where there is one
+            latent.
         """
         if self.one_latent:
             empty = x.new_zeros(len(x), 0, x.shape[2] // self.fold, x.shape[3] // self.fold)
@@ -138,6 +148,8 @@ class Encoder(nn.Module):
         condition = self.domain(y)
         h = self.content_trunk(F.pixel_unshuffle(x, self.fold), condition)
         h = self.activation(self.content_norm(h, condition))
+        if self.content_is_vector:
+            h = h.flatten(1)
         return Gaussian.from_parameters(self.content_head(h))
 
     def style(self, x: Tensor, y: Tensor) -> Gaussian:
@@ -150,17 +162,30 @@ class Encoder(nn.Module):
         Returns:
             q(s | x, y), parameters (B, Ds).
         """
+        features = self._style_features(x, y)
+        heads = self.style_head(self.dropout(features))
+        heads = heads.unflatten(1, (self.domain.num_embeddings, -1))  # (B, domains, 2 Ds)
+        return Gaussian.from_parameters(heads[torch.arange(y.shape[0], device=y.device), y])
+
+    def _style_features(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return what the heads of the style see (B, features), pooled but for one latent."""
+        patches = 1  # of an image
+        if self.patch:
+            x = x.unfold(2, self.patch, self.patch).unfold(3, self.patch, self.patch)
+            patches = x.shape[2] * x.shape[3]
+            x = x.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+            y = y.repeat_interleave(patches)
         condition = self.domain(y)
         h = self.style_trunk(F.pixel_unshuffle(x, self.fold), condition)
         h = self.activation(self.style_norm(h, condition))
         if self.one_latent:
-            features = h.flatten(1)
-        else:
-            features = torch.cat([h.mean((2, 3)), h.amax((2, 3))], dim=1)
-
-        heads = self.style_head(self.dropout(features))
-        heads = heads.unflatten(1, (self.domain.num_embeddings, -1))  # (B, domains, 2 Ds)
-        return Gaussian.from_parameters(heads[torch.arange(y.shape[0], device=y.device), y])
+            return cast(Tensor, h.flatten(1))
+        mean = h.mean((2, 3))
+        largest = h.amax((2, 3))
+        if self.patch:
+            mean = mean.unflatten(0, (-1, patches)).mean(1)
+            largest = largest.unflatten(0, (-1, patches)).amax(1)
+        return torch.cat([mean, largest], dim=1)
 
 
 class Decoder(nn.Module):
@@ -186,13 +211,15 @@ class Decoder(nn.Module):
             nn.SiLU(),
         )
         max_displacement = model.warp * config.data.size / (2 * model.stride)
-        # One latent is first expanded into a content map of the training size.
+        # One latent, and a vector of content, is first expanded into a map of the training size.
         self.side = config.data.size // model.fold
+        self.one_latent = model.one_latent
         self.canvas = None
-        if model.one_latent:
-            self.canvas = nn.Linear(model.style_dim, CANVAS * self.side**2)
+        if model.one_size:
+            length = model.style_dim if model.one_latent else model.content_channels
+            self.canvas = nn.Linear(length, CANVAS * self.side**2)
         self.trunk = UNet(
-            model.content_channels or CANVAS,
+            CANVAS if model.one_size else model.content_channels,
             model,
             model.bottleneck,
             decode=True,
@@ -209,7 +236,8 @@ class Decoder(nn.Module):
         """Make images of a content in a style.
 
         Args:
-            z_c: Content (B, Cc, h, w); with one latent it is ignored.
+            z_c: Content (B, Cc, h, w) or, where it is a vector, (B, Cc); with one latent it is
+                ignored.
             z_s: Style (B, Ds), or the one latent.
             y: Domains of the images to make (B,), int64.
             source: Domains that the content comes from (B,), int64.
@@ -220,7 +248,8 @@ class Decoder(nn.Module):
         condition = self.style(torch.cat([z_s, self.domain(y)], dim=1))
         theta = relative_affine(self.domain_affine[source], self.domain_affine[y])
         if self.canvas is not None:
-            z_c = self.canvas(z_s).unflatten(1, (CANVAS, self.side, self.side))
+            latent = z_s if self.one_latent else z_c
+            z_c = self.canvas(latent).unflatten(1, (CANVAS, self.side, self.side))
 
         h = self.trunk(z_c, condition, theta)
         for block in self.top:
@@ -251,7 +280,8 @@ class Model(nn.Module):
             domain: what they are images of.
 
         Returns:
-            q(c | x, y), parameters (B, Cc, h, w); Cc is 0 where there is one latent.
+            q(c | x, y), parameters (B, Cc, h, w), of a vector (B, Cc); Cc is 0 where there is one
+            latent.
         """
         return self.encoder.content(x, self._indices(domain, x.shape[0]))
 
@@ -271,7 +301,7 @@ class Model(nn.Module):
         """Make images of a content in a style.
 
         Args:
-            content: (B, Cc, h, w).
+            content: (B, Cc, h, w), of a vector (B, Cc).
             style: (B, Ds), a style of the target domain.
             source: the domain that the content comes from.
             target: the domain of the images.

@@ -17,6 +17,7 @@ from translate.config import Config
 from translate.data.augmentation import augmentations
 from translate.io.tensors import to_float
 from translate.losses.translation import Losses, Objective, backward
+from translate.metrics.lpips import Perceptual
 from translate.models.networks import Model
 from translate.runtime.device import choose_precision
 from translate.runtime.distributed import Processes
@@ -60,7 +61,10 @@ class TrainStep:
 
         self.networks: tuple[nn.Module, nn.Module] = (self.model.encoder, self.model.decoder)
         self.optimizers = [self._adam(network) for network in self.networks]
-        self.objective = Objective(config.objective, augmentations(config.augment))
+        perceptual = None
+        if config.objective.lambda_lpips > 0:
+            perceptual = Perceptual.load(config.evaluate.lpips_net, device=self.device)
+        self.objective = Objective(config.objective, augmentations(config.augment), perceptual)
         # whether a step was not finite
         self.found_nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)
         self.compiled = False
