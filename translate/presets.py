@@ -119,9 +119,9 @@ def things_and_views(size: int = 64) -> dict[str, dict[str, Any]]:
     """Return what takes pictures of things apart into a view and a thing, without labels.
 
     One folder of things that are seen from many sides in colours of their own. Content is a short
-    vector, taken from pictures of any hue; style is what patches have, mirrored or not. In the
-    introspective phase both are exchanged between the images of a batch. Measured on cars
-    (docs/experiments.md).
+    vector, taken from pictures of any hue that are bent a little; style is what patches have,
+    mirrored or not. In the introspective phase both are exchanged between the images of a batch.
+    Measured on cars (docs/experiments.md).
 
     Args:
         size: training size in pixels, of squares; a multiple of 16.
@@ -157,8 +157,6 @@ def things_and_views(size: int = 64) -> dict[str, dict[str, Any]]:
         "augment": {
             "content_share": 1.0,
             "game_share": 1.0,
-            "content_affine": 0.0,
-            "content_warp": 0.0,
             "content_hue": 1.0,
             "energy_flip": 0.5,
         },

@@ -100,7 +100,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     for name, network in models.items():
         answers[name] = exchange(network, contents, styles)
     found = measure_exchange(answers, truth, perceptual)
-    _write_pictures(out, {**answers, "content": contents, "style": styles, "truth": truth})
+    _write_pictures(out, {**answers, "truth": truth})
     _write_figures(out, models, held_out, loaded)
 
     measured: dict[str, Any] = {

@@ -126,7 +126,7 @@ def test_content_and_style_are_exchanged_beside_what_must_be_beaten(
     assert measured["seconds"].keys() == {"introshift", "LORD, with labels"}
 
     truth = pixels(out / "pictures" / "truth" / "0005.png")
-    content = pixels(out / "pictures" / "content" / "0005.png")
+    content = pixels(out / "pictures" / "content_as_it_is" / "0005.png")
     assert truth.shape == content.shape == (16, 16, 4)
     assert (truth != content).any()
     assert pixels(out / "introshift.png").shape == pixels(out / "lord.png").shape

@@ -182,8 +182,8 @@ class Lord:
         content = self.codes.content(places.to(self.device))
         style = self.codes.style(self.things[places].to(self.device))
         noisy = content + self.options.noise * torch.randn_like(content)
-        error = self._error(x, self.model.decode(noisy, style, 0, 0))
-        return error + self.options.decay * content.square().sum(1).mean()
+        penalty: Tensor = content.square().sum(1).mean()
+        return self._error(x, self.model.decode(noisy, style, 0, 0)) + self.options.decay * penalty
 
     def _encoders_loss(self, x: Tensor, places: Tensor) -> Tensor:
         """Error of images drawn from what the encoders find, and theirs of the vectors."""
