@@ -258,7 +258,7 @@ def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[float,
 
 
 def translate_with_progress(
-    job: Callable[[Progress], FolderSummary], out: Path, verb: str
+    job: Callable[[Progress], FolderSummary], out: Path, verb: str, unit: str = "images"
 ) -> tuple[dict[str, Any], str, int]:
     """Translate a folder with a bar, and name what failed.
 
@@ -266,13 +266,14 @@ def translate_with_progress(
         job: Translates the folder and reports its progress.
         out: The folder that it writes into.
         verb: What is done, for messages: translate, reconstruct.
+        unit: What the progress counts.
 
     Returns:
         The result for programs, the result for people, and the number of failures.
     """
     stem = verb.removesuffix("e")
     try:
-        with library_messages(), count_progress(f"{stem}ing") as progress:
+        with library_messages(), count_progress(f"{stem}ing", unit) as progress:
             done = job(progress)
     except KeyboardInterrupt:
         remedy = f"the same command with --skip-existing does the rest of {out}"

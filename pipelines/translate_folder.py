@@ -42,7 +42,7 @@ from translate.runtime.launch import rank_and_count
 
 if TYPE_CHECKING:
     from translate.inference.folder import Engine
-    from translate.inference.folder_options import FolderOptions
+    from translate.inference.folder_options import FolderOptions, FolderSummary, Progress
     from translate.inference.planning import Inputs
     from translate.inference.translator import Translator
     from translate.io.frames import FrameSequence
@@ -58,7 +58,8 @@ def command(  # noqa: PLR0913  (options of the command line)
         typer.Argument(
             metavar="IN...",
             help="Folder of pictures, one picture or several, a quoted pattern such as "
-            "'photos/**/*.png', or - for a list on standard input.",
+            "'photos/**/*.png', or - for a list on standard input; or WebDataset shards: a folder "
+            "of .tar files, or 'photos-{000000..000099}.tar'.",
         ),
     ],
     out: Annotated[
@@ -167,6 +168,14 @@ def command(  # noqa: PLR0913  (options of the command line)
         bool,
         typer.Option("--keep-profile", help="Stay in a picture's colour profile; default: sRGB."),
     ] = False,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXTENSION,...",
+            help="Of the samples in shards: translate these alone, such as jpg,input.png; "
+            "default: all pictures.",
+        ),
+    ] = None,
     rgb24: Annotated[
         str | None,
         typer.Option(
@@ -214,6 +223,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.folder_options import FolderOptions
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
+    from translate.io.shards import is_shard
     from translate.viz.preview import PAGE
 
     # under torchrun: a device each
@@ -250,22 +260,24 @@ def command(  # noqa: PLR0913  (options of the command line)
         check_options(options, as_json)
         translate_pipe(Translator.load(model, device, predictor_options), size, to, options)
         return
-    picture = _one_picture(inputs, out)
+    picture = None if is_shard(inputs[0]) else _one_picture(inputs, out)
     if picture is not None:
         _check_output(picture, out, overwrite, as_json)
     pictures = _pictures(inputs, null)
+    extensions = _extensions(pictures, members, out, engine)
     translator = Translator.load(model, device, predictor_options)
     if picture is not None:
         _translate_one(translator, picture, out, to, options, as_json)
         return
     with _engine(engine, address, num_actors) as work:
-        data, text, failures = translate_with_progress(
-            lambda progress: translator.translate_folder(
-                pictures, out, to, options, progress, work
-            ),
-            Path(out),
-            "translate",
-        )
+
+        def translate(progress: Progress) -> FolderSummary:
+            if extensions is None:
+                return translator.translate_folder(pictures, out, to, options, progress, work)
+            return translator.translate_shards(pictures, out, to, options, extensions, progress)
+
+        unit = "images" if extensions is None else "shards"
+        data, text, failures = translate_with_progress(translate, Path(out), "translate", unit)
     page = Path(out) / PAGE
     if preview and page.exists():  # not where nothing could be translated
         text += f"\n{page}: the first of them, before and after"
@@ -472,6 +484,21 @@ def _pictures(inputs: list[str], null: bool) -> Inputs:
         for name in inputs
         for path in (sorted(glob.glob(name, recursive=True)) if is_pattern(name) else [name])
     ]
+
+
+def _extensions(pictures: Inputs, members: str | None, out: str, engine: str) -> list[str] | None:
+    """Return the extensions to be translated in WebDataset shards; None where there are none."""
+    from translate.inference.shards import find_shards
+
+    if find_shards(pictures) is None:
+        if members is not None:
+            raise ValueError("--members: is about the samples in WebDataset shards (.tar)")
+        return None
+    if out == STANDARD:
+        raise ValueError("-: takes one picture; of shards, name a folder to write into")
+    if engine == RAY:
+        raise ValueError("--engine ray: is for pictures; of shards, start runs with --shard I/N")
+    return members.split(",") if members else []
 
 
 def _listed(null: bool) -> list[str]:

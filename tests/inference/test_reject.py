@@ -12,6 +12,7 @@ import torch
 
 from tests._helpers.commands import call
 from tests._helpers.folders import build, draw, files, manifest
+from tests._helpers.shards import pack, read
 from translate.inference.anomaly import measure_folder
 from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import UP_TO_DATE
@@ -199,3 +200,20 @@ def test_wrong_options_of_rejection_are_refused(
     assert exit_code == 2
     assert named in stderr
     assert len(stderr.splitlines()) == 1
+
+
+def test_a_picture_that_is_rejected_takes_its_sample_out_of_a_shard(
+    model: Path, tmp_path: Path
+) -> None:
+    beyond = {Path(name).stem for name in highest_energies(tmp_path, model)}
+    members = {}
+    for path in sorted((tmp_path / "in").rglob("*.png")):
+        members |= {path.name: path.read_bytes(), f"{path.stem}.cls": b"1"}
+    pack(tmp_path / "shards" / "x.tar", members)
+    options = FolderOptions(reject=0.5, reject_skip=True)
+    translator = Translator.load(model, "cpu", PredictorOptions(scale="model"))
+    done = translator.translate_shards(tmp_path / "shards", tmp_path / "out", "B", options)
+    assert (done.ok, done.skipped, done.failed) == (4, 2, 0)
+    assert done.reasons == {"rejected": 2}
+    kept = {sample["__key__"] for sample in read(tmp_path / "out" / "x.tar")}
+    assert kept == {f"{i}" for i in range(6)} - beyond

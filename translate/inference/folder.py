@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import threading
@@ -20,7 +18,6 @@ from translate.inference.folder_options import (
     REJECTED,
     SKIPPED,
     SUFFIXES,
-    TRANSLATION_VERSION,
     FolderOptions,
     FolderSummary,
     Progress,
@@ -28,9 +25,7 @@ from translate.inference.folder_options import (
 )
 from translate.inference.folder_preview import refuse_clash, write_folder_preview
 from translate.inference.folder_work import FolderWork, Places
-from translate.inference.likeness import is_open
 from translate.inference.manifest import (
-    ALL,
     ELSEWHERE,
     NOT_REACHED,
     Entry,
@@ -43,13 +38,11 @@ from translate.inference.manifest import (
     write_last_manifest,
     write_manifest,
 )
-from translate.inference.planning import Inputs, check, check_out, plan_outputs, scan
-from translate.inference.predictor import Predictor, listed_domains
+from translate.inference.planning import Inputs, check_out, plan_outputs, scan
+from translate.inference.predictor import Predictor
 from translate.inference.status import RunNote
-from translate.inference.styles import resolve_direction
-from translate.inference.task import Task
+from translate.inference.task import Task, check_task
 from translate.io.files import PathLike
-from translate.io.images import DEFAULT_QUALITY
 from translate.runtime.signals import interruption
 
 # does the work on inputs until they are over or the event is set, as FolderWork.run does
@@ -95,18 +88,7 @@ class FolderJob:
         self.options = options
         self.progress = progress
         self.engine = engine
-        names = predictor.config.data.names
-        undecided = is_open(names, to, options.source)
-        check(
-            not undecided or options.shard == ALL,
-            f"--to: must be given where several shares are translated; this model has "
-            f"{listed_domains(names)}",
-        )
-        self.direction = resolve_direction(
-            names, names[-1] if undecided else to, options.source, options.style
-        )
-        if options.reject is not None:  # refused before any work
-            predictor.rejection_threshold(self.direction[0], options.reject, options.reject_skip)
+        self.direction = check_task(predictor, to, options)
         self.done = 0
         self.aborted = threading.Event()  # by a second Ctrl-C
         self.counting = threading.Lock()
@@ -174,28 +156,8 @@ class FolderJob:
         self.direction = self.task.direction
         for job in self.jobs:
             with suppress(OSError):  # it will fail
-                job.key = self._key(job)
-
-    def _key(self, job: Entry) -> str:
-        """Return the hash of all that a job's outputs depend on."""
-        file = (self.folder / job.path).stat()
-        facts: list[object] = [
-            TRANSLATION_VERSION,
-            self.predictor.cache_key,
-            self.direction,
-            file.st_size,
-            file.st_mtime_ns,
-            job.outputs,
-        ]
-        if self.task.threshold is not None:
-            facts.append(self.task.threshold)
-        if self.options.quality != DEFAULT_QUALITY:
-            facts.append({"quality": self.options.quality})
-        if self.options.frames != DEFAULTS.frames:
-            facts.append({"frames": self.options.frames})
-        facts += [{name: True} for name in ("strip", "keep_profile") if getattr(self.options, name)]
-        styles = self.task.style_of(job.path).numpy().tobytes()
-        return hashlib.sha256(json.dumps(facts).encode() + styles).hexdigest()
+                file = os.stat(self.folder / job.path)
+                job.key = self.task.key(job.path, file, job.outputs)
 
     def skip(self) -> None:
         """Leave out what is up to date, and write the first manifest."""

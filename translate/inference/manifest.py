@@ -171,7 +171,8 @@ def _listed(line: dict[str, Any], name: str, kind: type) -> list[Any]:
     return values
 
 
-def _stamps(line: dict[str, Any]) -> tuple[Stamp, ...]:
+def stamps_of(line: dict[str, Any]) -> tuple[Stamp, ...]:
+    """Return what the outputs' content is known by, as a line has it."""
     sizes = _listed(line, "output_bytes", int)
     return tuple(map(Stamp, sizes, _listed(line, "output_sha256", str)))
 
@@ -222,7 +223,7 @@ def mark_up_to_date(out: Path, jobs: Sequence[Entry], verify: bool = False) -> N
     """
     keys = {job.key for job in jobs if job.key}
     known = {
-        line["key"]: ((line["width"], line["height"]), line["warnings"] or (), _stamps(line))
+        line["key"]: ((line["width"], line["height"]), line["warnings"] or (), stamps_of(line))
         for _, line in manifest_lines(out)
         if line["key"] in keys
     }
@@ -235,7 +236,7 @@ def mark_up_to_date(out: Path, jobs: Sequence[Entry], verify: bool = False) -> N
         differ = [
             path
             for path, stamp in zip(job.outputs, stamps, strict=False)
-            if not _is_as_written(out / path, stamp, verify)
+            if not is_as_written(out / path, stamp, verify)
         ]
         if differ:
             changed += differ
@@ -252,7 +253,7 @@ def mark_up_to_date(out: Path, jobs: Sequence[Entry], verify: bool = False) -> N
         )
 
 
-def _is_as_written(path: Path, stamp: Stamp, verify: bool) -> bool:
+def is_as_written(path: Path, stamp: Stamp, verify: bool) -> bool:
     """Compare an output with what the manifest knows it by; False where it cannot be read."""
     try:
         return stamp.is_of(path, verify)
@@ -271,7 +272,7 @@ def only_run(out: Path, shard: Shard) -> Iterator[None]:
     i, n = shard
     own = out / f"{RUN_LOCK}{i}-of-{n}.lock"
     with ExitStack() as stack:
-        with _in_words(out):
+        with in_words(out):
             out.mkdir(parents=True, exist_ok=True)
             with files.held(out / LOCK, wait=True):
                 for lock in out.glob(f"{RUN_LOCK}*.lock"):
@@ -290,7 +291,7 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
         ValueError: for a folder that cannot be written into.
     """
     lines: dict[str, str | Entry] = {entry.path: entry for entry in entries}
-    with _in_words(out):
+    with in_words(out):
         out.mkdir(parents=True, exist_ok=True)
         if shard == ALL:
             _write(out, lines)
@@ -303,7 +304,7 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
 
 
 @contextmanager
-def _in_words(out: Path) -> Iterator[None]:
+def in_words(out: Path) -> Iterator[None]:
     """Raise ValueError or DiskFullError with the remedy in place of an OSError."""
     try:
         yield

@@ -60,7 +60,7 @@ def scan(inputs: Inputs, strict: bool = False) -> tuple[Path, list[Entry]]:
         return folder.parent, [Entry(folder.name)]
     matches = None
     if is_pattern(inputs):
-        folder, matches = _matches(inputs)
+        folder, matches = split_pattern(inputs)
     found = "neither a file nor a folder" if folder.exists() else "no such file or folder"
     check(folder.is_dir(), f"{folder}: {found}")
 
@@ -81,7 +81,7 @@ def is_pattern(inputs: Inputs) -> bool:
     return glob.has_magic(os.fspath(inputs)) and not os.path.lexists(inputs)
 
 
-def _matches(pattern: PathLike) -> tuple[Path, set[str]]:
+def split_pattern(pattern: PathLike) -> tuple[Path, set[str]]:
     """Split a pattern into the folder before its wildcards, and what matches below it."""
     path = Path(pattern)
     plain = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
@@ -181,7 +181,7 @@ def check_out(inputs: Inputs, out: Path) -> Path:
     """
     target = Path(os.path.realpath(out))
     if is_pattern(inputs):
-        folder, names = _matches(cast(PathLike, inputs))
+        folder, names = split_pattern(cast(PathLike, inputs))
         inputs = [folder / name for name in names]
     listed = not isinstance(inputs, str | os.PathLike)
     named = (

@@ -5,19 +5,24 @@ Legend: K variants of a picture, C channels, H W pixels; pixels are uint8 (H, W,
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from translate.inference.animation import FrameOptions, translate_frames
-from translate.inference.folder_options import FolderOptions
-from translate.inference.likeness import find_direction
-from translate.inference.predictor import Direction, Prediction, Predictor
-from translate.inference.styles import StyleSource, style_source
+from translate.inference.folder_options import DEFAULTS, TRANSLATION_VERSION, FolderOptions
+from translate.inference.likeness import find_direction, is_open
+from translate.inference.manifest import ALL
+from translate.inference.planning import check
+from translate.inference.predictor import Direction, Prediction, Predictor, listed_domains
+from translate.inference.styles import StyleSource, resolve_direction, style_source
 from translate.io.depth import Levels, lost_depth
 from translate.io.frames import FrameSequence
-from translate.io.images import Picture, UInt8
+from translate.io.images import DEFAULT_QUALITY, Picture, UInt8
 from translate.io.lost import layout_of, lost_of_picture, profile_space
 from translate.io.metadata.record import NONE, Metadata
 from translate.losses.energy import RejectionThreshold
@@ -35,6 +40,35 @@ class Fitted(NamedTuple):
     variants: list[UInt8 | Levels]
     metadata: Metadata
     lost: tuple[str, ...]
+
+
+def check_task(predictor: Predictor, to: str | None, options: FolderOptions) -> Direction:
+    """Refuse what cannot be done before any work.
+
+    Args:
+        predictor: the model.
+        to: the target domain; of two it may be left out.
+        options: of the translation.
+
+    Returns:
+        From which domain to which, where it is not for the pictures to decide.
+
+    Raises:
+        ValueError: for domains and a quantile that do not fit.
+    """
+    names = predictor.config.data.names
+    undecided = is_open(names, to, options.source)
+    check(
+        not undecided or options.shard == ALL,
+        f"--to: must be given where several shares are translated; this model has "
+        f"{listed_domains(names)}",
+    )
+    direction = resolve_direction(
+        names, names[-1] if undecided else to, options.source, options.style
+    )
+    if options.reject is not None:
+        predictor.rejection_threshold(direction[0], options.reject, options.reject_skip)
+    return direction
 
 
 @dataclass(frozen=True)
@@ -79,6 +113,32 @@ class Task:
         name = predictor.config.data.names[target]
         style_of = style_source(predictor, options.style, name, options.seed, options.samples)
         return cls(predictor, options, direction, style_of, threshold)
+
+    def key(self, name: str, file: os.stat_result, outputs: Sequence[str]) -> str:
+        """Return the hash of all that a picture's outputs depend on.
+
+        Args:
+            name: by which it is given its styles.
+            file: its size and time.
+            outputs: their names.
+        """
+        facts: list[object] = [
+            TRANSLATION_VERSION,
+            self.predictor.cache_key,
+            self.direction,
+            file.st_size,
+            file.st_mtime_ns,
+            outputs,
+        ]
+        if self.threshold is not None:
+            facts.append(self.threshold)
+        if self.options.quality != DEFAULT_QUALITY:
+            facts.append({"quality": self.options.quality})
+        if self.options.frames != DEFAULTS.frames:
+            facts.append({"frames": self.options.frames})
+        facts += [{name: True} for name in ("strip", "keep_profile") if getattr(self.options, name)]
+        styles = self.style_of(name).numpy().tobytes()
+        return hashlib.sha256(json.dumps(facts).encode() + styles).hexdigest()
 
     @property
     def names(self) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from translate.inference.folder_work import FolderWork
 from translate.inference.planning import Inputs
 from translate.inference.predictor import DEFAULTS as AS_TRAINED
 from translate.inference.predictor import Direction, Prediction, Predictor, PredictorOptions
+from translate.inference.shards import ShardJob
 from translate.inference.styles import Style, StyleSource, resolve_direction, style_source
 from translate.inference.tensors import translate_tensor
 from translate.io.depth import Levels
@@ -186,4 +187,21 @@ class Translator:
         for every input.
         """
         job = FolderJob(self.predictor, inputs, out, to, options, progress, engine)
+        return job.translate()
+
+    def translate_shards(
+        self,
+        inputs: Inputs,
+        out: PathLike,
+        to: str | None = None,
+        options: FolderOptions = DEFAULTS,
+        members: Sequence[str] = (),
+        progress: Progress = no_progress,
+    ) -> FolderSummary:
+        """Translate WebDataset shards into shards of the same names in the folder `out`.
+
+        The arguments and what is raised are those of `ShardJob`; OUT/manifest.jsonl has a line
+        for every picture.
+        """
+        job = ShardJob(self.predictor, inputs, out, to, options, members, progress)
         return job.translate()

@@ -1,0 +1,331 @@
+"""WebDataset shards in, shards out: find, look, skip, and each unpacked, translated and packed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from translate.inference.folder_options import (
+    DEFAULTS,
+    SUFFIXES,
+    FolderOptions,
+    FolderSummary,
+    Progress,
+    no_progress,
+)
+from translate.inference.folder_work import Places
+from translate.inference.likeness import MANY
+from translate.inference.manifest import (
+    ALL,
+    NO_SPACE,
+    NOT_REACHED,
+    STOPPED,
+    Entry,
+    is_as_written,
+    only_run,
+    refuse_used,
+    remove_unfinished,
+    stamps_of,
+)
+from translate.inference.planning import Inputs, check, check_out, is_pattern, split_pattern
+from translate.inference.predictor import Predictor
+from translate.inference.shard_manifest import Tally, append_entries, keep_lines, shard_of
+from translate.inference.shard_plan import Naming, names_picture
+from translate.inference.shard_work import ShardWork, shard_key
+from translate.inference.task import Task, check_task
+from translate.io import files, shards
+from translate.io.files import PART, DiskFullError, PathLike, is_full
+from translate.io.shards import is_shard
+from translate.runtime.signals import interruption
+
+logger = logging.getLogger(__name__)
+
+WORK = f"{PART}shards-"  # the folder of a run's shard in work, WORK + "I-of-N"
+# options that are about folders, and why
+NOT_OF_SHARDS = {
+    "suffix": "would part pictures from their samples, which are told by names",
+    "preview": "shows pictures of a folder",
+    "strict": "is about files in a folder; what is no picture stays in its sample",
+}
+
+
+def find_shards(inputs: Inputs) -> tuple[Path, list[str]] | None:
+    """Find the shards that inputs stand for.
+
+    Args:
+        inputs: a shard, a folder of shards and no pictures, a pattern that matches shards alone,
+            names with braces such as x-{000..099}.tar, or a list of shards.
+
+    Returns:
+        The folder that paths are relative to, and the paths, sorted; None where the inputs are no
+        shards.
+
+    Raises:
+        ValueError: for shards and other files in one list, and braces that stand for too many.
+    """
+    if not isinstance(inputs, str | os.PathLike):
+        return _listed([os.fspath(path) for path in inputs])
+    name = os.fspath(inputs)
+    if os.path.isdir(name):
+        found = _in_folder(Path(name))
+        return (Path(name), found) if found else None
+    if not is_shard(name):
+        return None
+    if os.path.lexists(name):
+        return Path(name).parent, [Path(name).name]
+    if is_pattern(name):
+        folder, matches = split_pattern(name)
+        return (folder, sorted(matches)) if matches and all(map(is_shard, matches)) else None
+    expanded = shards.expand(name)
+    return None if expanded == [name] else _listed(expanded)
+
+
+def _in_folder(folder: Path) -> list[str]:
+    """List the shards below a folder; none where there are pictures."""
+    found = []
+    for root, folders, names in files.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.startswith("."):
+                continue
+            if names_picture(name.lower()):
+                return []
+            if is_shard(name):
+                found.append(Path(root, name).relative_to(folder).as_posix())
+    return sorted(found)
+
+
+def _listed(paths: Sequence[str]) -> tuple[Path, list[str]] | None:
+    """Return the folder that listed shards have in common, and their paths below it."""
+    others = [path for path in paths if not is_shard(path)]
+    if len(others) == len(paths):
+        return None
+    if others:
+        raise ValueError(
+            f"{others[0]}: is no shard, others are; translate them one after the other"
+        )
+    full = [os.path.abspath(path) for path in paths]
+    folder = Path(os.path.commonpath([os.path.dirname(path) for path in full]))
+    return folder, sorted({Path(path).relative_to(folder).as_posix() for path in full})
+
+
+class ShardJob:
+    """The translation of WebDataset shards into shards of the same names.
+
+    A shard is translated as a whole: its pictures are unpacked into a folder in `out`, translated
+    as those of a folder, and packed among what else it holds, which is carried over byte for byte.
+    A sample of which a picture fails or is rejected is left out.
+
+    Args:
+        predictor: the model.
+        inputs: see `find_shards`.
+        out: the folder to write into.
+        to: the target domain; of two it may be left out, and is then the one that a few pictures
+            of the first shard do not look like, else the second.
+        options: everything else. A style is chosen by seed, the shard's name and the member's.
+        members: extensions that are translated, such as jpg or input.png; none means all pictures.
+        progress: called with how many shards are done, and of how many.
+
+    Raises:
+        ValueError: for inputs that are no shards, and options that do not fit.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        inputs: Inputs,
+        out: PathLike,
+        to: str | None = None,
+        options: FolderOptions = DEFAULTS,
+        members: Sequence[str] = (),
+        progress: Progress = no_progress,
+    ) -> None:
+        for name, reason in NOT_OF_SHARDS.items():
+            given = getattr(options, name) != getattr(DEFAULTS, name)
+            check(not given, f"--{name}: {reason}; leave it out for shards")
+        extensions = [member.lower().removeprefix(".") for member in members]
+        for extension in extensions:
+            check(
+                names_picture(extension),
+                f"--members {extension}: is no extension of pictures, such as jpg or input.png",
+            )
+        is_file = is_shard(out) and not os.path.isdir(out)
+        check(not is_file, f"{out}: name a folder to write into; shards keep their names")
+        check_task(predictor, to, options)
+        self.predictor = predictor
+        self.inputs = inputs
+        self.out = Path(out)
+        self.to = to
+        self.options = options
+        self.progress = progress
+        self.naming = Naming(SUFFIXES[options.format], options.samples, tuple(sorted(extensions)))
+        self.tally = Tally()
+        self.done = 0  # shards
+        self.stopped = False  # at a failure, with on_error "stop"
+        self.full = False  # the disk
+
+    def translate(self) -> FolderSummary:
+        """Run all steps.
+
+        Returns:
+            Counts of pictures; of a shard that failed as a whole, one failure.
+
+        Raises:
+            ValueError: before any work, in one line, when the options do not fit the inputs or the
+                model.
+            DiskFullError: no space is left.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM; the shard in work is not written.
+        """
+        start = time.perf_counter()
+        self.scan()
+        self.look()
+        with only_run(self.target, self.options.shard):
+            self.skip()
+            try:
+                self.run()
+            finally:
+                self.finish()
+        return self.tally.summary(time.perf_counter() - start, self.task.names)
+
+    def scan(self) -> None:
+        """Find the shards, and those that are this run's own: every n-th."""
+        found = find_shards(self.inputs)
+        check(found is not None, f"{self.inputs}: no WebDataset shards (.tar)")
+        assert found is not None
+        self.folder, paths = found
+        for path in paths:
+            check(shard_of(path) == path, f"{path}: lies in a folder named like a shard; rename it")
+        is_folder = isinstance(self.inputs, str | os.PathLike) and os.path.isdir(self.inputs)
+        self.target = check_out(
+            self.folder if is_folder else [self.folder / path for path in paths], self.out
+        )
+        self.entries = [Entry(path, outputs=(path,)) for path in paths]
+        i, n = self.options.shard
+        self.own = self.entries[i - 1 :: n]
+        options = self.options
+        if not options.overwrite:
+            # a killed run may have left no line about its shards, but always a manifest
+            shard = ALL if options.skip_existing else options.shard
+            refuse_used(self.target, self.own, options.skip_existing, shard)
+
+    def look(self) -> None:
+        """Look at a few pictures, which may decide the direction."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = self._first_pictures(Path(folder))
+            self.task = Task.find(self.predictor, paths, self.to, self.options)
+
+    def _first_pictures(self, folder: Path) -> list[Path]:
+        """Unpack the first pictures of the first shard that has some."""
+        paths: list[Path] = []
+        for entry in self.entries:
+            with (
+                suppress(ValueError, OSError),  # it will fail, and say why
+                shards.streamed(self.folder / entry.path) as file,
+            ):
+                for member in shards.read_members(file):
+                    if member.special or member.refused or not self.naming.takes(member.name):
+                        continue
+                    path = folder / f"{len(paths)}{PurePosixPath(member.name).suffix}"
+                    with open(path, "wb") as picture:
+                        shards.copy_member(file, member, picture)
+                    paths.append(path)
+                    if len(paths) == MANY:
+                        break
+            if paths:
+                break
+        return paths
+
+    def skip(self) -> None:
+        """Leave out the shards that are done, and clear away what killed runs have left."""
+        own = {entry.path: entry for entry in self.own}
+        # At once: a run that gets killed must leave no line about outputs it has replaced.
+        for path, entries in keep_lines(self.target, own.keys(), self._is_done):
+            del own[path]
+            self.tally.add(entries)
+        remove_unfinished(self.target, self.own, self.options.shard)
+        for left in self.target.glob(f"{WORK}*"):
+            if not left.name.endswith(f"-of-{self.options.shard[1]}"):
+                shutil.rmtree(left, ignore_errors=True)
+        self.jobs = list(own.values())
+        self.done = len(self.own) - len(self.jobs)
+        self.progress(self.done, len(self.own))
+
+    def _is_done(self, path: str, lines: Sequence[dict[str, Any]]) -> bool:
+        """Tell by an earlier run's lines about a shard whether it is as this run would make it."""
+        *pictures, last = lines
+        if not self.options.skip_existing or last["source"] != path or last["status"] != "ok":
+            return False
+        try:
+            facts = os.stat(self.folder / path)
+        except OSError:  # it will fail
+            return False
+        sources = [line["source"] for line in pictures]
+        key = shard_key(self.task, self.naming, path, sources, facts)
+        [stamp] = stamps_of(last)
+        written = is_as_written(self.target / path, stamp, self.options.verify)
+        return bool(last["key"] == key) and written
+
+    def run(self) -> None:
+        """Translate the shards, one after the other.
+
+        Raises:
+            DiskFullError: no space is left.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM.
+        """
+        i, n = self.options.shard
+        workplace = self.target / f"{WORK}{i}-of-{n}"
+        aborted = threading.Event()
+        with interruption(_say_that_it_ends, aborted.set) as interrupted:
+            places = Places(self.folder, self.target, takes_links=False)
+            work = ShardWork(self.task, self.naming, places, workplace, self._count_share, aborted)
+            for shard in self.jobs:
+                try:
+                    entries = work.translate(shard, interrupted)
+                    if shard.reason == NOT_REACHED:
+                        break
+                    append_entries(self.target, [*entries, shard], self.options.shard)
+                except OSError as error:
+                    if not (is_full(error) or isinstance(error, DiskFullError)):
+                        raise
+                    self.full = True
+                    raise DiskFullError(
+                        f"{self.target}: no space left on device; make room, then run again with "
+                        "--skip-existing"
+                    ) from None
+                self.tally.add(entries if shard.status == "ok" else [*entries, shard])
+                self.done += 1
+                self.progress(self.done, len(self.own))
+                self.stopped = self.options.on_error == "stop" and shard.status == "failed"
+                if self.stopped or interrupted.is_set():
+                    break
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+
+    def _count_share(self, share: float) -> None:
+        """Tell of the share of the shard in work that is done."""
+        self.progress(self.done + share, len(self.own))
+
+    def finish(self) -> None:
+        """Write lines about the shards that were not reached, where there is room for them."""
+        reason = NO_SPACE if self.full else STOPPED if self.stopped else NOT_REACHED
+        left = [shard for shard in self.jobs if shard.reason == NOT_REACHED]
+        for shard in left:
+            shard.reason = reason
+        self.tally.add(left)
+        try:
+            append_entries(self.target, left, self.options.shard)
+        except OSError as error:
+            if not is_full(error):
+                raise
+
+
+def _say_that_it_ends() -> None:
+    logger.warning("the shard in work is given up; Ctrl-C again stops at once")
