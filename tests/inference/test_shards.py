@@ -19,6 +19,7 @@ from translate.inference import shard_work, shards
 from translate.inference.folder_options import FolderOptions
 from translate.inference.shard_plan import WITH_SAMPLE, WITH_SHARD
 from translate.inference.shards import find_shards
+from translate.inference.status import RunNote, read_status
 from translate.inference.translator import Translator
 from translate.io.files import Stamp
 
@@ -496,3 +497,22 @@ def test_the_manifest_of_another_work_stays(
     translator.translate_shards(inputs, tmp_path / "whole", "B", RANDOM)
     assert files(out) == files(tmp_path / "whole")
     assert list(lines(out)) == list(lines(tmp_path / "whole"))
+
+
+def test_the_status_counts_shards(
+    translator: Translator, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    (inputs / "x-2.tar").write_bytes(b"")
+    found = []
+    monkeypatch.setattr(RunNote, "add", lambda self: found.append(read_status(out)))
+    translator.translate_shards(inputs, out, "B", FolderOptions(shard=(2, 2)))
+    translator.translate_shards(inputs, out, "B", FolderOptions(shard=(1, 2)))
+    assert [(s.done, s.failed, s.left, s.running) for s in found] == [
+        (1, 0, 2, 1),
+        (2, 0, 1, 1),
+        (2, 1, 0, 1),
+    ]
+    assert [(share.shard, share.done, share.left) for share in found[1].shards] == [((1, 2), 1, 1)]
+    status = read_status(out)
+    assert (status.total, status.done, status.failed, status.left) == (3, 2, 1, 0)

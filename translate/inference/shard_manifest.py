@@ -2,23 +2,30 @@
 
 Of each shard it has a line for every picture, in the shard's order, then one for the shard itself,
 whose key and stamp vouch for all of them. They are appended together, when the shard is on the
-disk. A manifest may be larger than memory: its lines pass through, one shard after the other.
+disk. Until then a line says that the shard is to be done: the last of several counts, and at the
+end of a run one is left. A manifest may be larger than memory: its lines pass through, one shard
+after the other.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 from translate.inference.folder_options import REJECTED, SKIPPED, FolderSummary
 from translate.inference.manifest import (
     ALL,
+    ELSEWHERE,
     LOCK,
     MANIFEST,
+    NO_SPACE,
+    NOT_REACHED,
+    STOPPED,
     UP_TO_DATE,
     Entry,
     Shard,
@@ -27,24 +34,25 @@ from translate.inference.manifest import (
 )
 from translate.inference.shard_plan import WITH_SAMPLE, WITH_SHARD
 from translate.io import files
+from translate.io.shards import shard_of
 
-OF_SHARD = re.compile(r"(.*?\.(?:tar|tar\.gz|tgz))(?:/.*)?", re.IGNORECASE | re.DOTALL)
+Line: TypeAlias = tuple[str, dict[str, Any]]  # its text, and what it says
 
-
-def shard_of(source: str) -> str | None:
-    """Return the path of the shard that a line is about, None where it is about none."""
-    found = OF_SHARD.fullmatch(source)
-    return found[1] if found else None
+PENDING = (NOT_REACHED, ELSEWHERE, STOPPED, NO_SPACE)  # reasons of lines about shards to be done
 
 
 def keep_lines(
-    out: Path, own: Collection[str], is_done: Callable[[str, Sequence[dict[str, Any]]], bool]
+    out: Path,
+    shards: Sequence[Entry],
+    own: Collection[str],
+    is_done: Callable[[str, Sequence[dict[str, Any]]], bool],
 ) -> Iterator[tuple[str, list[Entry]]]:
-    """Write the manifest anew, without the lines of the shards that are to be done.
+    """Write the manifest anew, with one line for each shard that is to be done.
 
     Args:
         out: the folder.
-        own: paths of the run's shards; lines about anything else stay.
+        shards: all, whoever does them.
+        own: paths of those that the run does; lines about others stay.
         is_done: tells by its path and lines whether a shard stays as it is.
 
     Yields:
@@ -54,25 +62,62 @@ def keep_lines(
         DiskFullError: where there is no room.
         ValueError: for a folder that cannot be written into.
     """
-    kept: set[str] = set()
+    known: set[str] = set()
+    with _written_anew(out) as file:
+        for shard, found in groupby(_lines(out, own), _shard_of_line):
+            texts, lines = zip(*found, strict=True)
+            if shard in own and (shard in known or not is_done(str(shard), lines)):
+                continue
+            file.write("".join(f"{text}\n" for text in texts).encode())
+            if shard is not None:
+                known.add(shard)
+            if shard in own:
+                yield str(shard), [_kept(line) for line in lines[:-1]]
+        for entry in shards:
+            if entry.path not in known:
+                reason = NOT_REACHED if entry.path in own else ELSEWHERE
+                file.write(f"{replace(entry, reason=reason).line()}\n".encode())
+
+
+def settle(out: Path, own: Collection[str], left: Iterable[Entry]) -> None:
+    """Write the manifest anew at the end of a run, with one line for each shard.
+
+    Args:
+        out: the folder.
+        own: paths of the run's shards.
+        left: those that were not reached.
+
+    Raises:
+        DiskFullError: where there is no room.
+        ValueError: for a folder that cannot be written into.
+    """
+    with _written_anew(out) as file:
+        for text, _ in _lines(out, own):
+            file.write(f"{text}\n".encode())
+        for entry in left:
+            file.write(f"{entry.line()}\n".encode())
+
+
+@contextmanager
+def _written_anew(out: Path) -> Iterator[BinaryIO]:
+    """Yield a file that becomes the manifest when the block succeeds; other runs wait for it."""
     with (
         in_words(out),
         files.held(out / LOCK, wait=True),
         files.atomic(out / MANIFEST, durable=True) as part,
         open(part, "wb") as file,
     ):
-        for shard, found in groupby(manifest_lines(out), _shard_of_line):
-            texts, lines = zip(*found, strict=True)
-            is_own = shard is not None and shard in own
-            if is_own and (shard in kept or not is_done(str(shard), lines)):
-                continue
-            file.write("".join(f"{text}\n" for text in texts).encode())
-            if is_own:
-                kept.add(str(shard))
-                yield str(shard), [_kept(line) for line in lines[:-1]]
+        yield file
 
 
-def _shard_of_line(line: tuple[str, dict[str, Any]]) -> str | None:
+def _lines(out: Path, own: Collection[str]) -> Iterator[Line]:
+    """Yield the manifest's lines, but for those about own shards that were to be done."""
+    for text, line in manifest_lines(out):
+        if not (line["source"] in own and line.get("reason") in PENDING):
+            yield text, line
+
+
+def _shard_of_line(line: Line) -> str | None:
     return shard_of(line[1]["source"])
 
 

@@ -37,13 +37,14 @@ from translate.inference.manifest import (
 )
 from translate.inference.planning import Inputs, check, check_out, is_pattern, split_pattern
 from translate.inference.predictor import Predictor
-from translate.inference.shard_manifest import Tally, append_entries, keep_lines, shard_of
+from translate.inference.shard_manifest import Tally, append_entries, keep_lines, settle
 from translate.inference.shard_plan import Naming, names_picture
 from translate.inference.shard_work import ShardWork, shard_key
+from translate.inference.status import RunNote
 from translate.inference.task import Task, check_task
 from translate.io import files, shards
 from translate.io.files import PART, DiskFullError, PathLike, is_full
-from translate.io.shards import is_shard
+from translate.io.shards import is_shard, shard_of
 from translate.runtime.signals import interruption
 
 logger = logging.getLogger(__name__)
@@ -247,7 +248,7 @@ class ShardJob:
         """Leave out the shards that are done, and clear away what killed runs have left."""
         own = {entry.path: entry for entry in self.own}
         # At once: a run that gets killed must leave no line about outputs it has replaced.
-        for path, entries in keep_lines(self.target, own.keys(), self._is_done):
+        for path, entries in keep_lines(self.target, self.entries, set(own), self._is_done):
             del own[path]
             self.tally.add(entries)
         remove_unfinished(self.target, self.own, self.options.shard)
@@ -269,9 +270,11 @@ class ShardJob:
             return False
         sources = [line["source"] for line in pictures]
         key = shard_key(self.task, self.naming, path, sources, facts)
-        [stamp] = stamps_of(last)
-        written = is_as_written(self.target / path, stamp, self.options.verify)
-        return bool(last["key"] == key) and written
+        if last["key"] != key:
+            return False
+        stamps = stamps_of(last)
+        written = [is_as_written(self.target / path, s, self.options.verify) for s in stamps]
+        return written == [True]
 
     def run(self) -> None:
         """Translate the shards, one after the other.
@@ -283,7 +286,8 @@ class ShardJob:
         i, n = self.options.shard
         workplace = self.target / f"{WORK}{i}-of-{n}"
         aborted = threading.Event()
-        with interruption(_say_that_it_ends, aborted.set) as interrupted:
+        note = RunNote(self.target, self.options.shard)
+        with note.kept(), interruption(_say_that_it_ends, aborted.set) as interrupted:
             places = Places(self.folder, self.target, takes_links=False)
             work = ShardWork(self.task, self.naming, places, workplace, self._count_share, aborted)
             for shard in self.jobs:
@@ -302,6 +306,7 @@ class ShardJob:
                     ) from None
                 self.tally.add(entries if shard.status == "ok" else [*entries, shard])
                 self.done += 1
+                note.add()
                 self.progress(self.done, len(self.own))
                 self.stopped = self.options.on_error == "stop" and shard.status == "failed"
                 if self.stopped or interrupted.is_set():
@@ -314,17 +319,14 @@ class ShardJob:
         self.progress(self.done + share, len(self.own))
 
     def finish(self) -> None:
-        """Write lines about the shards that were not reached, where there is room for them."""
+        """Write the last manifest; a full disk keeps the one that is there, which is as true."""
         reason = NO_SPACE if self.full else STOPPED if self.stopped else NOT_REACHED
         left = [shard for shard in self.jobs if shard.reason == NOT_REACHED]
         for shard in left:
             shard.reason = reason
         self.tally.add(left)
-        try:
-            append_entries(self.target, left, self.options.shard)
-        except OSError as error:
-            if not is_full(error):
-                raise
+        with suppress(DiskFullError):
+            settle(self.target, {shard.path for shard in self.jobs}, left)
 
 
 def _say_that_it_ends() -> None:

@@ -1,7 +1,8 @@
 """How far the translation of a folder is, whoever does it: by its manifest and its runs' notes.
 
 A run keeps a note in OUT while it goes on, of its pace; a killed run leaves it. Legend: a shard is
-(i, n), as in `translate.inference.manifest`. Imports no torch.
+(i, n), as in `translate.inference.manifest`. Where the inputs are WebDataset shards, these are
+counted in place of their pictures. Imports no torch.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from translate.inference.manifest import (
     manifest_lines,
 )
 from translate.io import files
+from translate.io.shards import shard_of
 
 TO_DO = (NOT_REACHED, STOPPED, NO_SPACE, ELSEWHERE)  # reasons of what another run would do
 SECONDS = 5.0  # between two notes of a run
@@ -166,10 +168,15 @@ def read_status(out: Path) -> Status:
     held = _held_locks(out)
     notes = _notes(out)
     kinds = {line["source"]: _kind(line) for _, line in manifest_lines(out)}
+    tars = sorted(path for path in kinds if shard_of(path) == path)
+    if tars:  # a run does whole ones
+        kinds = {path: kinds[path] for path in tars}
 
     shares = []
     for shard in sorted({*held, *notes}, key=lambda shard: (shard[1], shard[0])):
-        own = [kind for path, kind in kinds.items() if belongs(path, shard)]
+        i, n = shard
+        paths = tars[i - 1 :: n] if tars else (path for path in kinds if belongs(path, shard))
+        own = [kinds[path] for path in paths]
         running = shard in held
         note = notes.get(shard)
         rate = note.rate if running and note is not None else None

@@ -29,6 +29,8 @@ NAME = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
 META = re.compile(r"__[^/]*__($|/)")
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}", re.ASCII)
 
+INSIDE = re.compile(r"(.*?\.(?:tar|tar\.gz|tgz))(?:/.*)?", re.IGNORECASE | re.DOTALL)
+
 
 class ShardError(ValueError):
     """A shard that cannot be read; one line, without its name."""
@@ -65,6 +67,12 @@ def split_name(name: str) -> tuple[str | None, str]:
 def is_shard(path: PathLike) -> bool:
     """Tell by its name whether a file is a shard."""
     return os.fspath(path).lower().endswith(SUFFIXES)
+
+
+def shard_of(path: str) -> str | None:
+    """Return the shard that a path such as x.tar/a.jpg is in, or is; None where it is in none."""
+    found = INSIDE.fullmatch(path)
+    return found[1] if found else None
 
 
 def expand(pattern: str) -> list[str]:
