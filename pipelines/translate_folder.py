@@ -84,9 +84,10 @@ def command(  # noqa: PLR0913  (options of the command line)
     style: Annotated[
         str,
         typer.Option(
-            metavar="auto|mean|random|own|PATH",
-            help="Style: the mean one, random, whichever of these suits the domain (auto), the "
-            "picture's own (with --from as --to), or that of a picture or folder.",
+            metavar="auto|mean|random|keep|own|PATH",
+            help="Style: the mean one, random, the picture's own taken along (keep), whichever of "
+            "these suits the domain (auto), that of a picture or folder; or own, with --from as "
+            "--to: a reconstruction.",
         ),
     ] = "auto",
     samples: Annotated[int, typer.Option(min=1, help="Translations of each picture.")] = 1,

@@ -16,7 +16,7 @@ from pipelines.ui.jobs import Job
 from pipelines.ui.translation import Wish, start_files, start_folder
 from pipelines.ui.workspace import Workspace
 
-StyleName: TypeAlias = Literal["auto", "mean", "random", "own"]
+StyleName: TypeAlias = Literal["auto", "mean", "random", "keep", "own"]
 Scale: TypeAlias = Literal["auto", "model", "native", "detail"]
 
 
@@ -44,8 +44,8 @@ def add_api(workspace: Workspace) -> None:
         """Translate one picture; returns a PNG file.
 
         model: a name that `models` lists. to, source: its domains; where both are empty, the
-        picture's look decides. style: auto, mean, random or own. seed: of random styles. scale:
-        auto, model, native or detail. strip: write no metadata.
+        picture's look decides. style: auto, mean, random, keep or own. seed: of random styles.
+        scale: auto, model, native or detail. strip: write no metadata.
         """
         wish = _wish(model, to, source, style, seed, scale, strip)
         job = start_files(workspace, [_uploaded(workspace, picture)], wish)

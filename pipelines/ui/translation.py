@@ -31,7 +31,7 @@ class Wish:
         model: its name in the workspace.
         source: the domain translated from, empty to find out by the pictures' look.
         to: the domain translated to, empty for the other one.
-        style: auto, mean, random, own, or the path of a picture in the wanted style.
+        style: auto, mean, random, keep, own, or the path of a picture in the wanted style.
         seed: of random styles.
         scale: auto, model, native or detail.
         strip: whether no metadata are written.

@@ -21,6 +21,7 @@ EXEMPLAR = np.zeros((4, 4, 3), np.uint8)
         ("AB", "B", None, EXEMPLAR, (0, 1)),
         ("AB", "B", None, [EXEMPLAR], (0, 1)),
         ("ABC", "A", "C", "mean", (2, 0)),
+        ("AB", "B", "A", "keep", (0, 1)),
         ("AB", "B", None, OWN, (1, 1)),
         ("ABC", "C", "C", OWN, (2, 2)),
         ("A", "A", None, OWN, (0, 0)),

@@ -336,6 +336,7 @@ def test_random_styles_follow_from_seed_and_place(translator: Translator) -> Non
     [
         ({"B": "random"}, "random"),
         ({"B": "mean"}, "mean"),
+        ({"B": "keep"}, "keep"),
         ({"A": "random"}, "mean"),
         (7, "mean"),
         ({"B": 7}, "mean"),
@@ -349,7 +350,19 @@ def test_style_auto_is_what_training_found_best(path: Path, styles: object, take
         translator.translate([image] * 2, "B", style=style, seed=3) for style in ("auto", taken)
     )
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-    assert np.array_equal(found[0], found[1]) == (taken == "mean")
+    assert np.array_equal(found[0], found[1]) == (taken != "random")
+
+
+def test_a_kept_style_is_the_image_s_own_in_the_other_domain(
+    path: Path, translator: Translator
+) -> None:
+    model = load_model(path).model
+    x = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        expected = model.translate(x, 0, 1, model.encode_style(x, 0).mu)
+    kept = translator.translate(x, "B", style="keep")
+    torch.testing.assert_close(kept, expected, rtol=0, atol=1e-5)
+    assert (kept - translator.translate(x, "B", style="mean")).abs().max() > 1e-3
 
 
 def test_exemplars_give_their_style_mean(path: Path, translator: Translator) -> None:

@@ -62,12 +62,12 @@ class Stub(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
         self.translation = translation
         self.kl = kl
-        self.encoder = self
 
     def translate(self, x: Tensor, source: int, to: int, z_s: Tensor | None = None) -> Tensor:
         return self.translation(x, torch.zeros(len(x), self.style_dim) if z_s is None else z_s)
 
-    def style(self, x: Tensor, y: Tensor) -> Gaussian:  # KL of N(m, 1) is m^2 / 2
+    def encode_style(self, x: Tensor, domain: int) -> Gaussian:  # KL of N(m, 1) is m^2 / 2
+        y = torch.full((len(x),), domain)
         return Gaussian((2 * self.kl(x, y)).sqrt()[:, None], torch.zeros(len(x), 1))
 
 
@@ -404,9 +404,10 @@ def test_where_the_mean_of_all_styles_is_none_random_ones_are_the_default() -> N
     def kl(x: Tensor, y: Tensor) -> Tensor:
         return 20 - 10 * x.mean((1, 2, 3)).abs()
 
-    assert default_styles(scores(many_looks, kl)) == {"A": "random", "B": "random"}
-    assert default_styles(scores(many_looks, no_kl)) == {"A": "mean", "B": "mean"}
+    assert default_styles(scores(many_looks, kl), False) == {"A": "random", "B": "random"}
+    assert default_styles(scores(many_looks, no_kl), False) == {"A": "mean", "B": "mean"}
     one_direction = [score for score in scores(many_looks, kl) if score.to == "B"] + [
         score for score in scores(styled, kl) if score.to == "A"
     ]
-    assert default_styles(one_direction) == {"A": "mean", "B": "random"}
+    assert default_styles(one_direction, False) == {"A": "mean", "B": "random"}
+    assert default_styles(one_direction, True) == {"A": "keep", "B": "keep"}

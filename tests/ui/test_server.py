@@ -92,7 +92,7 @@ def test_folders_elsewhere_are_refused(server: Served, folder: str, out: str) ->
 
 def test_a_style_is_no_file(server: Served) -> None:
     said = error(ask(server, "job", folder="photos", out="out", style="/etc/passwd"))
-    assert said == "style /etc/passwd: use auto, mean, random, own"
+    assert said == "style /etc/passwd: use auto, mean, random, keep, own"
 
 
 def test_models(server: Served) -> None:

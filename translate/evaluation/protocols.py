@@ -26,6 +26,7 @@ from translate.io.tensors import images_from_pixels, pixels_from_images, to_floa
 from translate.models.checkpoint import default_style, load_model
 from translate.models.networks import Model
 
+OTHER_STYLES = {"random": "a random style", "keep": "its picture's own style"}  # than the mean one
 SWAPPED = 6  # contents, and styles, in the grid of swaps
 
 
@@ -80,12 +81,11 @@ def evaluate(
         for a, b in permutations(range(len(names)), 2)
         if names[b] in targets
     }
-    in_random_styles = sorted(
-        {names[b] for _, b in groups if default_style(file.summary, names[b]) == "random"}
-    )
+    styles = {name: default_style(file.summary, name) for name in sorted(targets)}
     notes += [
-        f"{name}: each translation in a random style, as `translate` makes them by default"
-        for name in in_random_styles
+        f"{name}: each translation in {OTHER_STYLES[style]}, as `translate` makes them by default"
+        for name, style in styles.items()
+        if style in OTHER_STYLES
     ]
 
     def read(path: Path) -> images.UInt8:
@@ -101,7 +101,7 @@ def evaluate(
     model = file.model.to(evaluator.device).to(memory_format=torch.channels_last)
     results = []
     for (a, b), pairs in groups.items():
-        add_outputs = _add_outputs(model, evaluator, a, b, names[b] in in_random_styles)
+        add_outputs = _add_outputs(model, evaluator, a, b, styles[names[b]])
         result = evaluator.measure(names[a], names[b], pairs, add_outputs)
         result.swap = _swapped(evaluator, model, pairs, a, b)
         results.append(result)
@@ -146,11 +146,11 @@ def _test_folder(config: DataConfig, data: Path, name: str) -> Path:
     return found
 
 
-def _add_outputs(model: Model, evaluator: Evaluator, a: int, b: int, random_style: bool) -> Extend:
+def _add_outputs(model: Model, evaluator: Evaluator, a: int, b: int, style: str) -> Extend:
     """Return a function that adds what the model makes of a batch's sources, a to b.
 
-    The styles are drawn anew from the seed for each direction. Translations are in the first of
-    them with `random_style`, else in the mean style.
+    The styles are drawn anew from the seed for each direction. Translations are in the default
+    style of b, a random one in the first of these.
     """
     options = evaluator.options
     generator = torch.Generator().manual_seed(options.seed)
@@ -162,7 +162,7 @@ def _add_outputs(model: Model, evaluator: Evaluator, a: int, b: int, random_styl
         draws = torch.randn(n, options.styles, model.style_dim, generator=generator)
         z_s = draws.to(evaluator.device)
         first = z_s[:, 0]
-        z_t = first if random_style else torch.zeros_like(first)
+        z_t = {"random": first, "mean": torch.zeros_like(first), "keep": None}[style]
         return pictures | _translate(model, pictures["source"], a, b, z_t, z_s)
 
     return extend
@@ -340,7 +340,7 @@ def _resized(stack: Tensor, height: int, width: int) -> Tensor:
 
 @torch.inference_mode()
 def _translate(
-    model: Model, source: Tensor, a: int, b: int, style: Tensor, variants: Tensor
+    model: Model, source: Tensor, a: int, b: int, style: Tensor | None, variants: Tensor
 ) -> Pictures:
     """Make all the pictures that are measured; content is encoded once.
 
@@ -349,14 +349,15 @@ def _translate(
         source: pictures (n, H, W, C) of domain a.
         a: index of the source domain.
         b: index of the target domain.
-        style: of the translations, (n, Ds).
+        style: of the translations, (n, Ds); None for each picture's own.
         variants: styles (n, K, Ds) of further translations, made where K is above 1.
     """
-    x = images_from_pixels(source.numpy(), style.device)
+    x = images_from_pixels(source.numpy(), variants.device)
     content = model.encode_content(x, a).mu
     own = model.encode_style(x, a).mu
     reconstruction = model.decode(content, own, a, a)
-    translation = model.keep_detail(x, reconstruction, model.decode(content, style, a, b))
+    t = model.decode(content, own if style is None else style, a, b)
+    translation = model.keep_detail(x, reconstruction, t)
     # rounded as in a file, so that the cycle cannot use what rounding removes
     rounded = to_float(to_uint8(translation))
     made = {

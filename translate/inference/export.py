@@ -18,6 +18,7 @@ from translate import __version__
 from translate.inference.predictor import Predictor
 from translate.inference.styles import resolve_direction
 from translate.io.files import atomic
+from translate.models.checkpoint import default_style
 from translate.models.layers import PLAIN, with_layers
 from translate.models.networks import Model
 from translate.runtime.process_state import warnings_ignored
@@ -44,11 +45,15 @@ class Translation(nn.Module):
 
         Args:
             image: Images of the source domain (B, C, S, S) in [-1, 1].
-            style: Styles (B, Ds), drawn from N(0, I), or zeros for the mean of the prior.
+            style: Styles (B, Ds), drawn from N(0, I), or zeros for the mean of the prior; nan
+                stands for the images' own, of models that keep detail.
 
         Returns:
             The translations, like `image`.
         """
+        if self.model.detail:  # its reconstructions need their styles anyway
+            own = self.model.encode_style(image, self.source).mu
+            style = torch.where(style.isnan(), own, style)
         return self.model.translate(image, self.source, self.target, style)
 
 
@@ -100,6 +105,7 @@ def export(
         "size": side,
         "channels": config.data.channels,
         "style_dim": model.style_dim,
+        "style": default_style(predictor.summary, config.data.names[target_index]),
         "range": [-1, 1],
     }
     # Two images: an axis of one would be taken for a constant.

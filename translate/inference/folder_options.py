@@ -55,10 +55,11 @@ class FolderOptions:
 
     Args:
         source: the domain translated from; may be left out where the model has two.
-        style: "mean", "random" (drawn from seed, relative path and variant), "auto" (of these two
-            what training found better for the target), "own" (a reconstruction: source and target
-            are the same), or a file or folder of exemplars of the target domain: of a folder, an
-            input takes one by seed and relative path, and its variant k the k-th after that.
+        style: "mean", "random" (drawn from seed, relative path and variant), "keep" (the input's
+            own, taken along), "auto" (of these three what is best for the target), "own" (a
+            reconstruction: source and target are the same), or a file or folder of exemplars of the
+            target domain: of a folder, an input takes one by seed and relative path, and its
+            variant k the k-th after that.
         seed: of random and chosen styles.
         samples: variants of each input; above 1 they are numbered: name_1, with `suffix`
             name<suffix>_1.

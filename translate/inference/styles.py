@@ -26,12 +26,13 @@ from translate.models.checkpoint import default_style
 from translate.runtime.affinity import usable_cores
 from translate.runtime.prefetch import ahead
 
-# auto, mean, random, own, a file or folder, or in memory
+# auto, mean, random, keep, own, a file or folder, or in memory
 Style: TypeAlias = PathLike | InMemory | Iterable[InMemory]
 # an input's relative path, or its place in a list -> z_s (K, Ds)
 StyleSource: TypeAlias = Callable[[str | int], Tensor]
 
 OWN = "own"  # the style of which an image is itself the exemplar
+KEEP = "keep"  # the same numbers, taken to another domain
 MOST_WORKERS = 8  # unless more are asked for: each holds an image of full size
 
 
@@ -97,8 +98,9 @@ def style_source(
     Args:
         predictor: encodes exemplars.
         style: "mean", the prior's; "random", a draw of its own for each (seed, input, variant);
-            "auto", what the training found better of these two; "own", (K, 0), which stands for
-            the input's own; or exemplars of domain `to`: a file, a folder, images in memory.
+            "keep", (K, 0), which stands for the input's own; "auto", what the training found
+            best of these three; "own", as "keep", of a reconstruction; or exemplars of domain
+            `to`: a file, a folder, images in memory.
             Variant k of the i-th input in a list takes the one at i + k, cyclically; of an
             input known by name, the first is chosen by seed and name.
         to: the target domain.
@@ -109,10 +111,10 @@ def style_source(
         ValueError: for an exemplar that cannot be used, and for none.
     """
     size = predictor.config.model.style_dim
-    if _is(style, OWN):
-        return lambda name: torch.zeros(variants, 0)
     if _is(style, "auto"):
         style = default_style(predictor.summary, predictor.config.data.names[predictor.domain(to)])
+    if _is(style, OWN) or _is(style, KEEP):
+        return lambda name: torch.zeros(variants, 0)
     if _is(style, "mean"):
         return lambda name: torch.zeros(variants, size)
     if _is(style, "random"):
@@ -159,7 +161,7 @@ def _read(predictor: Predictor, path: Path) -> Iterator[UInt8]:
     """Yield exemplars from a file or a folder, decoded ahead by threads."""
     if not path.exists():
         raise ValueError(
-            f"style {path}: no such file or folder; use auto, mean, random, own or a picture "
+            f"style {path}: no such file or folder; use auto, mean, random, keep, own or a picture "
             "in the wanted style"
         )
     paths = [path / name for name in list_images(path)] if path.is_dir() else [path]

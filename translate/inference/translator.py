@@ -116,10 +116,10 @@ class Translator:
             to: the target domain.
             source: the domain of the images; may be left out where the model has two.
             style: "mean", the prior's; "random", a draw of its own for each (seed, place,
-                variant); "auto", what the training found better of these two; or exemplars of
-                `to`: variant k of image i takes the one at i + k, cyclically. "own", with
-                which `source` is `to`, reconstructs: each image's own content in its own style,
-                by the posterior means.
+                variant); "keep", each image's own, taken along; "auto", what the training found
+                best of these three; or exemplars of `to`: variant k of image i takes the one at
+                i + k, cyclically. "own", with which `source` is `to`, reconstructs: each image's
+                own content in its own style, by the posterior means.
             seed: of random styles.
             samples: K, the variants of each image.
 

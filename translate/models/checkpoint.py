@@ -87,10 +87,11 @@ def default_style(summary: dict[str, Any], domain: str) -> str:
         domain: Name of the target domain.
 
     Returns:
-        "mean" or "random"; "mean" where the summary has no recommendation.
+        "mean", "random" or "keep"; "mean" where the summary has no recommendation.
     """
     styles = summary.get("styles")
-    return "random" if isinstance(styles, dict) and styles.get(domain) == "random" else "mean"
+    style = styles.get(domain) if isinstance(styles, dict) else None
+    return style if style in ("random", "keep") else "mean"
 
 
 def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

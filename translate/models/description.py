@@ -36,9 +36,13 @@ def describe(path: Path, file: ModelInfo) -> Iterator[tuple[str, str]]:
         yield "detail", "translations recolour the picture and keep its detail (model.detail)"
     yield "trained", _training(file.summary)
     yield from _kept(file.summary)
-    varied = [name for name, style in file.summary.get("styles", {}).items() if style == "random"]
+    styles = file.summary.get("styles", {})
+    varied = [name for name, style in styles.items() if style == "random"]
     if varied:
         yield "styles", f"many looks of {', '.join(varied)}: each picture gets one at random"
+    kept = [name for name, style in styles.items() if style == "keep"]
+    if kept:
+        yield "styles", f"to {', '.join(kept)}: each picture keeps its own style"
     for name, beside in BESIDE.items():
         if (path.parent / beside).is_file():
             yield name, str(path.parent / beside)

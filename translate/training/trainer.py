@@ -487,7 +487,7 @@ class Trainer:
             logger.info("step %d: note: %s", state.step, notes[kind])
         self.noted |= notes.keys()
         self.remarks = notes
-        self.styles = default_styles(scores)
+        self.styles = default_styles(scores, self.config.model.detail)
         if kept:
             self._save_average(RUN_MODEL)
         self._show()

@@ -448,12 +448,17 @@ def quality_sentence(scores: Sequence[DirectionScore]) -> str:
     return f"best {ranked[0].quality}; worst {ranked[-1].quality}"
 
 
-def default_styles(direction_scores: Sequence[DirectionScore]) -> dict[str, str]:
+def default_styles(
+    direction_scores: Sequence[DirectionScore], keeps_detail: bool
+) -> dict[str, str]:
     """Return the style of translations to each domain where none is asked for.
 
-    It is "mean", or "random" where the domain has many looks and the prior's mean, in the middle
-    of them, is none.
+    It is "keep" for models that keep detail: what is mapped to another domain is then the change
+    of domain alone, and not that of style beside it. Otherwise it is "mean", or "random" where the
+    domain has many looks and the prior's mean, in the middle of them, is none.
     """
+    if keeps_detail:
+        return {score.to: "keep" for score in direction_scores}
     varied = {
         score.to
         for score in direction_scores
