@@ -46,7 +46,7 @@ SUFFIXES = {
 # then does everything again. It is not the package's version, which changes far more often than the
 # pixels do: an upgrade would throw away good outputs, and a change during development would go
 # unnoticed.
-TRANSLATION_VERSION = 2
+TRANSLATION_VERSION = 3
 
 
 @dataclass(frozen=True)
