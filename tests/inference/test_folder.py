@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests._helpers.folders import build, draw, files, manifest, opened, pixels
-from translate.inference import folder as module
+from translate.inference import task as module
 from translate.inference.folder_options import FolderOptions, FolderSummary
 from translate.inference.planning import plan_outputs
 from translate.inference.translator import Translator
