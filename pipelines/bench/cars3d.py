@@ -72,9 +72,12 @@ def command(  # noqa: PLR0913  (options of the command line)
     )
     from translate.inference.predictor import Predictor
     from translate.io.files import readable_json, write_text
-    from translate.metrics.lpips import Perceptual
+    from translate.metrics.lpips import Perceptual, WeightsUnavailableError
 
-    perceptual = Perceptual.load(lpips_net, lpips_weights)
+    try:
+        perceptual = Perceptual.load(lpips_net, lpips_weights)
+    except WeightsUnavailableError as error:
+        raise ValueError(str(error)) from None
     views = read_views(data)
     trained = [view for view in views if not view.held_out]
     held_out = [view for view in views if view.held_out]

@@ -12,6 +12,7 @@ from pipelines.bench import gpu
 from tests._helpers.commands import call
 from tests._helpers.folders import draw, pixels
 from tests._helpers.things import write_things
+from translate.metrics.lpips import ENVIRONMENT
 
 SMALL = [f"--set={key}" for key in ("model.width=8", "data.size=16", "train.batch_size=2")]
 
@@ -98,9 +99,21 @@ def test_sizes_that_are_none_are_refused(tmp_path: Path) -> None:
     assert "--sizes 128;256" in err
 
 
+@pytest.mark.usefixtures("no_lpips_weights")
+def test_lpips_needs_weights(tmp_path: Path) -> None:
+    code, _, err = call("bench", "train", "--set=objective.lambda_lpips=0.3", *SMALL)
+    assert code == 2
+    assert "objective.lambda_lpips: no weights" in err
+    write_things(tmp_path)
+    code, _, err = call("bench", "cars3d", tmp_path, tmp_path / "out")
+    assert code == 2
+    assert "--lpips-weights" in err
+
+
 def test_content_and_style_are_exchanged_beside_what_must_be_beaten(
-    tmp_path: Path, lpips_weights: Path
+    tmp_path: Path, lpips_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(ENVIRONMENT, str(lpips_weights))  # of the training
     things = tmp_path / "things"
     things.mkdir()
     write_things(things, held_out=("green", "blue"))

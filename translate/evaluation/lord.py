@@ -113,7 +113,7 @@ class Lord:
         self.options = options
         self.perceptual: Perceptual | None = None
         if config.objective.lambda_lpips > 0:
-            self.perceptual = Perceptual.load(config.evaluate.lpips_net, device=device)
+            self.perceptual = Perceptual.for_training(config.evaluate.lpips_net, device)
         torch.manual_seed(config.train.seed)
         self.model = Model(config).to(device)
         self.codes = _Codes(len(images), int(things.max()) + 1, config).to(device)

@@ -93,6 +93,22 @@ class Perceptual:
             module = _build(net, features, str(named or f"torchvision's {TORCHVISION[net]}"))
         return cls(net, digest, version("lpips"), module.to(device), torch.device(device))
 
+    @classmethod
+    def for_training(cls, net: Net, device: torch.device) -> Perceptual:
+        """Load the network for a term of the loss, with the environment's or torchvision's weights.
+
+        Raises:
+            ValueError: As `load` does, and where there are no weights.
+        """
+        try:
+            return cls.load(net, device=device)
+        except WeightsUnavailableError:
+            raise ValueError(
+                f"objective.lambda_lpips: no weights for the LPIPS network {net}; set "
+                f"{ENVIRONMENT}=FILE, a safetensors file with torchvision's features.* tensors, or "
+                "lambda_lpips to 0"
+            ) from None
+
     def differentiable(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute LPIPS v0.1 of each pair of images, for training; in float32.
 

@@ -63,7 +63,7 @@ class TrainStep:
         self.optimizers = [self._adam(network) for network in self.networks]
         perceptual = None
         if config.objective.lambda_lpips > 0:
-            perceptual = Perceptual.load(config.evaluate.lpips_net, device=self.device)
+            perceptual = Perceptual.for_training(config.evaluate.lpips_net, self.device)
         self.objective = Objective(config.objective, augmentations(config.augment), perceptual)
         # whether a step was not finite
         self.found_nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)
