@@ -139,23 +139,23 @@ def _config(
     max_minutes: float | None,
     model: Path | None,
 ) -> Config:
-    """Return the config of the training, or of the model that is measured."""
+    """Return the config of the training, or of a trained model, for LORD beside it."""
     from translate.config import from_dict, load_config, override
     from translate.presets import things_and_views
 
+    given = {} if max_minutes is None else {"train.max_minutes": max_minutes}
     if model is not None:
         from translate.models.checkpoint import load_model
         from translate.models.metadata import model_file
 
-        loaded = load_model(model_file(model)).config
+        trained = load_model(model_file(model)).config.model_dump(mode="json")
+        loaded = from_dict(override(trained, settings, given))
+    elif config is not None:
+        loaded = load_config(config, settings, given)
     else:
-        given = {} if max_minutes is None else {"train.max_minutes": max_minutes}
-        if config is not None:
-            loaded = load_config(config, settings, given)
-        else:
-            recipe = things_and_views()
-            recipe["data"] = {**recipe["data"], "domains": {DOMAIN: "."}, "root": str(data)}
-            loaded = from_dict(override(recipe, settings, given))
+        recipe = things_and_views()
+        recipe["data"] = {**recipe["data"], "domains": {DOMAIN: "."}, "root": str(data)}
+        loaded = from_dict(override(recipe, settings, given))
     if len(loaded.data.names) != 1 or loaded.model.one_latent:
         raise ValueError("bench cars3d: needs one domain and model.content_channels of 1 or more")
     return loaded
