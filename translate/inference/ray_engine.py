@@ -138,7 +138,9 @@ class RayEngine:
         if not entries:
             return
         gpus = ray.cluster_resources().get("GPU", 0)
-        on_gpu = gpus >= 1 and work.predictor.device.type != "cpu"
+        # as it was asked for: the driver may well have no GPU
+        origin = work.predictor.origin
+        on_gpu = gpus >= 1 and origin is not None and origin.device != "cpu"
         resources = {"num_cpus": 1, "num_gpus": 1} if on_gpu else {"num_cpus": 1}
         actors = self.actors or int(gpus if on_gpu else ray.cluster_resources()["CPU"])
 
