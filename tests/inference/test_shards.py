@@ -328,6 +328,14 @@ def test_other_options_do_all_again(
     assert translator.translate_shards(inputs, tmp_path / "out", "B", options).skipped == 6
 
 
+def test_the_number_of_variants_counts_where_styles_are_the_pictures_own(
+    translator: Translator, inputs: Path, tmp_path: Path
+) -> None:
+    for samples_each in (1, 2):
+        options = FolderOptions(style="keep", samples=samples_each, skip_existing=True)
+        assert translator.translate_shards(inputs, tmp_path / "out", "B", options).ok == 6
+
+
 def test_other_members_and_another_shard_are_done_again(
     translator: Translator, inputs: Path, tmp_path: Path
 ) -> None:

@@ -51,7 +51,7 @@ def shard_key(
         facts: size and time of the shard.
     """
     digest = hashlib.sha256()
-    asked = (naming.suffix, *naming.members)
+    asked = (naming.suffix, str(naming.samples), *naming.members)
     for source in sources:
         digest.update(task.key(style_name(shard, source), facts, asked).encode())
     return digest.hexdigest()
