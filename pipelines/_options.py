@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 
-def _model_file(path: Path) -> Path:
+def _model_file(path: str) -> Path:
     """Return the model file that the argument means; a run folder stands for its model."""
     from translate.models.metadata import model_file
 
@@ -25,9 +25,10 @@ ModelFile = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
+        parser=str,  # not a path, which makes one slash of two
         callback=_model_file,
-        help="A model file, a run folder, a model that comes along (typefaces, emoji), or one on "
-        "a hub: hf://USER/NAME.",
+        help="A model file, a run folder, a model that comes along (typefaces, emoji), one on a "
+        "hub: hf://USER/NAME, or at another address: s3://BUCKET/RUN.",
     ),
 ]
 Pictures = Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or one picture.")]

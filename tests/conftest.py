@@ -9,7 +9,7 @@ import shutil
 # for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -20,6 +20,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from tests._helpers import s3
 from tests._helpers.folders import build, draw
 from translate.config import from_dict
 from translate.inference.translator import Translator
@@ -131,6 +132,40 @@ def inputs(tmp_path: Path) -> Path:
     (root / "notes.txt").write_text("hello")
     (root / "cut.png").write_bytes(draw(tmp_path / "whole.png", 40, 40).read_bytes()[:900])
     return root
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3 server, for all tests of a process."""
+    for package in ("moto", "s3fs"):
+        pytest.importorskip(package)
+    with s3.serving() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A new bucket of that server, as s3://NAME; this process and those it starts find it."""
+    import s3fs
+
+    for name, value in {**s3.ENVIRONMENT, "AWS_ENDPOINT_URL": s3_endpoint}.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = f"test-{os.urandom(6).hex()}"
+    s3fs.S3FileSystem().mkdir(name)
+    yield f"s3://{name}"
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A store in the memory of this process, empty, as memory://."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+    yield "memory://"
+    MemoryFileSystem.store.clear()
 
 
 @pytest.fixture(scope="module")

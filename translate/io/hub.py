@@ -139,3 +139,8 @@ def _reason(error: Exception) -> str:
 def work_offline() -> None:
     """Let this process take models from the cache alone; before the client library is loaded."""
     os.environ[OFFLINE] = "1"
+
+
+def is_offline() -> bool:
+    """Tell whether models are taken from the cache alone, by the client library's variable."""
+    return os.environ.get(OFFLINE, "").upper() in ("1", "ON", "YES", "TRUE")

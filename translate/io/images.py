@@ -219,10 +219,24 @@ def looks_like_image(path: PathLike) -> bool:
 
     A file that cannot be opened is taken for one, so that reading it says why.
     """
-    if Path(path).suffix.lower() in SUFFIXES.keys() | FOREIGN_SUFFIXES:
+    if is_named_like_image(path):
         return True
     try:
-        with _pillow_kept_quiet(), open_regular(path) as file, Image.open(file, formats=FORMATS):
+        with open_regular(path) as file:
+            return begins_like_image(file)
+    except OSError:
+        return True
+
+
+def is_named_like_image(path: PathLike) -> bool:
+    """Tell whether a file has the suffix of an image, of whatever format."""
+    return Path(path).suffix.lower() in SUFFIXES.keys() | FOREIGN_SUFFIXES
+
+
+def begins_like_image(file: BinaryIO) -> bool:
+    """Tell whether bytes begin like an image of a format that is read; see `looks_like_image`."""
+    try:
+        with _pillow_kept_quiet(), Image.open(file, formats=FORMATS):
             return True
     except Exception as error:  # hostile bytes, see read_image
         return isinstance(error, OSError) and error.errno is not None

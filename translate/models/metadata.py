@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.config import Config, ConfigError, from_dict
+from translate.io.address import WEB, address_of, join, scheme_of
 from translate.io.hub import HubAddress, download, is_on_hub
 from translate.zoo import SHIPPED
 
@@ -46,13 +47,21 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     """Return the model file that a path means: a run folder stands for its model.
 
     The name of a model that comes with the package stands for that, unless it means one here.
-    hf://USER/NAME stands for the model of that repository on a hub, which is fetched.
+    hf://USER/NAME stands for the model of that repository on a hub, which is fetched, as is one at
+    any other address: a file that ends with .safetensors, or lies on the web, else a run folder.
 
     Raises:
         ValueError: If there is none.
+        StorageError: If it cannot be fetched.
     """
     if is_on_hub(path):
         return download(HubAddress.parse(str(path)), RUN_MODEL)
+    address = address_of(path)
+    if address is not None:
+        from translate.io.cached import cached  # brings numpy
+
+        is_file = address.endswith(Path(RUN_MODEL).suffix) or scheme_of(address) in WEB
+        return cached(address if is_file else join(address, RUN_MODEL))
     path = Path(path)
     is_model = path.is_file() or (path / RUN_MODEL).is_file()
     if not is_model and str(path) in SHIPPED:
