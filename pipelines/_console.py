@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -258,13 +259,13 @@ def count_progress(what: str, unit: str = "images") -> Iterator[Callable[[float,
 
 
 def translate_with_progress(
-    job: Callable[[Progress], FolderSummary], out: Path, verb: str, unit: str = "images"
+    job: Callable[[Progress], FolderSummary], out: str, verb: str, unit: str = "images"
 ) -> tuple[dict[str, Any], str, int]:
     """Translate a folder with a bar, and name what failed.
 
     Args:
         job: Translates the folder and reports its progress.
-        out: The folder that it writes into.
+        out: The folder that it writes into, or its address.
         verb: What is done, for messages: translate, reconstruct.
         unit: What the progress counts.
 
@@ -280,7 +281,9 @@ def translate_with_progress(
         log(f"introshift: interrupted; {remedy}")
         raise
 
-    log_failures([f"{name}: {reason}" for name, reason in done.failures], out / "manifest.jsonl")
+    log_failures(
+        [f"{name}: {reason}" for name, reason in done.failures], os.path.join(out, "manifest.jsonl")
+    )
     why = ", ".join(f"{reason}: {count}" for reason, count in sorted(done.reasons.items()))
     skipped = f"{done.skipped} skipped" + f" ({why})" * bool(why)
     way = f" to {done.to}" * (done.source != done.to)
@@ -288,7 +291,7 @@ def translate_with_progress(
     text = f"{out}: {counts} in {done.seconds:.1f} s"
     if done.warned:
         text += f", {done.warned} with warnings in its manifest.jsonl"
-    return {"out": str(out), **asdict(done)}, text, done.failed
+    return {"out": out, **asdict(done)}, text, done.failed
 
 
 def report_evaluation(

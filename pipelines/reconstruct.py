@@ -59,11 +59,14 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.folder_options import FolderOptions
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
+    from translate.io.address import address_of
     from translate.io.images import format_from_suffix, write_image
     from translate.io.outputs import prepare_output
     from translate.viz.grids import image_grid
 
     if grid is not None:
+        if address_of(inputs) is not None or address_of(out) is not None:
+            raise ValueError("--grid: shows pictures of folders of this machine; leave it out")
         format_from_suffix(grid)
         prepare_output(grid, inputs, model)
     options = FolderOptions(
@@ -79,7 +82,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     translator = Translator.load(model, device, PredictorOptions(scale=scale))
     data, text, failures = translate_with_progress(
         lambda progress: translator.translate_folder(inputs, out, domain, options, progress),
-        out,
+        str(out),
         "reconstruct",
     )
     if grid is not None and (shown := _shown(inputs, out, translator.config.data)):

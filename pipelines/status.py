@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,16 +16,21 @@ if TYPE_CHECKING:
 
 def command(
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder that `translate` writes into, or has.")
+        str,
+        typer.Argument(
+            metavar="OUT", help="Folder that `translate` writes into, or has; or its address."
+        ),
     ],
     as_json: Json = False,
 ) -> None:
     """Say how far a translation into OUT is: done, failed, rate, time left, by how many runs."""
     # no torch here: the manifest has all that is shown
     from translate.inference.status import read_status
+    from translate.io.address import without_secrets
 
     status = read_status(out)
-    data = {"out": str(out), **asdict(status)}
+    out = without_secrets(out)
+    data = {"out": out, **asdict(status)}
     data["shards"] = [{**asdict(share), "shard": _name(share)} for share in status.shards]
     result(data, "\n".join([f"{out}: {_line(status)}", *_shards(status)]), as_json)
 

@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple
 
 import typer
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 STANDARD = "-"  # input or output
 RAY = "ray"
+LIST = "@"  # before the name of a file of paths
 
 
 def command(  # noqa: PLR0913  (options of the command line)
@@ -58,8 +59,9 @@ def command(  # noqa: PLR0913  (options of the command line)
         typer.Argument(
             metavar="IN...",
             help="Folder of pictures, one picture or several, a quoted pattern such as "
-            "'photos/**/*.png', or - for a list on standard input; or WebDataset shards: a folder "
-            "of .tar files, or 'photos-{000000..000099}.tar'.",
+            "'photos/**/*.png', @LIST for a file of paths, or - for such a list on standard input; "
+            "all of them also at addresses such as s3://BUCKET/photos. Or WebDataset shards: a "
+            "folder of .tar files, or 'photos-{000000..000099}.tar'.",
         ),
     ],
     out: Annotated[
@@ -67,7 +69,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         typer.Argument(
             metavar="OUT",
             help="Folder to write into, sub-folders are mirrored; for one picture also a picture "
-            "to write, or - for standard output.",
+            "to write, or - for standard output. May be at an address.",
         ),
     ],
     to: Annotated[
@@ -127,9 +129,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     verify: Verify = False,
     overwrite: Overwrite = False,
     strict: Strict = False,
-    null: Annotated[
-        bool, typer.Option("--null", "-0", help="The list on standard input ends paths by NUL.")
-    ] = False,
+    null: Annotated[bool, typer.Option("--null", "-0", help="The list ends paths by NUL.")] = False,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -224,7 +224,9 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.folder_options import FolderOptions
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
+    from translate.io.address import address_of, without_secrets
     from translate.io.shards import is_shard
+    from translate.io.storage import fetched, is_file, put_whole
     from translate.viz.preview import PAGE
 
     # under torchrun: a device each
@@ -261,15 +263,22 @@ def command(  # noqa: PLR0913  (options of the command line)
         check_options(options, as_json)
         translate_pipe(Translator.load(model, device, predictor_options), size, to, options)
         return
-    picture = None if is_shard(inputs[0]) else _one_picture(inputs, out)
+    are_shards = is_shard(inputs[0]) and address_of(inputs[0]) is None
+    picture = None if are_shards else _one_picture(inputs, out)
     if picture is not None:
         _check_output(picture, out, overwrite, as_json)
+        with ExitStack() as stack:
+            file = stack.enter_context(fetched(picture))
+            place = out if out == STANDARD else str(stack.enter_context(put_whole(out)))
+            translator = Translator.load(model, device, predictor_options)
+            one = OnePicture(file, without_secrets(picture), place, without_secrets(out))
+            report = _translate_one(translator, one, to, options)
+        if report is not None:
+            result(*report, as_json)
+        return
     pictures = _pictures(inputs, null)
     extensions = _extensions(pictures, members, out, engine)
     translator = Translator.load(model, device, predictor_options)
-    if picture is not None:
-        _translate_one(translator, picture, out, to, options, as_json)
-        return
     with _engine(engine, address, num_actors) as work:
 
         def translate(progress: Progress) -> FolderSummary:
@@ -278,10 +287,12 @@ def command(  # noqa: PLR0913  (options of the command line)
             return translator.translate_shards(pictures, out, to, options, extensions, progress)
 
         unit = "images" if extensions is None else "shards"
-        data, text, failures = translate_with_progress(translate, Path(out), "translate", unit)
-    page = Path(out) / PAGE
-    if preview and page.exists():  # not where nothing could be translated
-        text += f"\n{page}: the first of them, before and after"
+        data, text, failures = translate_with_progress(
+            translate, without_secrets(out), "translate", unit
+        )
+    page = f"{out.rstrip('/')}/{PAGE}"
+    if preview and is_file(page):  # not where nothing could be translated
+        text += f"\n{without_secrets(page)}: the first of them, before and after"
     result(data, text, as_json)
     if failures:
         raise typer.Exit(EXIT_FAILED)
@@ -317,7 +328,23 @@ def _engine(
     return nullcontext(FolderWork.run)
 
 
-def _one_picture(inputs: list[str], out: str) -> Path | None:
+class OnePicture(NamedTuple):
+    """A picture and what it is to become.
+
+    Attributes:
+        file: of this machine, to read.
+        said: how messages name the picture.
+        place: of this machine, to write, or - for standard output.
+        out: how messages name that.
+    """
+
+    file: Path
+    said: str
+    place: str
+    out: str
+
+
+def _one_picture(inputs: list[str], out: str) -> str | None:
     """Return the input where OUT names a picture or standard output, else None.
 
     A name with a suffix is a picture's, unless a folder has it or it ends with a separator.
@@ -326,10 +353,14 @@ def _one_picture(inputs: list[str], out: str) -> Path | None:
     if out != STANDARD and (ends_as_folder or not Path(out).suffix):
         return None
 
+    from translate.io.address import address_of
     from translate.io.images import SUFFIXES
+    from translate.io.storage import is_file
 
-    if len(inputs) == 1 and os.path.isfile(inputs[0]):
-        return Path(inputs[0])
+    if address_of(out) is not None and Path(out).suffix.lower() not in SUFFIXES:
+        return None  # buckets have dots in their names
+    if len(inputs) == 1 and is_file(inputs[0]):
+        return inputs[0]
     if inputs == [STANDARD] and out == STANDARD:
         raise ValueError("- -: raw video needs the size of its frames, --rgb24 WIDTHxHEIGHT")
     if out == STANDARD or Path(out).suffix.lower() in SUFFIXES:
@@ -337,9 +368,11 @@ def _one_picture(inputs: list[str], out: str) -> Path | None:
     return None
 
 
-def _check_output(picture: Path, out: str, overwrite: bool, as_json: bool) -> None:
+def _check_output(picture: str, out: str, overwrite: bool, as_json: bool) -> None:
     """Refuse an output that cannot or should not be written."""
+    from translate.io.address import address_of
     from translate.io.images import format_from_suffix
+    from translate.io.storage import is_file
 
     if out == STANDARD:
         if as_json:
@@ -351,62 +384,64 @@ def _check_output(picture: Path, out: str, overwrite: bool, as_json: bool) -> No
         format_from_suffix(out)
     except ValueError as error:
         raise ValueError(f"{out}: {error}, or end a folder's name with /") from None
-    if os.path.lexists(out):
-        if os.path.exists(out) and os.path.samefile(picture, out):
+    address = address_of(out)
+    if os.path.lexists(out) if address is None else is_file(address):
+        is_input = picture == out
+        if address is None and address_of(picture) is None and os.path.exists(out):
+            is_input = os.path.samefile(picture, out)
+        if is_input:
             raise ValueError(f"{out}: is the input; name another file")
         if not overwrite:
             raise ValueError(f"{out}: is there already; replace it with --overwrite")
 
 
-def _translate_one(  # noqa: PLR0913
-    translator: Translator,
-    picture: Path,
-    out: str,
-    to: str | None,
-    options: FolderOptions,
-    as_json: bool,
-) -> None:
-    """Translate one picture into a file or to standard output."""
+def _translate_one(
+    translator: Translator, one: OnePicture, to: str | None, options: FolderOptions
+) -> tuple[dict[str, Any], str] | None:
+    """Translate one picture into a file or to standard output.
+
+    Returns:
+        What is told of a file, to programs and to people.
+    """
     from translate.inference.folder_options import SUFFIXES
     from translate.inference.single import frames_of, translate_picture
     from translate.io import images
     from translate.io.files import make_parent
 
     asked = SUFFIXES[options.format]
-    if out == STANDARD:
-        suffix = asked or picture.suffix.lower()
+    if one.place == STANDARD:
+        suffix = asked or one.file.suffix.lower()
         kind = images.SUFFIXES.get(suffix, "PNG")
     else:
-        kind = images.format_from_suffix(out)
+        kind = images.format_from_suffix(one.place)
         if asked and images.SUFFIXES[asked] != kind:
-            raise ValueError(f"--format {options.format}: {out} is named otherwise")
-        make_parent(out)
+            raise ValueError(f"--format {options.format}: {one.out} is named otherwise")
+        make_parent(one.place)
 
     start = time.perf_counter()
     try:
-        kept = frames_of(picture, kind, options)
+        kept = frames_of(one.file, kind, options)
         if not isinstance(kept, str):
-            _translate_animation(translator, picture, kept, (out, kind), to, options, as_json)
-            return
+            return _translate_animation(translator, one, kept, kind, to, options)
         if kept:
-            log(f"warning: {picture}: {kept}")
+            log(f"warning: {one.said}: {kept}")
         with library_messages(), count_progress("translating") as progress:
-            made = translate_picture(translator.predictor, picture, to, options, progress, kind)
+            made = translate_picture(translator.predictor, one.file, to, options, progress, kind)
     except images.ImageError as error:
-        log_failures([f"{picture}: {error}"], "")
+        log_failures([f"{one.said}: {error}"], "")
         raise typer.Exit(EXIT_FAILED) from None
     for warning in made.warnings:
-        log(f"warning: {picture}: {warning}")
+        log(f"warning: {one.said}: {warning}")
 
     pixels, alpha = made.pixels, made.alpha
-    if out == STANDARD:
+    if one.place == STANDARD:
         sys.stdout.buffer.write(images.encode(kind, pixels, alpha, options.quality, made.metadata))
         sys.stdout.buffer.flush()
-        return
-    images.write_image(out, pixels, alpha, options.quality, made.metadata)
+        return None
+    images.write_image(one.place, pixels, alpha, options.quality, made.metadata)
     seconds = time.perf_counter() - start
     data = {
-        "out": out,
+        "out": one.out,
         "source": made.source,
         "to": made.to,
         "width": pixels.shape[1],
@@ -415,44 +450,43 @@ def _translate_one(  # noqa: PLR0913
         "warnings": made.warnings,
         "seconds": seconds,
     }
-    result(data, f"{out}: translated from {made.source} to {made.to} in {seconds:.1f} s", as_json)
+    return data, f"{one.out}: translated from {made.source} to {made.to} in {seconds:.1f} s"
 
 
-def _translate_animation(  # noqa: PLR0913
+def _translate_animation(
     translator: Translator,
-    picture: Path,
+    one: OnePicture,
     sequence: FrameSequence,
-    output: tuple[str, str],
+    kind: str,
     to: str | None,
     options: FolderOptions,
-    as_json: bool,
-) -> None:
-    """Translate all frames of one file; `output` is a name or -, and the format."""
+) -> tuple[dict[str, Any], str] | None:
+    """Translate all frames of one file into one of a kind; see `_translate_one`."""
     import io
 
     from translate.inference.single import translate_animation
     from translate.io.files import atomic
 
-    out, kind = output
     start = time.perf_counter()
     with ExitStack() as stack:
         stack.enter_context(library_messages())
         progress = stack.enter_context(count_progress("translating"))
         file: BinaryIO = io.BytesIO()
-        if out != STANDARD:
-            file = stack.enter_context(open(stack.enter_context(atomic(out)), "w+b"))
+        if one.place != STANDARD:
+            part = stack.enter_context(atomic(one.place))
+            file = stack.enter_context(open(part, "w+b"))
         made = translate_animation(
-            translator.predictor, picture, sequence, (file, kind), to, options, progress
+            translator.predictor, one.file, sequence, (file, kind), to, options, progress
         )
     for warning in made.warnings:
-        log(f"warning: {picture}: {warning}")
+        log(f"warning: {one.said}: {warning}")
     if isinstance(file, io.BytesIO):
         sys.stdout.buffer.write(file.getbuffer())
         sys.stdout.buffer.flush()
-        return
+        return None
     seconds = time.perf_counter() - start
     data = {
-        "out": out,
+        "out": one.out,
         "source": made.source,
         "to": made.to,
         "width": made.size[0],
@@ -461,22 +495,23 @@ def _translate_animation(  # noqa: PLR0913
         "warnings": made.warnings,
         "seconds": seconds,
     }
-    text = f"{out}: {made.count} frames translated from {made.source} to {made.to}"
-    result(data, f"{text} in {seconds:.1f} s", as_json)
+    text = f"{one.out}: {made.count} frames translated from {made.source} to {made.to}"
+    return data, f"{text} in {seconds:.1f} s"
 
 
 def _pictures(inputs: list[str], null: bool) -> Inputs:
     """Return what is to be translated: a folder, a file or a pattern, or a list of files."""
     from translate.inference.planning import is_pattern
 
-    if null and inputs != [STANDARD]:
-        raise ValueError("--null: is for a list on standard input; give - as IN")
-    if inputs == [STANDARD]:
-        return _listed(null)
+    lists = [name for name in inputs if name == STANDARD or _is_list(name)]
+    if null and not lists:
+        raise ValueError("--null: is for a list; give - or @LIST as IN")
+    if lists and len(inputs) > 1:
+        raise ValueError(f"{lists[0]}: is the whole list of inputs; give no others")
+    if lists:
+        return _listed(lists[0], null)
     if len(inputs) == 1:
         return inputs[0]
-    if STANDARD in inputs:
-        raise ValueError("-: is the whole list of inputs; give no others")
     for name in inputs:
         if os.path.isdir(name):
             raise ValueError(f"{name}: a folder among several inputs; give files, or one folder")
@@ -502,9 +537,20 @@ def _extensions(pictures: Inputs, members: str | None, out: str, engine: str) ->
     return members.split(",") if members else []
 
 
-def _listed(null: bool) -> list[str]:
-    """Read paths from standard input, one a line, or each ended by NUL."""
-    data = sys.stdin.buffer.read()
+def _is_list(name: str) -> bool:
+    """Tell whether an input is @LIST, unless that is a file's own name."""
+    return len(name) > 1 and name.startswith(LIST) and not os.path.lexists(name)
+
+
+def _listed(name: str, null: bool) -> list[str]:
+    """Read paths from standard input or @LIST, one a line, or each ended by NUL."""
+    from translate.io.storage import fetched
+
+    if name == STANDARD:
+        data = sys.stdin.buffer.read()
+    else:
+        with fetched(name.removeprefix(LIST)) as file:
+            data = file.read_bytes()
     paths = data.split(b"\0") if null else [line for line in data.splitlines() if line.strip()]
     return [os.fsdecode(path) for path in paths if path]
 

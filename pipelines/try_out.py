@@ -68,7 +68,7 @@ def command(
     rows = [row for name in names for row in _translations(name, own, device)]
 
     out.mkdir(parents=True, exist_ok=True)
-    page, sheet = write_preview(out, rows, "introshift try")
+    page, sheet = write_preview(out.joinpath, rows, "introshift try")
     seconds = time.perf_counter() - start
     text = [
         *(f"model {name}: {SHIPPED[name].about}" for name in names),

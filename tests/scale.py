@@ -32,6 +32,7 @@ from translate.inference.manifest import (
 from translate.inference.planning import plan_outputs, scan
 from translate.inference.translator import Translator
 from translate.io.files import Stamp
+from translate.io.storage import LocalFolder
 from translate.models.checkpoint import save_model
 from translate.models.networks import Model
 
@@ -77,18 +78,18 @@ def names(count: int, folder: Path) -> None:
             entry.key = hashlib.sha256(entry.path.encode()).hexdigest()
         del outputs
     with _measured("first manifest", base, count):
-        write_manifest(out, entries)
+        write_manifest(LocalFolder(out), entries)
     for entry in entries:
         entry.status, entry.reason, entry.size = "ok", None, (64, 64)
         entry.stamps = (Stamp(0, hashlib.sha256(str(entry.key).encode()).hexdigest()),)
     with _measured("last manifest", base, count):
-        write_manifest(out, entries)
+        write_manifest(LocalFolder(out), entries)
     print(f"{(out / MANIFEST).stat().st_size / count:.0f} B a line")
 
     shutil.copytree(folder / "in", out, dirs_exist_ok=True)  # outputs of 0 bytes, as stamped
     entries = [Entry(entry.path, outputs=entry.outputs, key=entry.key) for entry in entries]
     with _measured("--skip-existing", base, count):
-        mark_up_to_date(out, entries)
+        mark_up_to_date(LocalFolder(out), entries)
     assert all(entry.reason == UP_TO_DATE for entry in entries)
 
 

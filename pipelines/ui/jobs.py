@@ -104,8 +104,12 @@ class Job:
     @property
     def folder(self) -> Path:
         """What the paths of inputs are relative to; known as soon as there are entries."""
+        from translate.io.storage import LocalFolder
+
         assert self._translation is not None
-        return self._translation.folder
+        source = self._translation.source
+        assert isinstance(source, LocalFolder)
+        return source.folder
 
     def cancel(self) -> None:
         """End it after the pictures that are in work; large ones are given up at once."""

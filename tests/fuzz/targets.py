@@ -38,6 +38,7 @@ from translate.inference.manifest import (
 )
 from translate.inference.translator import Translator
 from translate.io import images
+from translate.io.storage import LocalFolder
 from translate.models.checkpoint import content_hash, load_model, load_tensors
 from translate.models.metadata import HASH, KEY, read_info
 from translate.models.networks import Model
@@ -193,6 +194,7 @@ def fuzz_configs(folder: Path) -> Check:
 def fuzz_manifests(folder: Path) -> Check:
     """Manifests of an earlier run: of damaged text, and of JSON that holds something else."""
     path = folder / MANIFEST
+    place = LocalFolder(folder)
     entries = [
         Entry(f"{name}.png", "ok", None, (f"{name}.png",), f"key {name}", (16, 16))
         for name in "abc"
@@ -210,11 +212,11 @@ def fuzz_manifests(folder: Path) -> Check:
             path.write_text("".join(json.dumps(line) + "\n" for line in other))
         jobs = [Entry(e.path, outputs=e.outputs, key=e.key) for e in entries]
         with answered(path):
-            mark_up_to_date(folder, jobs, verify=data.draw(st.booleans()))
+            mark_up_to_date(place, jobs, verify=data.draw(st.booleans()))
         with answered(path):
-            refuse_used(folder, jobs, False, (1, 2))
+            refuse_used(place, jobs, False, (1, 2))
         assert all(job.reason == NOT_REACHED or job.size for job in jobs)
-        write_manifest(folder, jobs, (1, 2))
+        write_manifest(place, jobs, (1, 2))
         for line in path.read_text(encoding="utf-8").splitlines():
             assert json.loads(line)["source"]
 

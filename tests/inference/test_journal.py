@@ -14,10 +14,11 @@ from tests._helpers.folders import draw, files, manifest
 from translate.inference import manifest as manifests
 from translate.inference.folder import FolderJob
 from translate.inference.folder_options import FolderOptions
-from translate.inference.manifest import RUN_LOCK, Entry, Journal, only_run
+from translate.inference.manifest import Entry, Journal, only_run
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io.files import Stamp
+from translate.io.storage import LocalFolder, run_lock
 
 AGAIN = FolderOptions(skip_existing=True)
 
@@ -128,7 +129,7 @@ def test_pictures_are_on_the_disk_before_a_line_vouches_for_them(
 def test_an_output_that_does_not_reach_the_disk_fails_alone(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     entries = [Entry(name, "ok", None, (name,), "key", (16, 16)) for name in ("a.png", "gone.png")]
-    journal = Journal(tmp_path, (1, 1))
+    journal = Journal(LocalFolder(tmp_path), (1, 1))
     journal.sync(entries)
     assert [entry.status for entry in entries] == ["ok", "failed"]
     assert "no such file" in str(entries[1].reason)
@@ -202,7 +203,7 @@ def test_runs_into_one_folder_wait_for_no_one_and_spoil_nothing(
 ) -> None:
     out = tmp_path / "out"
     options = FolderOptions(shard=refused, overwrite=True)
-    with only_run(out, working):
+    with only_run(LocalFolder(out), working):
         before = sorted(out.iterdir())
         if working == (1, 2) and refused == (2, 2):  # shards of one number
             assert translator.translate_folder(inputs, out, "B", options).ok
@@ -210,6 +211,6 @@ def test_runs_into_one_folder_wait_for_no_one_and_spoil_nothing(
             with pytest.raises(ValueError, match="out: another run is writing into it"):
                 translator.translate_folder(inputs, out, "B", options)
             assert sorted(out.iterdir()) == before
-    (out / f"{RUN_LOCK}1-of-7.lock").touch()  # of a run that was killed
+    (out / run_lock("1-of-7")).touch()  # of a run that was killed
     assert translator.translate_folder(inputs, out, "B", FolderOptions(overwrite=True)).ok == 11
     assert not list(out.glob(".*"))

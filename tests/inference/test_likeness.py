@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,9 @@ def test_the_target_follows_and_what_is_odd_is_said(
 def test_real_energies_and_broken_files(translator: Translator, tmp_path: Path) -> None:
     paths = [draw(tmp_path / f"{i}.png", 40, 20, seed=i) for i in range(6)]
     (tmp_path / "broken.png").write_bytes(b"broken")
-    found = module.likeness(translator.predictor, [*paths, tmp_path / "broken.png"], 10**6)
+    found = module.likeness(
+        translator.predictor, [*paths, tmp_path / "broken.png"], 10**6, nullcontext
+    )
     assert found.count == 6
 
 

@@ -18,7 +18,6 @@ from translate.inference.anomaly import measure_folder
 from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import (
     ELSEWHERE,
-    LOCK,
     NO_SPACE,
     Entry,
     belongs,
@@ -30,6 +29,7 @@ from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
 from translate.io.files import DiskFullError, Stamp
+from translate.io.storage import LOCK, LocalFolder
 
 SHARDS = [(3, 3), (1, 3), (2, 3)]
 
@@ -103,7 +103,7 @@ def test_shards_that_write_at_once_lose_no_line(tmp_path: Path) -> None:
     def write(i: int) -> None:
         for _ in range(5):
             entries = [Entry(name, "failed", f"by {i}") for name in names]
-            write_manifest(tmp_path / "out", entries, (i, 6))
+            write_manifest(LocalFolder(tmp_path / "out"), entries, (i, 6))
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(write, range(1, 7)))
@@ -391,13 +391,13 @@ def test_the_memory_of_an_input_is_bounded(tmp_path: Path) -> None:
             for i, name in enumerate(names)
         ]
         tracemalloc.reset_peak()
-        write_manifest(tmp_path, entries)
+        write_manifest(LocalFolder(tmp_path), entries)
         assert tracemalloc.get_traced_memory()[1] / count < 1100, "2130 bytes once"
 
         again = [Entry(entry.path, outputs=entry.outputs, key=entry.key) for entry in entries]
         del entries, outputs
         tracemalloc.reset_peak()
-        mark_up_to_date(tmp_path, again)
+        mark_up_to_date(LocalFolder(tmp_path), again)
         assert tracemalloc.get_traced_memory()[1] / count < 1400, "2840 bytes once"
     finally:
         tracemalloc.stop()

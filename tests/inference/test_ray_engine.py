@@ -20,6 +20,7 @@ import pytest
 
 from tests._helpers.commands import call
 from tests._helpers.folders import draw, files, manifest
+from tests._helpers.s3 import contents, upload
 from translate.inference.folder import FolderJob
 from translate.inference.folder_options import FolderOptions
 from translate.inference.folder_work import FolderWork, Places
@@ -27,6 +28,7 @@ from translate.inference.manifest import NO_SPACE, NOT_REACHED, STOPPED, Entry
 from translate.inference.ray_engine import BlockWorker, Made, RayEngine, ray_engine
 from translate.inference.translator import Translator
 from translate.io.files import DiskFullError
+from translate.io.storage import LocalFolder
 
 ray = pytest.importorskip("ray")
 
@@ -42,12 +44,12 @@ class WithoutCluster(RayEngine):
     Args:
         size: of a block.
         order: in which blocks are done: 1 or -1.
-        full: whether the disk is full after the first.
+        full: the disk that is full after the first.
     """
 
     size: int = 3
     order: int = 1
-    full: bool = False
+    full: str = ""
 
     def _blocks(self, work: FolderWork, entries: Sequence[Entry]) -> Generator[Made]:
         rows = self._rows(entries, self.size)[:: self.order]
@@ -100,6 +102,20 @@ def test_blocks_make_the_files_and_the_manifest_of_one_run(
     again = replace(options, skip_existing=True)
     skipped = translator.translate_folder(inputs, out, "B", again)
     assert skipped.reasons["up to date"] == 14, "by the keys of the one engine for the other"
+
+
+def test_workers_read_and_write_at_addresses(
+    translator: Translator, pictures: Path, memory: str, tmp_path: Path
+) -> None:
+    translator.translate_folder(pictures, tmp_path / "out", "B")
+    address = upload(pictures, f"{memory}in")
+    translator.translate_folder(address, f"{memory}out", "B", engine=WithoutCluster())
+    listed = [f"{address}/{path.name}" for path in pictures.iterdir()]
+    translator.translate_folder(listed, f"{memory}listed", "B", engine=WithoutCluster())
+    expected = files(tmp_path / "out")
+    for found, above in ((contents(f"{memory}out"), ""), (contents(f"{memory}listed"), "in/")):
+        del found["manifest.jsonl"]
+        assert found == {f"{above}{name}": data for name, data in expected.items()}
 
 
 def test_a_list_of_relative_names_is_found_by_workers_in_other_folders(
@@ -160,7 +176,7 @@ def test_a_full_disk_of_a_worker_ends_the_run(
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(DiskFullError, match="make room, then run again with --skip-existing"):
-        translator.translate_folder(pictures, out, "B", engine=WithoutCluster(size=4, full=True))
+        translator.translate_folder(pictures, out, "B", engine=WithoutCluster(size=4, full="out"))
     assert [line["reason"] for line in manifest(out).values()] == [None] * 4 + [NO_SPACE] * 8
 
 
@@ -171,7 +187,7 @@ def test_a_worker_tells_of_a_full_disk(
     job = FolderJob(translator.predictor, pictures, out, "B")
     for step in (job.scan, job.plan, job.look, job.skip):
         step()
-    worker = BlockWorker(ray.cloudpickle.dumps(job.task), Places(pictures, job.target, False))
+    worker = BlockWorker(ray.cloudpickle.dumps(job.task), Places(LocalFolder(pictures), job.target))
 
     def no_room(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -179,16 +195,16 @@ def test_a_worker_tells_of_a_full_disk(
     monkeypatch.setattr("translate.io.images.write_image", no_room)
     block = [(7, {"path": "03.png", "outputs": ["03.png"], "warnings": []})]
     full, ((place, facts),) = worker.translate(block)
-    assert (full, place, facts["status"]) == (True, 7, "failed")
+    assert (full, place, facts["status"]) == (str(out), 7, "failed")
     assert facts["reason"] == "cannot be written: no space left on device"
 
 
 def test_what_a_machine_does_not_see_is_named(translator: Translator, tmp_path: Path) -> None:
     task = pickle.dumps(None)
     with pytest.raises(ValueError, match="in: not seen on .*; IN, OUT and MODEL must be"):
-        BlockWorker(task, Places(tmp_path / "in", tmp_path, False))
+        BlockWorker(task, Places(LocalFolder(tmp_path / "in"), LocalFolder(tmp_path)))
     with pytest.raises(ValueError, match="out: not seen on"):
-        BlockWorker(task, Places(tmp_path, tmp_path / "out", False))
+        BlockWorker(task, Places(LocalFolder(tmp_path), LocalFolder(tmp_path / "out")))
 
 
 @pytest.mark.parametrize(

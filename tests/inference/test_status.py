@@ -17,6 +17,7 @@ from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import belongs, only_run
 from translate.inference.status import Status, read_status
 from translate.inference.translator import Translator
+from translate.io.storage import LocalFolder
 
 COUNT = 12
 
@@ -108,7 +109,7 @@ def test_a_killed_run_is_not_taken_for_one_at_work(
     (out / ".introshift-run-2-of-2.json").write_text(json.dumps(note))
     (share,) = read_status(out).shards
     assert (share.shard, share.running, share.rate) == ((2, 2), False, None)
-    with only_run(out, (2, 2)):
+    with only_run(LocalFolder(out), (2, 2)):
         status = read_status(out)
     assert (status.running, status.rate) == (1, 0.5)
     assert status.seconds_left == 2 * status.left

@@ -77,7 +77,7 @@ def test_many_rows_stay_within_the_width_of_a_sheet() -> None:
 
 def test_files(tmp_path: Path) -> None:
     rows = [PreviewRow("永 Ä.png", flat(10), [flat(20)])]
-    page, sheet = write_preview(tmp_path, rows, "永")
+    page, sheet = write_preview(tmp_path.joinpath, rows, "永")
     assert (page.name, sheet.name) == ("preview.html", "preview.png")
     assert "永 Ä.png" in page.read_text(encoding="utf-8")
     assert np.array_equal(read_image(sheet).pixels, preview_sheet(rows))

@@ -29,7 +29,7 @@ def preview(tmp_path_factory: pytest.TempPathFactory) -> Path:
         PreviewRow("second " + 60 * "long", flat(30, 90, 600), [flat(110, 90, 600)], "A", "B"),
         PreviewRow("third.png", flat(40, 600, 90), [flat(120, 600, 90)], "A", "B"),
     ]
-    return write_preview(tmp_path_factory.mktemp("preview"), rows, "A to B")[0]
+    return write_preview(tmp_path_factory.mktemp("preview").joinpath, rows, "A to B")[0]
 
 
 def shades(page: Page) -> list[int]:

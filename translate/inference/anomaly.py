@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +21,7 @@ from translate.inference.predictor import Predictor
 from translate.inference.styles import default_workers
 from translate.io.files import cell
 from translate.io.images import UInt8, count_pixels
+from translate.io.storage import LocalFolder, Source
 from translate.losses.energy import EnergyQuantiles, Measured
 from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead
@@ -79,26 +79,22 @@ def measure_folder(
         ValueError: in one line, for an unknown domain and for inputs that are not there.
     """
     index = predictor.domain(domain)
-    folder, entries = scan(inputs)
-    # Not Path.is_file, which raises for a path that is too long.
-    jobs = [
-        entry
-        for entry in entries
-        if entry.reason == NOT_REACHED
-        or (entry.reason == LINK and os.path.isfile(folder / entry.path))
-    ]
+    source, entries = scan(inputs)
+    source, jobs = _with_links(source, entries)
     numbers = count()
     workers = default_workers()
     room = Budget(max_pixels)  # for all that are decoded at once
 
     def decode(job: Entry) -> UInt8 | None:
-        path = folder / job.path
         try:
+            path = source.fetch(job.path)
             with room.share(count_pixels(path)):
                 return predictor.preprocess(predictor.read(path, max_pixels))
         except Exception as error:  # no file may end the others
             job.fail(error)
             return None
+        finally:
+            source.release(job.path)
 
     def decoded(pool: ThreadPoolExecutor) -> Iterator[tuple[Entry, UInt8]]:
         for job, future in ahead(pool, decode, jobs, predictor.batch_size + 2 * workers):
@@ -111,6 +107,7 @@ def measure_folder(
     progress(next(numbers), len(jobs))
     found: dict[str, Measured] = {}
     with (
+        closing(source),
         ThreadPoolExecutor(workers) as pool,
         closing(predictor.measure_energies(decoded(pool), index)) as measured,
     ):
@@ -124,6 +121,19 @@ def measure_folder(
             progress(next(numbers), len(jobs))
     failures = [(entry.path, str(entry.reason)) for entry in entries if entry.status == "failed"]
     return dict(sorted(found.items())), failures
+
+
+def _with_links(source: Source, entries: Sequence[Entry]) -> tuple[Source, list[Entry]]:
+    """Return the inputs that are to be measured, links to files included, and where they are."""
+    if not isinstance(source, LocalFolder):
+        found = (entry for entry in entries if entry.reason == NOT_REACHED)
+        return source, [entry for entry in found if source.is_picture(entry.path)]
+    jobs = [
+        entry
+        for entry in entries
+        if entry.reason == NOT_REACHED or (entry.reason == LINK and source.holds_file(entry.path))
+    ]
+    return LocalFolder(source.folder, takes_links=True), jobs
 
 
 def scores(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from translate.inference.folder_options import (
     DEFAULTS,
@@ -83,7 +82,7 @@ class FolderJob:
     ) -> None:
         self.predictor = predictor
         self.inputs = inputs
-        self.out = Path(out)
+        self.out = out
         self.to = to
         self.options = options
         self.progress = progress
@@ -106,25 +105,25 @@ class FolderJob:
         """
         start = time.perf_counter()
         self.scan()
-        self.plan()
-        self.look()
-        with only_run(self.target, self.options.shard):
-            self.skip()
-            try:
-                self.run()
-            finally:
-                self.finish()
-        if self.options.preview and self.options.shard[0] == 1:
-            self.write_preview()
+        try:
+            self.plan()
+            self.look()
+            with only_run(self.target, self.options.shard):
+                self.skip()
+                try:
+                    self.run()
+                finally:
+                    self.finish()
+            if self.options.preview and self.options.shard[0] == 1:
+                self.write_preview()
+        finally:
+            self.source.close()
+            self.target.close()
         return self.summary(time.perf_counter() - start)
 
     def scan(self) -> None:
         """Find the inputs, and those that are this shard's own."""
-        self.folder, self.entries = scan(self.inputs, self.options.strict)
-        listed = not isinstance(self.inputs, str | os.PathLike)
-        self.takes_links = (
-            listed or Path(cast(PathLike, self.inputs)).is_file()
-        )  # as they are named
+        self.source, self.entries = scan(self.inputs, self.options.strict)
         self.target = check_out(self.inputs, self.out)
         self.journal = Journal(self.target, self.options.shard)
         self.note = RunNote(self.target, self.options.shard)
@@ -151,13 +150,18 @@ class FolderJob:
 
     def look(self) -> None:
         """Look at a few inputs, which may decide the direction; know what outputs depend on."""
-        found = [self.folder / entry.path for entry in self.own if entry.reason == NOT_REACHED]
-        self.task = Task.find(self.predictor, found, self.to, self.options)
+        found = [entry.path for entry in self.own if entry.reason == NOT_REACHED]
+        self.task = Task.find(self.predictor, found, self.to, self.options, self._at_hand)
         self.direction = self.task.direction
         for job in self.jobs:
             with suppress(OSError):  # it will fail
-                file = os.stat(self.folder / job.path)
-                job.key = self.task.key(job.path, file, job.outputs)
+                job.key = self.task.key(job.path, self.source.facts(job.path), job.outputs)
+
+    @contextmanager
+    def _at_hand(self, path: str) -> Iterator[Path]:
+        """Yield the file of an input."""
+        yield self.source.fetch(path)
+        self.source.release(path)
 
     def skip(self) -> None:
         """Leave out what is up to date, and write the first manifest."""
@@ -180,7 +184,7 @@ class FolderJob:
             DiskFullError: where no space is left.
             KeyboardInterrupt: after Ctrl-C or SIGTERM.
         """
-        places = Places(self.folder, self.target, self.takes_links)
+        places = Places(self.source, self.target)
         work = FolderWork(self.task, places, self._end, self._count_share, self.aborted)
         with self.note.kept(), interruption(_say_that_it_ends, self.aborted.set) as interrupted:
             self.engine(work, self.jobs, interrupted)
@@ -196,7 +200,7 @@ class FolderJob:
         """Write the page that shows inputs beside their outputs."""
         write_folder_preview(
             self.target,
-            self.folder,
+            self.source,
             self.own,
             self.task.names,
             partial(self.predictor.read, max_pixels=self.options.max_pixels),

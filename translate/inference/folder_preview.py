@@ -8,6 +8,7 @@ from pathlib import Path
 
 from translate.inference.manifest import UP_TO_DATE, Entry
 from translate.io.images import ImageError, Picture, UInt8, composite, resize
+from translate.io.storage import Source, Target
 from translate.viz.preview import LARGE, PAGE, SHEET, PreviewRow, write_preview
 
 SHOWN = 48  # inputs, the first in order
@@ -29,8 +30,8 @@ def refuse_clash(outputs: Sequence[str]) -> None:
 
 
 def write_folder_preview(
-    out: Path,
-    folder: Path,
+    out: Target,
+    source: Source,
     entries: Sequence[Entry],
     names: tuple[str, str],
     read: Callable[[Path], Picture],
@@ -38,8 +39,8 @@ def write_folder_preview(
     """Write the page and its sheet from what a folder translation has left on the disk.
 
     Args:
-        out: The folder with the outputs.
-        folder: What the inputs' paths are relative to.
+        out: Where the outputs are.
+        source: Where the inputs are.
         entries: The inputs; those without outputs are left out, and all of them if none has any.
         names: Of the domains, source and target.
         read: Decodes a file.
@@ -47,12 +48,23 @@ def write_folder_preview(
     done = [entry for entry in entries if entry.status == "ok" or entry.reason == UP_TO_DATE]
     rows: list[PreviewRow] = []
     for entry in done[:SHOWN]:
-        with suppress(ImageError):  # changed or gone meanwhile: no reason to end with an error
-            before = _reduced(read(Path(folder, entry.path)))
-            after = [_reduced(read(Path(out, output))) for output in entry.outputs]
+        with suppress(
+            ImageError, OSError, ValueError
+        ):  # changed or gone meanwhile: no reason to end with an error
+            before = _reduced(_read(source, entry.path, read))
+            after = [_reduced(_read(out, output, read)) for output in entry.outputs]
             rows.append(PreviewRow(entry.path, before, after, *names))
     if rows:
-        write_preview(out, rows, " to ".join(names), len(done))
+        write_preview(out.place, rows, " to ".join(names), len(done))
+        out.commit((PAGE, SHEET))
+
+
+def _read(place: Source | Target, path: str, read: Callable[[Path], Picture]) -> Picture:
+    """Decode a file of a place."""
+    try:
+        return read(place.fetch(path))
+    finally:
+        place.release(path)
 
 
 def _reduced(picture: Picture) -> UInt8:

@@ -6,6 +6,7 @@ pixels; pixels are uint8 (H, W, C).
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from translate.inference.animation import frames_kept
-from translate.inference.manifest import NO_SPACE, NOT_REACHED, STOPPED, Entry
+from translate.inference.manifest import NO_PICTURE, NO_SPACE, NOT_REACHED, STOPPED, Entry
 from translate.inference.planning import check
 from translate.inference.predictor import Prediction
 from translate.inference.styles import default_workers
 from translate.inference.task import Task
 from translate.io import images
 from translate.io.depth import fitting
-from translate.io.files import DiskFullError, Stamp, atomic, is_full, make_folders
+from translate.io.files import DiskFullError, Stamp, atomic, is_full
 from translate.io.images import UInt8
+from translate.io.storage import Source, Target
 from translate.losses.energy import RejectedImageError
 from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead
@@ -36,14 +38,12 @@ class Places:
     """Where pictures are.
 
     Attributes:
-        inputs: the folder that paths of inputs are relative to.
-        outputs: the folder that paths of outputs are relative to.
-        takes_links: whether inputs that are links are read, as those that were named.
+        inputs: what paths of inputs are relative to.
+        outputs: what paths of outputs are relative to.
     """
 
-    inputs: Path
-    outputs: Path
-    takes_links: bool
+    inputs: Source
+    outputs: Target
 
     def absolute(self) -> Places:
         """Return the same, for processes that work in another folder."""
@@ -83,7 +83,7 @@ class FolderWork:
         # of all pictures that are decoded or encoded at once
         self.pixels = Budget(self.options.max_pixels)
         self.stopped = False  # at a failure, with on_error "stop"
-        self.full = False  # the disk
+        self.full = ""  # the folder whose disk is full, if one is
         self.of_frames: list[Entry] = []  # entries that wait for the others
 
     def run(self, entries: Sequence[Entry], interrupted: threading.Event) -> None:
@@ -134,19 +134,20 @@ class FolderWork:
             _name_unreached(entries, NO_SPACE if self.full else NOT_REACHED)
         if self.full:
             raise DiskFullError(
-                f"{self.places.outputs}: no space left on device; make room, then run again with "
+                f"{self.full}: no space left on device; make room, then run again with "
                 "--skip-existing"
             )
         _name_unreached(entries, NOT_REACHED if interrupted.is_set() else STOPPED)
 
     def end(self, entry: Entry) -> None:
         """Tell of an input that is over; with on_error "stop" a failed one ends the run."""
+        self.places.inputs.release(entry.path)
         try:
             self.on_end(entry)
         except OSError as error:
             if not is_full(error):
                 raise
-            self.full = True
+            self._note_full(error, self.places.outputs.disk)
         self.stopped |= self.options.on_error == "stop" and entry.status == "failed"
 
     def _decoded(
@@ -162,6 +163,7 @@ class FolderWork:
                 return
             pixels = future.result()
             if entry.frames is not None:
+                self.places.inputs.release(entry.path)
                 self.of_frames.append(entry)
             elif pixels is None:
                 self.end(entry)
@@ -172,8 +174,11 @@ class FolderWork:
 
     def _read_in_turn(self, entry: Entry) -> UInt8 | None:
         """Decode an input when there is room for its pixels; see `_read`."""
-        with self.pixels.share(images.count_pixels(self.places.inputs / entry.path)):
-            return self._read(entry)
+        path = self._fetch(entry)
+        if path is None:
+            return None
+        with self.pixels.share(images.count_pixels(path)):
+            return self._read(entry, path)
 
     def _write_in_turn(self, predicted: tuple[Entry, Prediction]) -> None:
         """Encode an input's outputs when there is room for their pixels; see `_write`."""
@@ -181,13 +186,22 @@ class FolderWork:
         with self.pixels.share(width * height):
             self._write(predicted)
 
-    def _read(self, entry: Entry) -> UInt8 | None:
+    def _fetch(self, entry: Entry) -> Path | None:
+        """Return the file to decode; None if there is none, or it turns out to be no picture."""
+        try:
+            self.places.outputs.check(entry.outputs[0])
+            if not self.options.strict and not self.places.inputs.is_picture(entry.path):
+                entry.reason = NO_PICTURE
+                return None
+            return self.places.inputs.fetch(entry.path)
+        except Exception as error:  # no file may end the others
+            self._note_full(error, tempfile.gettempdir())
+            entry.fail(error)
+            return None
+
+    def _read(self, entry: Entry, path: Path) -> UInt8 | None:
         """Decode an input, in a thread; None if that fails."""
         try:
-            path = self.places.inputs / entry.path
-            parent = (self.places.outputs / entry.outputs[0]).parent
-            check(parent.resolve() == parent, f"not written through a symbolic link: {parent}")
-            check(self.places.takes_links or not path.is_symlink(), "has become a symbolic link")
             kind = images.format_from_suffix(entry.outputs[0])
             picture = self.task.read(path, kind)
             entry.size = picture.size
@@ -224,7 +238,8 @@ class FolderWork:
             entry.reason = str(error)
             entry.release()
         except Exception as error:  # encoders raise many things
-            self.full |= is_full(error) and error is not prediction.pixels
+            if error is not prediction.pixels:
+                self._note_full(error, self.places.outputs.disk)
             entry.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
 
     def _write_outputs(self, entry: Entry, prediction: Prediction) -> None:
@@ -234,8 +249,7 @@ class FolderWork:
         alpha = None
         if entry.alpha is not None:
             alpha = np.frombuffer(zlib.decompress(entry.alpha), np.uint8).reshape(height, width)
-        outputs = [self.places.outputs / output for output in entry.outputs]
-        make_folders(outputs[0].parent)
+        outputs = [self.places.outputs.place(output) for output in entry.outputs]
         kind = images.format_from_suffix(entry.outputs[0])
         variants, metadata, lost = self.task.fit(
             prediction,
@@ -249,13 +263,14 @@ class FolderWork:
         for path, pixels in zip(outputs, variants, strict=True):
             images.write_image(path, pixels, alpha, self.options.quality, metadata)
         entry.stamps = tuple(map(Stamp.of, outputs))
+        self.places.outputs.commit(entry.outputs)
 
     def _read_again(self, entry: Entry, kind: str) -> images.Picture:
         """Decode an input once more, at the depth that a format holds.
 
         None of full size waits for the model.
         """
-        picture = self.task.read(self.places.inputs / entry.path, kind)
+        picture = self.task.read(self.places.inputs.fetch(entry.path), kind)
         check(picture.size == entry.size, "the file has changed while it was translated")
         return replace(picture, levels=fitting(picture.levels, kind))
 
@@ -274,28 +289,34 @@ class FolderWork:
         assert sequence is not None
         entry.frames = None
         kind = images.format_from_suffix(entry.outputs[0])
-        outputs = [self.places.outputs / output for output in entry.outputs]
         try:
-            make_folders(outputs[0].parent)
+            path = self.places.inputs.fetch(entry.path)
+            outputs = [self.places.outputs.place(output) for output in entry.outputs]
             with ExitStack() as stack:
                 parts = [stack.enter_context(atomic(output)) for output in outputs]
                 files = [stack.enter_context(open(part, "w+b")) for part in parts]
                 warnings = self.task.translate_frames(
-                    self.places.inputs / entry.path,
+                    path,
                     entry.path,
                     sequence,
                     (files, kind),
                     lambda share: self._count_share(entry, share),
                 )
             entry.stamps = tuple(map(Stamp.of, outputs))
+            self.places.outputs.commit(entry.outputs)
             entry.status = "ok"
             entry.reason = None
             entry.warnings = (*entry.warnings, *warnings)
         except RejectedImageError as error:
             entry.reason = str(error)
         except Exception as error:  # as in _write
-            self.full |= is_full(error)
+            self._note_full(error, self.places.outputs.disk)
             entry.fail(error, "cannot be written: " if isinstance(error, OSError) else "")
+
+    def _note_full(self, error: Exception, disk: str) -> None:
+        """Let a full disk end the run."""
+        if is_full(error):
+            self.full = disk
 
     def _count_share(self, entry: Entry, share: float) -> None:
         """Tell of a share of a large input, in the thread that works on it."""

@@ -12,11 +12,11 @@ Legend: N pictures.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from translate.io.images import UInt8, resize
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Energies: TypeAlias = NDArray[np.float64]  # (N, 2)
 
 MANY = 16  # pictures looked at where a decision depends on them
@@ -61,22 +62,24 @@ def is_open(names: Sequence[str], to: str | None, source: str | None) -> bool:
 
 def find_direction(
     predictor: Predictor,
-    paths: Sequence[Path],
+    pictures: Sequence[T],
     to: str | None,
     source: str | None,
     style: Style,
     max_pixels: int,
+    at_hand: Callable[[T], AbstractContextManager[Path]],
 ) -> Direction:
     """Find out from which domain to which pictures are translated; what is odd is logged.
 
     Args:
         predictor: the model.
-        paths: of the pictures, of which a few are looked at.
+        pictures: of which a few are looked at.
         to: the target, else by the source, else the one of two that the pictures do not look
             like, else the second.
         source: the source, where it is given.
         style: with "own", source and target are the same.
         max_pixels: of a picture.
+        at_hand: gives the file of a picture for a block.
 
     Raises:
         ValueError: for names that do not fit.
@@ -84,20 +87,27 @@ def find_direction(
     names = predictor.config.data.names
     undecided = is_open(names, to, source)
     direction = resolve_direction(names, names[-1] if undecided else to, source, style)
-    if len(names) != 2 or style == OWN or not (undecided or len(paths) >= FEW):
+    if len(names) != 2 or style == OWN or not (undecided or len(pictures) >= FEW):
         return direction
-    seen = likeness(predictor, evenly_spaced(paths, MANY if undecided else SOME), max_pixels)
+    few = evenly_spaced(pictures, MANY if undecided else SOME)
+    seen = likeness(predictor, few, max_pixels, at_hand)
     if undecided and seen.domain is not None:
         direction = seen.domain, 1 - seen.domain
     _say(seen, direction, names, undecided)
     return direction
 
 
-def likeness(predictor: Predictor, paths: Iterable[Path], max_pixels: int) -> Likeness:
+def likeness(
+    predictor: Predictor,
+    pictures: Iterable[T],
+    max_pixels: int,
+    at_hand: Callable[[T], AbstractContextManager[Path]],
+) -> Likeness:
     """Look at pictures of a model with two domains; those that cannot be read do not count."""
     pixels: list[UInt8] = []
-    for path in paths:
-        with suppress(Exception):  # it will fail, and say why, when it is translated
+    for each in pictures:
+        # it will fail, and say why, when it is translated
+        with suppress(Exception), at_hand(each) as path:
             picture = predictor.read(path, max_pixels)
             size = predictor.model_size(*picture.size)
             pixels.append(resize(predictor.preprocess(picture), size))

@@ -11,28 +11,30 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 from translate.io import files
+from translate.io.address import StorageError
 from translate.io.files import DiskFullError, Stamp, is_full
 from translate.io.frames import FrameSequence
 from translate.io.metadata.record import NONE, Metadata
+from translate.io.storage import Target
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
-LOCK = f"{files.PART}lock.part"
-RUN_LOCK = f"{files.PART}run-"  # of a shard I of N: RUN_LOCK + "I-of-N.lock"
 # A killed run loses at most so much: what was done since the last lines were written.
 BATCH = 64  # inputs
 SECONDS = 10.0
+# where each time makes an object
+STORE_BATCH = 1000
+STORE_SECONDS = 30.0
 NOT_REACHED = "interrupted"
 STOPPED = "not reached: stopped at a failure"
 UP_TO_DATE = "up to date"
@@ -131,18 +133,27 @@ def _one_or_list(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else list(values) or None
 
 
-def manifest_lines(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def owner_of(shard: Shard) -> str:
+    """Return what a shard's locks and lines are known by: I-of-N."""
+    return "{}-of-{}".format(*shard)
+
+
+def _is_over(owner: str, shard: Shard) -> bool:
+    """Tell whether an owner has ended while a shard is at work: only others of its number go on."""
+    return owner == owner_of(shard) or not owner.endswith(f"-of-{shard[1]}")
+
+
+def manifest_lines(out: Target) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the manifest's lines and what they say, but for those that are cut or not ours."""
-    with suppress(OSError), open(out / MANIFEST, "rb") as file:
-        for raw in file:
-            # RecursionError: of brackets nested thousands deep
-            with suppress(ValueError, TypeError, KeyError, RecursionError):
-                text = raw.decode().rstrip("\r\n")
-                line = json.loads(text)
-                if not _is_ours(line):
-                    continue
-                line["source"].encode("utf-8", "surrogateescape")  # as `belongs` does
-                yield text, line
+    for raw in out.read_log(MANIFEST):
+        # RecursionError: of brackets nested thousands deep
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            text = raw.decode().rstrip("\r\n")
+            line = json.loads(text)
+            if not _is_ours(line):
+                continue
+            line["source"].encode("utf-8", "surrogateescape")  # as `belongs` does
+            yield text, line
 
 
 def _is_ours(line: dict[str, Any]) -> bool:
@@ -177,7 +188,7 @@ def stamps_of(line: dict[str, Any]) -> tuple[Stamp, ...]:
     return tuple(map(Stamp, sizes, _listed(line, "output_sha256", str)))
 
 
-def refuse_used(out: Path, jobs: Sequence[Entry], skip_existing: bool, shard: Shard) -> None:
+def refuse_used(out: Target, jobs: Sequence[Entry], skip_existing: bool, shard: Shard) -> None:
     """Refuse a folder whose files a run would replace without having been told to.
 
     Shards fill one folder: what others have done there does not count.
@@ -192,7 +203,7 @@ def refuse_used(out: Path, jobs: Sequence[Entry], skip_existing: bool, shard: Sh
         ValueError: for one with an earlier run of the same shard, unless `skip_existing`, and for
             one with outputs that no manifest tells of.
     """
-    used = (out / MANIFEST).is_file()
+    used = out.holds_file(MANIFEST)
     if used and shard != ALL:
         own = {job.path for job in jobs}
         lines = (line for _, line in manifest_lines(out))
@@ -206,14 +217,14 @@ def refuse_used(out: Path, jobs: Sequence[Entry], skip_existing: bool, shard: Sh
         )
     for job in jobs:
         for output in job.outputs:
-            if os.path.lexists(out / output):
+            if out.holds(output):
                 raise ValueError(
                     f"{out}: holds {output}, which no manifest tells of; choose another folder, "
                     "or replace such files with --overwrite"
                 )
 
 
-def mark_up_to_date(out: Path, jobs: Sequence[Entry], verify: bool = False) -> None:
+def mark_up_to_date(out: Target, jobs: Sequence[Entry], verify: bool = False) -> None:
     """Mark inputs whose key is in the previous manifest and whose outputs are as it says.
 
     Args:
@@ -230,13 +241,13 @@ def mark_up_to_date(out: Path, jobs: Sequence[Entry], verify: bool = False) -> N
     changed = []
     for job in jobs:
         found = known.get(job.key)
-        if found is None or not all(os.path.isfile(out / path) for path in job.outputs):
+        if found is None or not all(map(out.holds_file, job.outputs)):
             continue
         size, warnings, stamps = found
         differ = [
             path
             for path, stamp in zip(job.outputs, stamps, strict=False)
-            if not is_as_written(out / path, stamp, verify)
+            if not out.is_as_written(path, stamp, verify)
         ]
         if differ:
             changed += differ
@@ -253,37 +264,22 @@ def mark_up_to_date(out: Path, jobs: Sequence[Entry], verify: bool = False) -> N
         )
 
 
-def is_as_written(path: Path, stamp: Stamp, verify: bool) -> bool:
-    """Compare an output with what the manifest knows it by; False where it cannot be read."""
-    try:
-        return stamp.is_of(path, verify)
-    except OSError:
-        return False
-
-
 @contextmanager
-def only_run(out: Path, shard: Shard) -> Iterator[None]:
+def only_run(out: Target, shard: Shard) -> Iterator[None]:
     """Keep other runs from the folder for a block, but for shards of the same number.
 
     Raises:
         DiskFullError: where there is no room.
         ValueError: where another run is at work, and for a folder that cannot be written into.
     """
-    i, n = shard
-    own = out / f"{RUN_LOCK}{i}-of-{n}.lock"
     with ExitStack() as stack:
         with in_words(out):
-            out.mkdir(parents=True, exist_ok=True)
-            with files.held(out / LOCK, wait=True):
-                for lock in out.glob(f"{RUN_LOCK}*.lock"):
-                    if lock == own or not lock.name.endswith(f"-of-{n}.lock"):
-                        with files.held(lock):  # of a killed run: it goes
-                            pass
-                stack.enter_context(files.held(own))
+            out.prepare()
+            stack.enter_context(out.sole(owner_of(shard), lambda owner: _is_over(owner, shard)))
         yield
 
 
-def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> None:
+def write_manifest(out: Target, entries: Iterable[Entry], shard: Shard = ALL) -> None:
     """Write the lines of a shard's own inputs; those of the others stay as they are.
 
     Raises:
@@ -292,19 +288,19 @@ def write_manifest(out: Path, entries: Iterable[Entry], shard: Shard = ALL) -> N
     """
     lines: dict[str, str | Entry] = {entry.path: entry for entry in entries}
     with in_words(out):
-        out.mkdir(parents=True, exist_ok=True)
+        out.prepare()
         if shard == ALL:
-            _write(out, lines)
+            _write(out, lines, shard)
             return
-        with files.held(out / LOCK, wait=True):
+        with out.turn():
             for text, line in manifest_lines(out):
                 if not belongs(line["source"], shard):
                     lines[line["source"]] = text
-            _write(out, lines)
+            _write(out, lines, shard)
 
 
 @contextmanager
-def in_words(out: Path) -> Iterator[None]:
+def in_words(out: Target) -> Iterator[None]:
     """Raise ValueError or DiskFullError with the remedy in place of an OSError."""
     try:
         yield
@@ -313,10 +309,12 @@ def in_words(out: Path) -> Iterator[None]:
             f"{out}: another run is writing into it; wait until it has ended, or choose another "
             "output folder"
         ) from None
+    except StorageError:
+        raise
     except OSError as error:
         if is_full(error):
             raise DiskFullError(
-                f"{out}: no space left on device; make room or choose another output folder"
+                f"{out.disk}: no space left on device; make room or choose another output folder"
             ) from None
         remedy = "choose another output folder"
         if isinstance(error, PermissionError):
@@ -324,11 +322,11 @@ def in_words(out: Path) -> Iterator[None]:
         raise ValueError(f"{out}: cannot be written ({error.strerror}); {remedy}") from None
 
 
-def _write(out: Path, lines: dict[str, str | Entry]) -> None:
+def _write(out: Target, lines: dict[str, str | Entry], shard: Shard) -> None:
     """Write lines, or those of entries."""
     ordered = (lines[path] for path in sorted(lines))
     texts = (line.line() if isinstance(line, Entry) else line for line in ordered)
-    files.write_lines(out / MANIFEST, texts)
+    out.write_log(MANIFEST, texts, lambda owner: _is_over(owner, shard))
 
 
 class Journal:
@@ -342,9 +340,11 @@ class Journal:
         shard: the run's.
     """
 
-    def __init__(self, out: Path, shard: Shard) -> None:
+    def __init__(self, out: Target, shard: Shard) -> None:
         self.out = out
         self.shard = shard
+        self.batch = BATCH if out.appends else STORE_BATCH
+        self.seconds = SECONDS if out.appends else STORE_SECONDS
         self.waiting: list[Entry] = []
         self.synced: set[str] = set()  # paths of inputs
         self.last = time.monotonic()
@@ -356,34 +356,27 @@ class Journal:
             OSError: the lines cannot be written.
         """
         self.waiting.append(entry)
-        if len(self.waiting) < BATCH and time.monotonic() - self.last < SECONDS:
+        if len(self.waiting) < self.batch and time.monotonic() - self.last < self.seconds:
             return
         entries = self.waiting
         self.waiting = []
         self.sync(entries)
-        self._append([entry.line() for entry in entries])
+        lines = [entry.line() for entry in entries]
+        self.out.append_log(MANIFEST, lines, owner_of(self.shard), shared=self.shard != ALL)
         self.last = time.monotonic()
 
     def sync(self, entries: Iterable[Entry]) -> None:
         """Wait until the outputs of those that are done are on the disk; which cannot be, fail."""
         new = [e for e in entries if e.status == "ok" and e.path not in self.synced]
         owners = [entry for entry in new for _ in entry.outputs]
-        paths = [self.out / output for entry in new for output in entry.outputs]
-        for entry, error in zip(owners, files.sync(paths, self.out), strict=True):
+        paths = [output for entry in new for output in entry.outputs]
+        for entry, error in zip(owners, self.out.sync(paths), strict=True):
             if error is not None:
                 entry.fail(error, "cannot be written: ")
         self.synced.update(entry.path for entry in new)
 
-    def _append(self, lines: Sequence[str]) -> None:
-        path = self.out / MANIFEST
-        if self.shard == ALL:
-            files.append_lines(path, lines)
-            return
-        with files.held(self.out / LOCK, wait=True):
-            files.append_lines(path, lines)
 
-
-def write_last_manifest(out: Path, entries: Sequence[Entry], shard: Shard) -> None:
+def write_last_manifest(out: Target, entries: Sequence[Entry], shard: Shard) -> None:
     """Write what became of the inputs at the end.
 
     On a full disk the last outputs are removed to make room, and have failed.
@@ -399,18 +392,18 @@ def write_last_manifest(out: Path, entries: Sequence[Entry], shard: Shard) -> No
                 ValueError("given up to make room for the manifest: no space left on device")
             )
             for output in last.outputs:
-                (out / output).unlink(missing_ok=True)
+                out.remove(output)
 
 
-def remove_unfinished(out: Path, entries: Iterable[Entry], shard: Shard) -> None:
+def remove_unfinished(out: Target, entries: Iterable[Entry], shard: Shard) -> None:
     """Remove temporary files that a killed run has left.
 
     Of several shards, each removes those of its own outputs: others may be at work on theirs.
     """
-    outputs = (out / output for entry in entries for output in entry.outputs)
+    outputs = (PurePosixPath(output) for entry in entries for output in entry.outputs)
     own = None if shard == ALL else {(path.parent, files.part_tag(path)) for path in outputs}
-    for path in files.unfinished(out):
+    for path in map(PurePosixPath, out.unfinished()):
         tag = path.name.removeprefix(files.PART).partition("-")[0]
         if own is None or (path.parent, tag) in own:
             with suppress(OSError):
-                path.unlink()
+                out.remove(str(path))

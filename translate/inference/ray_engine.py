@@ -28,10 +28,11 @@ from translate.inference.manifest import ALL, MANIFEST, Entry, remove_unfinished
 from translate.inference.planning import check
 from translate.inference.task import Task
 from translate.io.files import DiskFullError, Stamp
+from translate.io.storage import LocalFolder
 from translate.runtime.affinity import usable_cores
 
-# of a block: whether the disk is full, and the inputs that are over, by their places among all
-Made: TypeAlias = tuple[bool, list[tuple[int, dict[str, Any]]]]
+# of a block: the disk that is full, and the inputs that are over, by their places among all
+Made: TypeAlias = tuple[str, list[tuple[int, dict[str, Any]]]]
 
 BATCHES = 4  # in a block, which is given to an actor at once, and done again if that is killed
 # decoding and encoding beside the model, in an actor of one core
@@ -125,7 +126,7 @@ class RayEngine:
                         for place, facts in results:
                             _note(facts, entries[place])
                             work.end(entries[place])
-                        work.full |= full
+                        work.full = work.full or full
                         if interrupted.is_set() or work.full or work.stopped:
                             return
             finally:  # of actors that were killed
@@ -191,14 +192,11 @@ class BlockWorker:
     """
 
     def __init__(self, pickled: bytes, places: Places) -> None:
-        for seen, path in (
-            (places.inputs.is_dir(), places.inputs),
-            ((places.outputs / MANIFEST).is_file(), places.outputs),
-        ):
+        for folder, name in ((places.inputs, ""), (places.outputs, MANIFEST)):
             check(
-                seen,
-                f"{path}: not seen on {platform.node()}; IN, OUT and MODEL must be on storage that "
-                "all machines of the cluster share, by the same paths",
+                not isinstance(folder, LocalFolder) or (folder.folder / name).exists(),
+                f"{folder}: not seen on {platform.node()}; IN, OUT and MODEL must be on storage "
+                "that all machines of the cluster share, by the same paths",
             )
         task: Task = pickle.loads(pickled)
         options = task.options
@@ -219,7 +217,7 @@ class BlockWorker:
             block: the inputs with their places among all.
 
         Returns:
-            Whether the disk is full, and what has become of those that are over, by place.
+            The disk that is full, if one is, and what has become of those that are over, by place.
         """
         places = {plan["path"]: place for place, plan in block}
         entries = [

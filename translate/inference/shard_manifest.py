@@ -21,7 +21,6 @@ from translate.inference.folder_options import REJECTED, SKIPPED, FolderSummary
 from translate.inference.manifest import (
     ALL,
     ELSEWHERE,
-    LOCK,
     MANIFEST,
     NO_SPACE,
     NOT_REACHED,
@@ -35,6 +34,7 @@ from translate.inference.manifest import (
 from translate.inference.shard_plan import WITH_SAMPLE, WITH_SHARD
 from translate.io import files
 from translate.io.shards import shard_of
+from translate.io.storage import LOCK, LocalFolder
 
 Line: TypeAlias = tuple[str, dict[str, Any]]  # its text, and what it says
 
@@ -102,7 +102,7 @@ def settle(out: Path, own: Collection[str], left: Iterable[Entry]) -> None:
 def _written_anew(out: Path) -> Iterator[BinaryIO]:
     """Yield a file that becomes the manifest when the block succeeds; other runs wait for it."""
     with (
-        in_words(out),
+        in_words(LocalFolder(out)),
         files.held(out / LOCK, wait=True),
         files.atomic(out / MANIFEST, durable=True) as part,
         open(part, "wb") as file,
@@ -112,7 +112,7 @@ def _written_anew(out: Path) -> Iterator[BinaryIO]:
 
 def _lines(out: Path, own: Collection[str]) -> Iterator[Line]:
     """Yield the manifest's lines, but for those about own shards that were to be done."""
-    for text, line in manifest_lines(out):
+    for text, line in manifest_lines(LocalFolder(out)):
         if not (line["source"] in own and line.get("reason") in PENDING):
             yield text, line
 

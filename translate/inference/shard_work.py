@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from translate.inference.folder_work import FolderWork, Places
 from translate.inference.manifest import Entry
@@ -19,8 +18,10 @@ from translate.inference.planning import check
 from translate.inference.shard_plan import WITH_SHARD, Naming, Sample, entries_of, plan_samples
 from translate.inference.task import Task
 from translate.io import shards
+from translate.io.address import Facts
 from translate.io.files import DiskFullError, Stamp, atomic, is_full, make_folders
 from translate.io.shards import Member
+from translate.io.storage import LocalFolder
 
 
 def style_name(shard: str, source: str) -> str:
@@ -35,9 +36,7 @@ def style_name(shard: str, source: str) -> str:
     return source.removeprefix(shard.removesuffix(PurePosixPath(shard).name))
 
 
-def shard_key(
-    task: Task, naming: Naming, shard: str, sources: Iterable[str], facts: os.stat_result
-) -> str:
+def shard_key(task: Task, naming: Naming, shard: str, sources: Iterable[str], facts: Facts) -> str:
     """Return the hash of all that a shard's output depends on.
 
     That is, for each picture, what a picture of a folder depends on, with size and time of the
@@ -57,6 +56,18 @@ def shard_key(
     return digest.hexdigest()
 
 
+class Folders(NamedTuple):
+    """Where shards are.
+
+    Attributes:
+        inputs: what paths of shards are relative to.
+        outputs: what paths of new shards are relative to.
+    """
+
+    inputs: Path
+    outputs: Path
+
+
 class ShardWork:
     """The work on shards, one after the other; at no time is more than one unpacked.
 
@@ -73,7 +84,7 @@ class ShardWork:
         self,
         task: Task,
         naming: Naming,
-        places: Places,
+        places: Folders,
         workplace: Path,
         on_share: Callable[[float], None],
         aborted: threading.Event,
@@ -126,7 +137,7 @@ class ShardWork:
     ) -> None:
         """Take an open shard through all steps; `samples` becomes what is found in it."""
         path = self.places.inputs / shard.path
-        facts = os.stat(path)
+        facts = Facts.here(path)
         members = list(shards.read_members(file))
         samples += plan_samples(shard.path, members, self.naming)
         entries = entries_of(samples)
@@ -168,13 +179,14 @@ class ShardWork:
 
         They are unpacked under plain numbers: no name in a shard ever becomes that of a file.
         """
-        places = Places(self.workplace / "in", self.workplace / "out", takes_links=False)
-        places.inputs.mkdir()
+        inputs = self.workplace / "in"
+        outputs = self.workplace / "out"
+        inputs.mkdir()
         found = [picture for sample in samples for picture in sample.pictures()]
         entries = [entry for _, entry in found]
         plain = [_plain(number, entry) for number, entry in enumerate(entries)]
         for (member, _), unpacked in zip(found, plain, strict=True):
-            with open(places.inputs / unpacked.path, "wb") as picture:
+            with open(inputs / unpacked.path, "wb") as picture:
                 shards.copy_member(file, member, picture)
 
         names = {p.path: style_name(shard, e.path) for p, e in zip(plain, entries, strict=True)}
@@ -182,7 +194,7 @@ class ShardWork:
         over = count(1)
         work = FolderWork(
             task,
-            places,
+            Places(LocalFolder(inputs), LocalFolder(outputs)),
             lambda _: self.on_share(next(over) / len(plain)),
             lambda *_: None,
             self.aborted,
@@ -195,7 +207,7 @@ class ShardWork:
             entry.warnings = done.warnings
             entry.stamps = done.stamps
         return {
-            output: places.outputs / name
+            output: outputs / name
             for entry, done in zip(entries, plain, strict=True)
             for output, name in zip(entry.outputs, done.outputs, strict=True)
         }
@@ -206,7 +218,7 @@ class ShardWork:
         samples: Sequence[Sample],
         file: BinaryIO,
         made: Mapping[str, Path],
-        facts: os.stat_result,
+        facts: Facts,
     ) -> None:
         """Write the new shard, whole or not at all."""
         output = self.places.outputs / shard
@@ -223,9 +235,10 @@ class ShardWork:
                         path = made[f"{shard}/{name}"]
                         with open(path, "rb") as picture:
                             writer.add(name, path.stat().st_size, picture)
-            now = os.stat(self.places.inputs / shard)
-            same = (now.st_size, now.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
-            check(same, "has changed while it was translated; run again with --skip-existing")
+            check(
+                Facts.here(self.places.inputs / shard) == facts,
+                "has changed while it was translated; run again with --skip-existing",
+            )
 
 
 def _plain(number: int, entry: Entry) -> Entry:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +21,6 @@ from translate.inference.folder_options import (
     Progress,
     no_progress,
 )
-from translate.inference.folder_work import Places
 from translate.inference.likeness import MANY
 from translate.inference.manifest import (
     ALL,
@@ -29,7 +28,6 @@ from translate.inference.manifest import (
     NOT_REACHED,
     STOPPED,
     Entry,
-    is_as_written,
     only_run,
     refuse_used,
     remove_unfinished,
@@ -39,12 +37,14 @@ from translate.inference.planning import Inputs, check, check_out, is_pattern, s
 from translate.inference.predictor import Predictor
 from translate.inference.shard_manifest import Tally, append_entries, keep_lines, settle
 from translate.inference.shard_plan import Naming, names_picture
-from translate.inference.shard_work import ShardWork, shard_key
+from translate.inference.shard_work import Folders, ShardWork, shard_key
 from translate.inference.status import RunNote
 from translate.inference.task import Task, check_task
 from translate.io import files, shards
+from translate.io.address import CHAIN, Facts, address_of, without_secrets
 from translate.io.files import PART, DiskFullError, PathLike, is_full
 from translate.io.shards import is_shard, shard_of
+from translate.io.storage import LocalFolder
 from translate.runtime.signals import interruption
 
 logger = logging.getLogger(__name__)
@@ -73,8 +73,17 @@ def find_shards(inputs: Inputs) -> tuple[Path, list[str]] | None:
         ValueError: for shards and other files in one list, and braces that stand for too many.
     """
     if not isinstance(inputs, str | os.PathLike):
+        if any(address_of(path) is not None for path in inputs):
+            return None
         return _listed([os.fspath(path) for path in inputs])
     name = os.fspath(inputs)
+    if address_of(name) is not None:
+        check(
+            CHAIN in name or not is_shard(name),
+            f"{without_secrets(name)}: shards are read from folders of this machine; fetch it "
+            "first",
+        )
+        return None
     if os.path.isdir(name):
         found = _in_folder(Path(name))
         return (Path(name), found) if found else None
@@ -160,6 +169,10 @@ class ShardJob:
             )
         is_file = is_shard(out) and not os.path.isdir(out)
         check(not is_file, f"{out}: name a folder to write into; shards keep their names")
+        check(
+            address_of(out) is None,
+            f"{out}: shards are written into folders of this machine; upload them from there",
+        )
         check_task(predictor, to, options)
         self.predictor = predictor
         self.inputs = inputs
@@ -188,7 +201,7 @@ class ShardJob:
         start = time.perf_counter()
         self.scan()
         self.look()
-        with only_run(self.target, self.options.shard):
+        with only_run(self.place, self.options.shard):
             self.skip()
             try:
                 self.run()
@@ -205,9 +218,12 @@ class ShardJob:
         for path in paths:
             check(shard_of(path) == path, f"{path}: lies in a folder named like a shard; rename it")
         is_folder = isinstance(self.inputs, str | os.PathLike) and os.path.isdir(self.inputs)
-        self.target = check_out(
+        target = check_out(
             self.folder if is_folder else [self.folder / path for path in paths], self.out
         )
+        assert isinstance(target, LocalFolder)
+        self.place = target
+        self.target = target.folder
         self.entries = [Entry(path, outputs=(path,)) for path in paths]
         i, n = self.options.shard
         self.own = self.entries[i - 1 :: n]
@@ -215,13 +231,13 @@ class ShardJob:
         if not options.overwrite:
             # a killed run may have left no line about its shards, but always a manifest
             shard = ALL if options.skip_existing else options.shard
-            refuse_used(self.target, self.own, options.skip_existing, shard)
+            refuse_used(self.place, self.own, options.skip_existing, shard)
 
     def look(self) -> None:
         """Look at a few pictures, which may decide the direction."""
         with tempfile.TemporaryDirectory() as folder:
             paths = self._first_pictures(Path(folder))
-            self.task = Task.find(self.predictor, paths, self.to, self.options)
+            self.task = Task.find(self.predictor, paths, self.to, self.options, nullcontext)
 
     def _first_pictures(self, folder: Path) -> list[Path]:
         """Unpack the first pictures of the first shard that has some."""
@@ -251,7 +267,7 @@ class ShardJob:
         for path, entries in keep_lines(self.target, self.entries, set(own), self._is_done):
             del own[path]
             self.tally.add(entries)
-        remove_unfinished(self.target, self.own, self.options.shard)
+        remove_unfinished(self.place, self.own, self.options.shard)
         for left in self.target.glob(f"{WORK}*"):
             if not left.name.endswith(f"-of-{self.options.shard[1]}"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -265,7 +281,7 @@ class ShardJob:
         if not self.options.skip_existing or last["source"] != path or last["status"] != "ok":
             return False
         try:
-            facts = os.stat(self.folder / path)
+            facts = Facts.here(self.folder / path)
         except OSError:  # it will fail
             return False
         sources = [line["source"] for line in pictures]
@@ -273,7 +289,7 @@ class ShardJob:
         if last["key"] != key:
             return False
         stamps = stamps_of(last)
-        written = [is_as_written(self.target / path, s, self.options.verify) for s in stamps]
+        written = [self.place.is_as_written(path, s, self.options.verify) for s in stamps]
         return written == [True]
 
     def run(self) -> None:
@@ -286,9 +302,9 @@ class ShardJob:
         i, n = self.options.shard
         workplace = self.target / f"{WORK}{i}-of-{n}"
         aborted = threading.Event()
-        note = RunNote(self.target, self.options.shard)
+        note = RunNote(self.place, self.options.shard)
         with note.kept(), interruption(_say_that_it_ends, aborted.set) as interrupted:
-            places = Places(self.folder, self.target, takes_links=False)
+            places = Folders(self.folder, self.target)
             work = ShardWork(self.task, self.naming, places, workplace, self._count_share, aborted)
             for shard in self.jobs:
                 try:

@@ -5,6 +5,7 @@ Legend: C channels, H W pixels; pixels are uint8 (H, W, C).
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -173,4 +174,4 @@ def _task(predictor: Predictor, path: Path, to: str | None, options: FolderOptio
             getattr(options, name) == getattr(DEFAULTS, name),
             f"--{name.replace('_', '-')}: is for folders; name a folder to write into",
         )
-    return Task.find(predictor, [path], to, options)
+    return Task.find(predictor, [path], to, options, nullcontext)

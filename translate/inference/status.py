@@ -14,15 +14,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from translate.inference.manifest import (
     ELSEWHERE,
-    LOCK,
     MANIFEST,
     NO_SPACE,
     NOT_REACHED,
-    RUN_LOCK,
     STOPPED,
     UP_TO_DATE,
     Shard,
@@ -30,7 +28,9 @@ from translate.inference.manifest import (
     manifest_lines,
 )
 from translate.io import files
+from translate.io.files import PathLike
 from translate.io.shards import shard_of
+from translate.io.storage import LOCK, RUN_LOCK, LocalFolder, StoredFolder, Target, folder_at
 
 TO_DO = (NOT_REACHED, STOPPED, NO_SPACE, ELSEWHERE)  # reasons of what another run would do
 SECONDS = 5.0  # between two notes of a run
@@ -60,13 +60,15 @@ class Note:
 class RunNote:
     """Writes a run's note, from time to time; one that cannot be written is left out.
 
+    None is kept at an address, where each would be a request.
+
     Args:
-        out: the folder.
+        out: where the outputs go.
         shard: the run's.
     """
 
-    def __init__(self, out: Path, shard: Shard) -> None:
-        self.path = _note_path(out, shard)
+    def __init__(self, out: Target, shard: Shard) -> None:
+        self.path = _note_path(out.folder, shard) if isinstance(out, LocalFolder) else None
         self.note = Note(0, 0)
 
     @contextmanager
@@ -75,6 +77,9 @@ class RunNote:
 
         What killed runs of other numbers of shards have left is removed: none is at work now.
         """
+        if self.path is None:
+            yield
+            return
         n = self.path.stem.rpartition("-")[2]
         for path in self.path.parent.glob(f"{RUN_LOCK}*.json"):
             if not path.stem.endswith(f"-of-{n}"):
@@ -97,6 +102,8 @@ class RunNote:
             self._write()
 
     def _write(self) -> None:
+        if self.path is None:
+            return
         with suppress(OSError), files.atomic(self.path) as temporary:
             temporary.write_text(json.dumps(asdict(self.note)), encoding="utf-8")
 
@@ -157,16 +164,26 @@ class Status:
     shards: tuple[Share, ...]
 
 
-def read_status(out: Path) -> Status:
+def read_status(folder: PathLike) -> Status:
     """Read how far a translation is; runs that go on are not disturbed.
+
+    At an address nothing is known of rates, and a run that was killed counts as one that goes on,
+    until the next one begins.
 
     Raises:
         ValueError: for a folder that no translation was written into.
+        StorageError: for an address that cannot be read.
     """
-    if not (out / MANIFEST).is_file():
+    out = folder_at(folder)
+    if not out.holds_file(MANIFEST):
         raise ValueError(f"{out}: no {MANIFEST} in it; give the output folder of a translation")
-    held = _held_locks(out)
-    notes = _notes(out)
+    if isinstance(out, StoredFolder):
+        found = (_shard(PurePosixPath(name)) for name in out.state())
+        held = {shard for shard in found if shard is not None}
+        notes: dict[Shard, Note] = {}
+    else:
+        held = _held_locks(out.folder)
+        notes = _notes(out.folder)
     kinds = {line["source"]: _kind(line) for _, line in manifest_lines(out)}
     tars = sorted(path for path in kinds if shard_of(path) == path)
     if tars:  # a run does whole ones
@@ -221,7 +238,7 @@ def _kind(line: dict[str, object]) -> str:
     return "left" if reason in TO_DO else "skipped"
 
 
-def _shard(path: Path) -> Shard | None:
+def _shard(path: PurePath) -> Shard | None:
     """Return the shard that a lock or a note is of, by its name."""
     found = re.fullmatch(r"(\d+)-of-(\d+)", path.stem.removeprefix(RUN_LOCK))
     return None if found is None else (int(found[1]), int(found[2]))

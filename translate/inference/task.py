@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from translate.inference.animation import FrameOptions, translate_frames
 from translate.inference.folder_options import DEFAULTS, TRANSLATION_VERSION, FolderOptions
@@ -20,12 +20,15 @@ from translate.inference.manifest import ALL
 from translate.inference.planning import check
 from translate.inference.predictor import Direction, Prediction, Predictor, listed_domains
 from translate.inference.styles import StyleSource, resolve_direction, style_source
+from translate.io.address import Facts
 from translate.io.depth import Levels, lost_depth
 from translate.io.frames import FrameSequence
 from translate.io.images import DEFAULT_QUALITY, Picture, UInt8
 from translate.io.lost import layout_of, lost_of_picture, profile_space
 from translate.io.metadata.record import NONE, Metadata
 from translate.losses.energy import RejectionThreshold
+
+T = TypeVar("T")
 
 
 class Fitted(NamedTuple):
@@ -91,21 +94,27 @@ class Task:
 
     @classmethod
     def find(
-        cls, predictor: Predictor, paths: Sequence[Path], to: str | None, options: FolderOptions
+        cls,
+        predictor: Predictor,
+        pictures: Sequence[T],
+        to: str | None,
+        options: FolderOptions,
+        at_hand: Callable[[T], AbstractContextManager[Path]],
     ) -> Task:
         """Find out what pictures are to become.
 
         Args:
             predictor: the model.
-            paths: of the pictures, of which a few may decide the direction.
+            pictures: of which a few may decide the direction.
             to: the target domain; see `find_direction`.
             options: of the translation.
+            at_hand: gives the file of a picture for a block.
 
         Raises:
             ValueError: for domains, a quantile and a style that do not fit.
         """
         source, target = direction = find_direction(
-            predictor, paths, to, options.source, options.style, options.max_pixels
+            predictor, pictures, to, options.source, options.style, options.max_pixels, at_hand
         )
         threshold = None
         if options.reject is not None:
@@ -114,31 +123,31 @@ class Task:
         style_of = style_source(predictor, options.style, name, options.seed, options.samples)
         return cls(predictor, options, direction, style_of, threshold)
 
-    def key(self, name: str, file: os.stat_result, outputs: Sequence[str]) -> str:
+    def key(self, name: str, facts: Facts, outputs: Sequence[str]) -> str:
         """Return the hash of all that a picture's outputs depend on.
 
         Args:
             name: by which it is given its styles.
-            file: its size and time.
+            facts: of its file.
             outputs: their names.
         """
-        facts: list[object] = [
+        known: list[object] = [
             TRANSLATION_VERSION,
             self.predictor.cache_key,
             self.direction,
-            file.st_size,
-            file.st_mtime_ns,
+            facts.size,
+            facts.version,
             outputs,
         ]
         if self.threshold is not None:
-            facts.append(self.threshold)
+            known.append(self.threshold)
         if self.options.quality != DEFAULT_QUALITY:
-            facts.append({"quality": self.options.quality})
+            known.append({"quality": self.options.quality})
         if self.options.frames != DEFAULTS.frames:
-            facts.append({"frames": self.options.frames})
-        facts += [{name: True} for name in ("strip", "keep_profile") if getattr(self.options, name)]
+            known.append({"frames": self.options.frames})
+        known += [{name: True} for name in ("strip", "keep_profile") if getattr(self.options, name)]
         styles = self.style_of(name).numpy().tobytes()
-        return hashlib.sha256(json.dumps(facts).encode() + styles).hexdigest()
+        return hashlib.sha256(json.dumps(known).encode() + styles).hexdigest()
 
     @property
     def names(self) -> tuple[str, str]:

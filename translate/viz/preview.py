@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,13 @@ class PreviewRow:
         return [self.source_label, *(f"{self.target_label}{number}" for number in numbers)]
 
 
-def write_preview(out: Path, rows: Sequence[PreviewRow], title: str, total: int = 0) -> list[Path]:
-    """Write preview.html and preview.png into a folder, each all or nothing.
+def write_preview(
+    place: Callable[[str], Path], rows: Sequence[PreviewRow], title: str, total: int = 0
+) -> list[Path]:
+    """Write preview.html and preview.png, each all or nothing.
 
     Args:
-        out: The folder, which exists.
+        place: Where a file of a name goes.
         rows: At least one.
         title: Of the page.
         total: How many pictures there are, of which `rows` are the first; default: these.
@@ -67,8 +69,8 @@ def write_preview(out: Path, rows: Sequence[PreviewRow], title: str, total: int 
     Returns:
         The paths of the page and of the sheet.
     """
-    page = out / PAGE
-    sheet = out / SHEET
+    page = place(PAGE)
+    sheet = place(SHEET)
     write_text(page, preview_page(rows, title, total))
     write_image(sheet, preview_sheet(rows))
     return [page, sheet]
