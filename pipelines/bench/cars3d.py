@@ -62,6 +62,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out}: is not empty; name a new folder")
     loaded = _config(data, config, settings or [], max_minutes, model)
+    out.mkdir(parents=True, exist_ok=True)
 
     from translate.evaluation.exchange import (
         draw_exchanges,

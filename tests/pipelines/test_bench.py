@@ -145,10 +145,12 @@ def test_content_and_style_are_exchanged_beside_what_must_be_beaten(
     assert pixels(out / "introshift.png").shape == pixels(out / "lord.png").shape
 
     again = tmp_path / "again"
-    trained = ("--model", out / "run", "--no-lord")
+    trained = ("--model", out / "run", "--set=train.steps=2")
     code, printed, err = call("bench", "cars3d", things, again, *trained, *options)
     assert code == 0, err
-    assert json.loads(printed)["answers"]["content as it is"] == answers["content as it is"]
+    measured = json.loads(printed)
+    assert measured["answers"]["content as it is"] == answers["content as it is"]
+    assert measured["seconds"].keys() == {"LORD, with labels"}
 
     code, _, err = call("bench", "cars3d", things, out, *tiny, *options)
     assert code == 2
