@@ -59,7 +59,7 @@ _MODELS = (
         name="emoji",
         about="emoji drawn with light and shade and emoji drawn flat",
         suits="pictures in colour, icons above all",
-        sha256="9ad82612f16b189da828f157803fd542fa0d65bac830f0c26367d173d3eba39a",
+        sha256="5fc447d0fed1e30e204b4dc501ca6fcb833036ad71c5dfdcb36bec3844e18d87",
     ),
 )
 SHIPPED = {model.name: model for model in _MODELS}
