@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests._helpers.folders import draw, files
+from tests._helpers.s3 import upload
 from tests._helpers.shards import contents, pack, picture, read, samples
 from translate.inference import shard_work, shards
 from translate.inference.folder_options import FolderOptions
@@ -270,7 +271,7 @@ def test_a_full_disk_leaves_whole_shards(
 
     def fill(*arguments: Any) -> None:
         calls.append(1)
-        if len(calls) > 8:
+        if len(calls) > 4:
             raise OSError(28, "No space left on device")
         copy(*arguments)
 
@@ -454,12 +455,19 @@ def test_what_stands_for_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     both = ["x-0.tar", "x-1.tar"]
-    assert find_shards("d") == (Path("d"), ["deep/y.tgz", *both])
-    assert find_shards("d/x-0.tar") == (Path("d"), ["x-0.tar"])
-    assert find_shards("d/*.tar") == (Path("d"), both)
-    assert find_shards("d/x-{0..1}.tar") == (folder, both)
-    assert find_shards(["d/x-1.tar", "d/../d/x-0.tar", "d/x-0.tar"]) == (folder, both)
-    assert find_shards(["d/deep/y.tgz", "d/x-0.tar"]) == (folder, ["deep/y.tgz", "x-0.tar"])
+
+    def found(inputs: str | list[str]) -> tuple[str, list[str]]:
+        shards = find_shards(inputs)
+        assert shards is not None
+        source, paths = shards
+        return str(source), paths
+
+    assert found("d") == ("d", ["deep/y.tgz", *both])
+    assert found("d/x-0.tar") == ("d", ["x-0.tar"])
+    assert found("d/*.tar") == ("d", both)
+    assert found("d/x-{0..1}.tar") == (str(folder), both)
+    assert found(["d/x-1.tar", "d/../d/x-0.tar", "d/x-0.tar"]) == (str(folder), both)
+    assert found(["d/deep/y.tgz", "d/x-0.tar"]) == (str(folder), ["deep/y.tgz", "x-0.tar"])
     for other in ("d/none.tar", "d/*", "d/manifest.jsonl", "none", ["a.png"], []):
         assert find_shards(other) is None
     with pytest.raises(ValueError, match=r"a\.png: is no shard"):
@@ -524,3 +532,60 @@ def test_the_status_counts_shards(
     assert [(share.shard, share.done, share.left) for share in found[1].shards] == [((1, 2), 1, 1)]
     status = read_status(out)
     assert (status.total, status.done, status.failed, status.left) == (3, 2, 1, 0)
+
+
+# -- at addresses --
+
+
+@pytest.mark.parametrize("named", ["x-{0..1}.tar", "*.tar", "list"])
+def test_shards_at_an_address_become_what_they_do_here(
+    named: str,
+    translator: Translator,
+    inputs: Path,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(staging))
+    translator.translate_shards(inputs, tmp_path / "here", "B", RANDOM)
+    address = upload(inputs, f"{bucket}/in")
+    there = (
+        [f"{address}/x-0.tar", f"{address}/x-1.tar"] if named == "list" else f"{address}/{named}"
+    )
+    out = tmp_path / "out"
+    assert translator.translate_shards(there, out, "B", RANDOM).ok == 6
+    new, expected = files(out), files(tmp_path / "here")
+    assert {name: new[name] for name in ("x-0.tar", "x-1.tar")} == {
+        name: expected[name] for name in ("x-0.tar", "x-1.tar")
+    }
+    assert lines(out).keys() == lines(tmp_path / "here").keys()
+    assert translator.translate_shards(there, out, "B", AGAIN).skipped == 6
+    pack(inputs / "x-1.tar", samples(tmp_path, 2, 7))
+    upload(inputs, address)
+    again = translator.translate_shards(there, out, "B", AGAIN)
+    assert (again.ok, again.skipped) == (2, 3)
+    assert list(staging.iterdir()) == []
+
+
+def test_a_shard_that_cannot_be_fetched_fails_alone(
+    translator: Translator, inputs: Path, memory: str, tmp_path: Path
+) -> None:
+    upload(inputs, f"{memory}in")
+    done = translator.translate_shards(f"{memory}in/x-{{0..2}}.tar", tmp_path / "out", "B", RANDOM)
+    assert (done.ok, done.failed) == (6, 1)
+    (failure,) = done.failures
+    assert failure[0] == "x-2.tar"
+    assert "in/x-2.tar: no such file" in failure[1]
+
+
+def test_shards_at_addresses_lie_in_one_folder(translator: Translator, tmp_path: Path) -> None:
+    for there, reason in (
+        (["memory://a/x.tar", "memory://b/x.tar"], r"memory:///?a, memory:///?b: .*one folder"),
+        (["memory://a/x.tar", "y.tar"], "one folder"),
+        (["memory://a/x.tar", "memory://a/y.png"], r"y\.png: is no shard"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            translator.translate_shards(there, tmp_path / "out", "B")
+    assert find_shards("tar://a.png::memory://a/x.tar") is None

@@ -21,7 +21,7 @@ from translate.io import shards
 from translate.io.address import Facts
 from translate.io.files import DiskFullError, Stamp, atomic, is_full, make_folders
 from translate.io.shards import Member
-from translate.io.storage import LocalFolder
+from translate.io.storage import LocalFolder, Source
 
 
 def style_name(shard: str, source: str) -> str:
@@ -64,7 +64,7 @@ class Folders(NamedTuple):
         outputs: what paths of new shards are relative to.
     """
 
-    inputs: Path
+    inputs: Source
     outputs: Path
 
 
@@ -123,21 +123,21 @@ class ShardWork:
 
     @contextmanager
     def _unpacked(self, path: str) -> Iterator[BinaryIO]:
-        """Open a shard, with a workplace for a block."""
+        """Open a shard, with a workplace for a block; it is fetched before, and let go after."""
         shutil.rmtree(self.workplace, ignore_errors=True)  # of a killed run
         self.workplace.mkdir()
         try:
-            with shards.opened(self.places.inputs / path, self.workplace) as file:
+            with shards.opened(self.places.inputs.fetch(path), self.workplace) as file:
                 yield file
         finally:
             shutil.rmtree(self.workplace, ignore_errors=True)
+            self.places.inputs.release(path)
 
     def _translate(
         self, shard: Entry, file: BinaryIO, samples: list[Sample], interrupted: threading.Event
     ) -> None:
         """Take an open shard through all steps; `samples` becomes what is found in it."""
-        path = self.places.inputs / shard.path
-        facts = Facts.here(path)
+        facts = self.places.inputs.facts(shard.path)
         members = list(shards.read_members(file))
         samples += plan_samples(shard.path, members, self.naming)
         entries = entries_of(samples)
@@ -236,7 +236,7 @@ class ShardWork:
                         with open(path, "rb") as picture:
                             writer.add(name, path.stat().st_size, picture)
             check(
-                Facts.here(self.places.inputs / shard) == facts,
+                self.places.inputs.facts(shard) == facts,
                 "has changed while it was translated; run again with --skip-existing",
             )
 

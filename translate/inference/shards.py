@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +21,7 @@ from translate.inference.folder_options import (
     Progress,
     no_progress,
 )
-from translate.inference.likeness import MANY
+from translate.inference.likeness import MANY, is_open
 from translate.inference.manifest import (
     ALL,
     NO_SPACE,
@@ -33,7 +33,14 @@ from translate.inference.manifest import (
     remove_unfinished,
     stamps_of,
 )
-from translate.inference.planning import Inputs, check, check_out, is_pattern, split_pattern
+from translate.inference.planning import (
+    Inputs,
+    check,
+    check_out,
+    is_pattern,
+    scan,
+    split_pattern,
+)
 from translate.inference.predictor import Predictor
 from translate.inference.shard_manifest import Tally, append_entries, keep_lines, settle
 from translate.inference.shard_plan import Naming, names_picture
@@ -41,10 +48,11 @@ from translate.inference.shard_work import Folders, ShardWork, shard_key
 from translate.inference.status import RunNote
 from translate.inference.task import Task, check_task
 from translate.io import files, shards
-from translate.io.address import CHAIN, Facts, address_of, without_secrets
+from translate.io.address import CHAIN, address_of, split_name, unsafe, without_secrets
+from translate.io.address import is_pattern as has_wildcards
 from translate.io.files import PART, DiskFullError, PathLike, is_full
 from translate.io.shards import is_shard, shard_of
-from translate.io.storage import LocalFolder
+from translate.io.storage import LocalFolder, Source, StoredFolder
 from translate.runtime.signals import interruption
 
 logger = logging.getLogger(__name__)
@@ -58,42 +66,39 @@ NOT_OF_SHARDS = {
 }
 
 
-def find_shards(inputs: Inputs) -> tuple[Path, list[str]] | None:
+def find_shards(inputs: Inputs) -> tuple[Source, list[str]] | None:
     """Find the shards that inputs stand for.
 
     Args:
         inputs: a shard, a folder of shards and no pictures, a pattern that matches shards alone,
-            names with braces such as x-{000..099}.tar, or a list of shards.
+            names with braces such as x-{000..099}.tar, or a list of shards; of addresses, all but
+            a folder.
 
     Returns:
         The folder that paths are relative to, and the paths, sorted; None where the inputs are no
         shards.
 
     Raises:
-        ValueError: for shards and other files in one list, and braces that stand for too many.
+        ValueError: for shards and other files in one list, addresses in several folders, and braces
+            that stand for too many.
+        StorageError: for an address that cannot be read.
     """
     if not isinstance(inputs, str | os.PathLike):
-        if any(address_of(path) is not None for path in inputs):
-            return None
         return _listed([os.fspath(path) for path in inputs])
     name = os.fspath(inputs)
-    if address_of(name) is not None:
-        check(
-            CHAIN in name or not is_shard(name),
-            f"{without_secrets(name)}: shards are read from folders of this machine; fetch it "
-            "first",
-        )
-        return None
     if os.path.isdir(name):
         found = _in_folder(Path(name))
-        return (Path(name), found) if found else None
-    if not is_shard(name):
+        return (LocalFolder(Path(name)), found) if found else None
+    if not is_shard(name) or CHAIN in name:  # a chain leads into an archive
         return None
+    if address_of(name) is not None:
+        return _matching(name) if has_wildcards(name) else _at_addresses(shards.expand(name))
     if os.path.lexists(name):
-        return Path(name).parent, [Path(name).name]
+        return LocalFolder(Path(name).parent), [Path(name).name]
     if is_pattern(name):
         folder, matches = split_pattern(name)
-        return (folder, sorted(matches)) if matches and all(map(is_shard, matches)) else None
+        is_found = matches and all(map(is_shard, matches))
+        return (LocalFolder(folder), sorted(matches)) if is_found else None
     expanded = shards.expand(name)
     return None if expanded == [name] else _listed(expanded)
 
@@ -113,18 +118,40 @@ def _in_folder(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _listed(paths: Sequence[str]) -> tuple[Path, list[str]] | None:
+def _listed(paths: Sequence[str]) -> tuple[Source, list[str]] | None:
     """Return the folder that listed shards have in common, and their paths below it."""
-    others = [path for path in paths if not is_shard(path)]
+    others = [path for path in paths if not is_shard(path) or CHAIN in path]
     if len(others) == len(paths):
         return None
     if others:
         raise ValueError(
-            f"{others[0]}: is no shard, others are; translate them one after the other"
+            f"{without_secrets(others[0])}: is no shard, others are; translate them one after the "
+            "other"
         )
+    if any(address_of(path) is not None for path in paths):
+        return _at_addresses(paths)
     full = [os.path.abspath(path) for path in paths]
     folder = Path(os.path.commonpath([os.path.dirname(path) for path in full]))
-    return folder, sorted({Path(path).relative_to(folder).as_posix() for path in full})
+    return LocalFolder(folder), sorted({Path(path).relative_to(folder).as_posix() for path in full})
+
+
+def _at_addresses(addresses: Sequence[str]) -> tuple[Source, list[str]]:
+    """Return the folder at an address that shards lie in, and their names."""
+    places = [split_name(address) for address in addresses]
+    (first, _), (last, _) = min(places), max(places)
+    check(
+        first == last,
+        f"{without_secrets(first)}, {without_secrets(last)}: shards at addresses have to lie in "
+        "one folder; translate one folder after the other",
+    )
+    return StoredFolder(first), sorted({name for _, name in places})
+
+
+def _matching(pattern: str) -> tuple[Source, list[str]] | None:
+    """Return the folder of a pattern at an address, and what matches, if all of it are shards."""
+    source, entries = scan(pattern, strict=True)
+    paths = sorted(entry.path for entry in entries)
+    return (source, paths) if all(map(is_shard, paths)) else None
 
 
 class ShardJob:
@@ -200,13 +227,14 @@ class ShardJob:
         """
         start = time.perf_counter()
         self.scan()
-        self.look()
-        with only_run(self.place, self.options.shard):
-            self.skip()
-            try:
-                self.run()
-            finally:
-                self.finish()
+        with closing(self.source):
+            self.look()
+            with only_run(self.place, self.options.shard):
+                self.skip()
+                try:
+                    self.run()
+                finally:
+                    self.finish()
         return self.tally.summary(time.perf_counter() - start, self.task.names)
 
     def scan(self) -> None:
@@ -214,13 +242,15 @@ class ShardJob:
         found = find_shards(self.inputs)
         check(found is not None, f"{self.inputs}: no WebDataset shards (.tar)")
         assert found is not None
-        self.folder, paths = found
+        self.source, paths = found
         for path in paths:
             check(shard_of(path) == path, f"{path}: lies in a folder named like a shard; rename it")
+            check(not unsafe(path), f"{path}: names no file; rename it")
         is_folder = isinstance(self.inputs, str | os.PathLike) and os.path.isdir(self.inputs)
-        target = check_out(
-            self.folder if is_folder else [self.folder / path for path in paths], self.out
-        )
+        # shards at addresses cannot be in the way of a folder of this machine
+        here = self.source.folder if isinstance(self.source, LocalFolder) else None
+        named = [] if here is None else [here / path for path in paths]
+        target = check_out(self.inputs if is_folder else named, self.out)
         assert isinstance(target, LocalFolder)
         self.place = target
         self.target = target.folder
@@ -234,9 +264,10 @@ class ShardJob:
             refuse_used(self.place, self.own, options.skip_existing, shard)
 
     def look(self) -> None:
-        """Look at a few pictures, which may decide the direction."""
+        """Look at a few pictures, if they are to decide the direction."""
+        undecided = is_open(self.predictor.config.data.names, self.to, self.options.source)
         with tempfile.TemporaryDirectory() as folder:
-            paths = self._first_pictures(Path(folder))
+            paths = self._first_pictures(Path(folder)) if undecided else []
             self.task = Task.find(self.predictor, paths, self.to, self.options, nullcontext)
 
     def _first_pictures(self, folder: Path) -> list[Path]:
@@ -245,7 +276,7 @@ class ShardJob:
         for entry in self.entries:
             with (
                 suppress(ValueError, OSError),  # it will fail, and say why
-                shards.streamed(self.folder / entry.path) as file,
+                shards.streamed(self.source.fetch(entry.path)) as file,
             ):
                 for member in shards.read_members(file):
                     if member.special or member.refused or not self.naming.takes(member.name):
@@ -281,7 +312,7 @@ class ShardJob:
         if not self.options.skip_existing or last["source"] != path or last["status"] != "ok":
             return False
         try:
-            facts = Facts.here(self.folder / path)
+            facts = self.source.facts(path)
         except OSError:  # it will fail
             return False
         sources = [line["source"] for line in pictures]
@@ -304,7 +335,7 @@ class ShardJob:
         aborted = threading.Event()
         note = RunNote(self.place, self.options.shard)
         with note.kept(), interruption(_say_that_it_ends, aborted.set) as interrupted:
-            places = Folders(self.folder, self.target)
+            places = Folders(self.source, self.target)
             work = ShardWork(self.task, self.naming, places, workplace, self._count_share, aborted)
             for shard in self.jobs:
                 try:
