@@ -49,13 +49,15 @@ docs: .venv/installed
 	$(BIN)/python docs/generate.py build/docs
 	$(BIN)/zensical build --strict --clean
 
+# With the newest pip: older ones take many minutes to find versions of moto's and s3fs's packages that
+# fit each other.
 .venv-page/installed: pyproject.toml
-	$(PYTHON) -m venv .venv-page
+	$(PYTHON) -m venv --upgrade-deps .venv-page
 	.venv-page/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev,ui]"
 	touch $@
 
 .venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --upgrade-deps .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	touch $@
 
