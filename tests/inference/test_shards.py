@@ -271,7 +271,7 @@ def test_a_full_disk_leaves_whole_shards(
 
     def fill(*arguments: Any) -> None:
         calls.append(1)
-        if len(calls) > 4:
+        if len(calls) > 8:
             raise OSError(28, "No space left on device")
         copy(*arguments)
 

@@ -21,7 +21,7 @@ from translate.inference.folder_options import (
     Progress,
     no_progress,
 )
-from translate.inference.likeness import MANY, is_open
+from translate.inference.likeness import MANY
 from translate.inference.manifest import (
     ALL,
     NO_SPACE,
@@ -264,10 +264,9 @@ class ShardJob:
             refuse_used(self.place, self.own, options.skip_existing, shard)
 
     def look(self) -> None:
-        """Look at a few pictures, if they are to decide the direction."""
-        undecided = is_open(self.predictor.config.data.names, self.to, self.options.source)
+        """Look at a few pictures, which may decide the direction."""
         with tempfile.TemporaryDirectory() as folder:
-            paths = self._first_pictures(Path(folder)) if undecided else []
+            paths = self._first_pictures(Path(folder))
             self.task = Task.find(self.predictor, paths, self.to, self.options, nullcontext)
 
     def _first_pictures(self, folder: Path) -> list[Path]:
