@@ -45,6 +45,7 @@ NO_FILE = "not a regular file"
 OUT_OF_MEMORY = "out of memory; use fewer --workers or a smaller --batch-size or --max-pixels"
 ELSEWHERE = "left to another shard"
 NO_SPACE = "not reached: no space left on device"
+TO_DO = (NOT_REACHED, STOPPED, NO_SPACE, ELSEWHERE)  # reasons of what another run would do
 
 
 Shard: TypeAlias = tuple[int, int]

@@ -22,9 +22,8 @@ from translate.inference.manifest import (
     ALL,
     ELSEWHERE,
     MANIFEST,
-    NO_SPACE,
     NOT_REACHED,
-    STOPPED,
+    TO_DO,
     UP_TO_DATE,
     Entry,
     Shard,
@@ -37,8 +36,6 @@ from translate.io.shards import shard_of
 from translate.io.storage import LOCK, LocalFolder
 
 Line: TypeAlias = tuple[str, dict[str, Any]]  # its text, and what it says
-
-PENDING = (NOT_REACHED, ELSEWHERE, STOPPED, NO_SPACE)  # reasons of lines about shards to be done
 
 
 def keep_lines(
@@ -113,7 +110,7 @@ def _written_anew(out: Path) -> Iterator[BinaryIO]:
 def _lines(out: Path, own: Collection[str]) -> Iterator[Line]:
     """Yield the manifest's lines, but for those about own shards that were to be done."""
     for text, line in manifest_lines(LocalFolder(out)):
-        if not (line["source"] in own and line.get("reason") in PENDING):
+        if not (line["source"] in own and line.get("reason") in TO_DO):
             yield text, line
 
 

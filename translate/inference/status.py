@@ -17,11 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 from translate.inference.manifest import (
-    ELSEWHERE,
     MANIFEST,
-    NO_SPACE,
-    NOT_REACHED,
-    STOPPED,
+    TO_DO,
     UP_TO_DATE,
     Shard,
     belongs,
@@ -32,7 +29,6 @@ from translate.io.files import PathLike
 from translate.io.shards import shard_of
 from translate.io.storage import LOCK, RUN_LOCK, LocalFolder, StoredFolder, Target, folder_at
 
-TO_DO = (NOT_REACHED, STOPPED, NO_SPACE, ELSEWHERE)  # reasons of what another run would do
 SECONDS = 5.0  # between two notes of a run
 
 
