@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import importlib.util
 import re
 import shlex
 import subprocess
 import sys
-import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +18,7 @@ from playwright.sync_api import Page
 
 from pipelines.cli import app
 from tests._helpers.browser import fits
+from tests._helpers.website import website
 from translate.config import Config
 
 ROOT = Path(__file__).parents[1]
@@ -211,21 +209,11 @@ def test_no_page_names_a_file_of_another_machine(site: Path) -> None:
         assert not re.findall(loaded, text_of(page)), page
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing."""
-
-
 @pytest.fixture(scope="module")
 def address(site: Path) -> Iterator[str]:
     """The site on a server of this machine."""
-    handler = functools.partial(_Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    with website(site) as (served, _):
+        yield f"{served}/"
 
 
 @pytest.mark.browser

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests._helpers.s3 import upload
 from tests._helpers.small_model import save
+from tests._helpers.website import website
 from translate.io import cached as module
 from translate.io.address import StorageError
 from translate.io.hub import OFFLINE
@@ -33,24 +30,12 @@ def model(tmp_path: Path) -> Path:
     return save(tmp_path)
 
 
-class QuietAnswers(SimpleHTTPRequestHandler):
-    requests: list[str] = []
-
-    def log_message(self, *_: object) -> None:
-        self.requests.append(f"{self.command} {self.path}")
-
-
 @pytest.fixture
-def website(tmp_path: Path) -> Iterator[str]:
-    QuietAnswers.requests.clear()
+def site(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """A website of the folder `site`, and the requests that it gets."""
     (tmp_path / "site").mkdir()
-    handler: Any = partial(QuietAnswers, directory=str(tmp_path / "site"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with website(tmp_path / "site") as served:
+        yield served
 
 
 def test_a_run_in_a_store_stands_for_its_model(
@@ -95,16 +80,19 @@ def test_a_model_that_is_not_there_is_named(memory: str) -> None:
         model_file(f"{memory}none")
 
 
-def test_a_model_on_the_web_is_fetched_once(model: Path, website: str, tmp_path: Path) -> None:
+def test_a_model_on_the_web_is_fetched_once(
+    model: Path, site: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    there, requests = site
     pytest.importorskip("aiohttp")
     os.replace(model, tmp_path / "site" / "fonts.safetensors")
     bytes = (tmp_path / "site" / "fonts.safetensors").read_bytes()
-    address = f"{website}/fonts.safetensors?token=secret"
+    address = f"{there}/fonts.safetensors?token=secret"
     for _ in range(2):
         assert model_file(address).read_bytes() == bytes
-    assert [line.split()[0] for line in QuietAnswers.requests].count("GET") == 1
-    with pytest.raises(StorageError, match=f"{website}/none: no such file") as caught:
-        model_file(f"{website}/none?token=secret")
+    assert [line.split()[0] for line in requests].count("GET") == 1
+    with pytest.raises(StorageError, match=f"{there}/none: no such file") as caught:
+        model_file(f"{there}/none?token=secret")
     assert "secret" not in str(caught.value)
 
 

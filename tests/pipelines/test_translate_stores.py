@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +12,7 @@ from tests._helpers.commands import call
 from tests._helpers.folders import draw, files, manifest
 from tests._helpers.s3 import contents, upload
 from tests._helpers.small_model import save
+from tests._helpers.website import website
 from translate.inference.anomaly import measure_folder
 from translate.inference.translator import Translator
 from translate.io import cached
@@ -28,21 +25,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return save(tmp_path / "run")
 
 
-class QuietAnswers(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def website(tmp_path: Path) -> Iterator[str]:
+def site(tmp_path: Path) -> Iterator[str]:
+    """The address of a website of the folder `in`."""
     pytest.importorskip("aiohttp")
-    handler: Any = partial(QuietAnswers, directory=str(tmp_path / "in"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with website(tmp_path / "in") as (address, _):
+        yield address
 
 
 def test_model_inputs_and_outputs_may_all_be_in_a_bucket(
@@ -127,21 +115,21 @@ def test_one_picture_goes_from_address_to_address(model: Path, memory: str, tmp_
     assert "is the input" in err
 
 
-def test_tokens_in_addresses_are_written_nowhere(model: Path, website: str, tmp_path: Path) -> None:
+def test_tokens_in_addresses_are_written_nowhere(model: Path, site: str, tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "broken.png").write_text("no picture")
-    address = f"{website}/a.png?token=verysecret"
+    address = f"{site}/a.png?token=verysecret"
     code, out, err = call("translate", model, address, tmp_path / "out", "--to", "B")
     assert code == 0, err
     assert files(tmp_path / "out").keys() == {"a.png"}
-    lines = [f"{website}/{name}.png?token=verysecret" for name in ("a", "broken", "none")]
+    lines = [f"{site}/{name}.png?token=verysecret" for name in ("a", "broken", "none")]
     code, out2, err2 = call(
         "translate", model, "-", tmp_path / "out2", "--to", "B", stdin="\n".join(lines)
     )
     assert code == 1
     found = manifest(tmp_path / "out2")
-    assert found.keys() == {f"{website}/{name}.png" for name in ("a", "broken", "none")}
-    assert found[f"{website}/none.png"]["reason"].startswith(f"{website}/none.png: no such file")
+    assert found.keys() == {f"{site}/{name}.png" for name in ("a", "broken", "none")}
+    assert found[f"{site}/none.png"]["reason"].startswith(f"{site}/none.png: no such file")
     said = out + err + out2 + err2 + (tmp_path / "out" / "manifest.jsonl").read_text()
     assert "verysecret" not in said + (tmp_path / "out2" / "manifest.jsonl").read_text()
 
