@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from translate.inference.folder import Engine
     from translate.inference.folder_options import FolderOptions, FolderSummary, Progress
     from translate.inference.planning import Inputs
+    from translate.inference.shards import FoundShards
     from translate.inference.translator import Translator
     from translate.io.frames import FrameSequence
 
@@ -277,16 +278,17 @@ def command(  # noqa: PLR0913  (options of the command line)
             result(*report, as_json)
         return
     pictures = _pictures(inputs, null)
-    extensions = _extensions(pictures, members, out, engine)
+    found = _shards(pictures, members, out, engine)
     translator = Translator.load(model, device, predictor_options)
     with _engine(engine, address, num_actors) as work:
 
         def translate(progress: Progress) -> FolderSummary:
-            if extensions is None:
+            if found is None:
                 return translator.translate_folder(pictures, out, to, options, progress, work)
-            return translator.translate_shards(pictures, out, to, options, extensions, progress)
+            extensions = members.split(",") if members else []
+            return translator.translate_shards(found, out, to, options, extensions, progress)
 
-        unit = "images" if extensions is None else "shards"
+        unit = "images" if found is None else "shards"
         data, text, failures = translate_with_progress(
             translate, without_secrets(out), "translate", unit
         )
@@ -522,11 +524,12 @@ def _pictures(inputs: list[str], null: bool) -> Inputs:
     ]
 
 
-def _extensions(pictures: Inputs, members: str | None, out: str, engine: str) -> list[str] | None:
-    """Return the extensions to be translated in WebDataset shards; None where there are none."""
+def _shards(pictures: Inputs, members: str | None, out: str, engine: str) -> FoundShards | None:
+    """Return the WebDataset shards that inputs stand for; None where they are pictures."""
     from translate.inference.shards import find_shards
 
-    if find_shards(pictures) is None:
+    found = find_shards(pictures)
+    if found is None:
         if members is not None:
             raise ValueError("--members: is about the samples in WebDataset shards (.tar)")
         return None
@@ -534,7 +537,7 @@ def _extensions(pictures: Inputs, members: str | None, out: str, engine: str) ->
         raise ValueError("-: takes one picture; of shards, name a folder to write into")
     if engine == RAY:
         raise ValueError("--engine ray: is for pictures; of shards, start runs with --shard I/N")
-    return members.split(",") if members else []
+    return found
 
 
 def _is_list(name: str) -> bool:

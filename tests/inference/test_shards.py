@@ -459,8 +459,7 @@ def test_what_stands_for_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def found(inputs: str | list[str]) -> tuple[str, list[str]]:
         shards = find_shards(inputs)
         assert shards is not None
-        source, paths = shards
-        return str(source), paths
+        return str(shards.source), list(shards.paths)
 
     assert found("d") == ("d", ["deep/y.tgz", *both])
     assert found("d/x-0.tar") == ("d", ["x-0.tar"])

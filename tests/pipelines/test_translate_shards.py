@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests._helpers.commands import call
+from tests._helpers.s3 import upload
 from tests._helpers.shards import contents, pack, read, samples
+from translate.io.storage import StoredFolder
 
 
 @pytest.fixture
@@ -88,3 +91,20 @@ def test_ray_is_for_pictures(model: Path, inputs: Path, tmp_path: Path) -> None:
     code, _, err = call("translate", model, inputs, tmp_path / "o", *options)
     assert code == 2
     assert "--shard I/N" in err
+
+
+def test_shards_at_an_address_are_listed_once(
+    model: Path, inputs: Path, memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = StoredFolder.find
+    listed = []
+
+    def count(self: StoredFolder) -> Any:
+        listed.append(self.address)
+        return find(self)
+
+    monkeypatch.setattr(StoredFolder, "find", count)
+    address = upload(inputs, f"{memory}in")
+    code, _, err = call("translate", model, f"{address}/x-*.tar", tmp_path / "out", "--to", "B")
+    assert code == 0, err
+    assert listed == [address]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -66,7 +67,23 @@ NOT_OF_SHARDS = {
 }
 
 
-def find_shards(inputs: Inputs) -> tuple[Source, list[str]] | None:
+@dataclass(frozen=True)
+class FoundShards:
+    """Shards that were found.
+
+    Attributes:
+        source: what their paths are relative to.
+        paths: sorted.
+        named: what outputs may not be written over: the folder, the pattern or the files that
+            stand for them.
+    """
+
+    source: Source
+    paths: Sequence[str]
+    named: Inputs
+
+
+def find_shards(inputs: Inputs) -> FoundShards | None:
     """Find the shards that inputs stand for.
 
     Args:
@@ -75,8 +92,7 @@ def find_shards(inputs: Inputs) -> tuple[Source, list[str]] | None:
             a folder.
 
     Returns:
-        The folder that paths are relative to, and the paths, sorted; None where the inputs are no
-        shards.
+        The shards; None where the inputs are none.
 
     Raises:
         ValueError: for shards and other files in one list, addresses in several folders, and braces
@@ -88,17 +104,19 @@ def find_shards(inputs: Inputs) -> tuple[Source, list[str]] | None:
     name = os.fspath(inputs)
     if os.path.isdir(name):
         found = _in_folder(Path(name))
-        return (LocalFolder(Path(name)), found) if found else None
+        return FoundShards(LocalFolder(Path(name)), found, name) if found else None
     if not is_shard(name) or CHAIN in name:  # a chain leads into an archive
         return None
     if address_of(name) is not None:
         return _matching(name) if has_wildcards(name) else _at_addresses(shards.expand(name))
     if os.path.lexists(name):
-        return LocalFolder(Path(name).parent), [Path(name).name]
+        return FoundShards(LocalFolder(Path(name).parent), [Path(name).name], [name])
     if is_pattern(name):
         folder, matches = split_pattern(name)
-        is_found = matches and all(map(is_shard, matches))
-        return (LocalFolder(folder), sorted(matches)) if is_found else None
+        if not matches or not all(map(is_shard, matches)):
+            return None
+        paths = sorted(matches)
+        return FoundShards(LocalFolder(folder), paths, [folder / path for path in paths])
     expanded = shards.expand(name)
     return None if expanded == [name] else _listed(expanded)
 
@@ -118,8 +136,8 @@ def _in_folder(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _listed(paths: Sequence[str]) -> tuple[Source, list[str]] | None:
-    """Return the folder that listed shards have in common, and their paths below it."""
+def _listed(paths: Sequence[str]) -> FoundShards | None:
+    """Return listed shards, relative to the folder that they have in common."""
     others = [path for path in paths if not is_shard(path) or CHAIN in path]
     if len(others) == len(paths):
         return None
@@ -132,11 +150,12 @@ def _listed(paths: Sequence[str]) -> tuple[Source, list[str]] | None:
         return _at_addresses(paths)
     full = [os.path.abspath(path) for path in paths]
     folder = Path(os.path.commonpath([os.path.dirname(path) for path in full]))
-    return LocalFolder(folder), sorted({Path(path).relative_to(folder).as_posix() for path in full})
+    found = {Path(path).relative_to(folder).as_posix() for path in full}
+    return FoundShards(LocalFolder(folder), sorted(found), full)
 
 
-def _at_addresses(addresses: Sequence[str]) -> tuple[Source, list[str]]:
-    """Return the folder at an address that shards lie in, and their names."""
+def _at_addresses(addresses: Sequence[str]) -> FoundShards:
+    """Return shards that lie in one folder at an address."""
     places = [split_name(address) for address in addresses]
     (first, _), (last, _) = min(places), max(places)
     check(
@@ -144,14 +163,14 @@ def _at_addresses(addresses: Sequence[str]) -> tuple[Source, list[str]]:
         f"{without_secrets(first)}, {without_secrets(last)}: shards at addresses have to lie in "
         "one folder; translate one folder after the other",
     )
-    return StoredFolder(first), sorted({name for _, name in places})
+    return FoundShards(StoredFolder(first), sorted({name for _, name in places}), addresses[:1])
 
 
-def _matching(pattern: str) -> tuple[Source, list[str]] | None:
-    """Return the folder of a pattern at an address, and what matches, if all of it are shards."""
+def _matching(pattern: str) -> FoundShards | None:
+    """Return what matches a pattern at an address, if all of it are shards."""
     source, entries = scan(pattern, strict=True)
     paths = sorted(entry.path for entry in entries)
-    return (source, paths) if all(map(is_shard, paths)) else None
+    return FoundShards(source, paths, pattern) if all(map(is_shard, paths)) else None
 
 
 class ShardJob:
@@ -163,7 +182,7 @@ class ShardJob:
 
     Args:
         predictor: the model.
-        inputs: see `find_shards`.
+        inputs: see `find_shards`; or what that has found.
         out: the folder to write into.
         to: the target domain; of two it may be left out, and is then the one that a few pictures
             of the first shard do not look like, else the second.
@@ -178,7 +197,7 @@ class ShardJob:
     def __init__(
         self,
         predictor: Predictor,
-        inputs: Inputs,
+        inputs: Inputs | FoundShards,
         out: PathLike,
         to: str | None = None,
         options: FolderOptions = DEFAULTS,
@@ -239,22 +258,19 @@ class ShardJob:
 
     def scan(self) -> None:
         """Find the shards, and those that are this run's own: every n-th."""
-        found = find_shards(self.inputs)
-        check(found is not None, f"{self.inputs}: no WebDataset shards (.tar)")
-        assert found is not None
-        self.source, paths = found
-        for path in paths:
+        given = self.inputs
+        found = given if isinstance(given, FoundShards) else find_shards(given)
+        if found is None:
+            raise ValueError(f"{without_secrets(str(given))}: no WebDataset shards (.tar)")
+        for path in found.paths:
             check(shard_of(path) == path, f"{path}: lies in a folder named like a shard; rename it")
             check(not unsafe(path), f"{path}: names no file; rename it")
-        is_folder = isinstance(self.inputs, str | os.PathLike) and os.path.isdir(self.inputs)
-        # shards at addresses cannot be in the way of a folder of this machine
-        here = self.source.folder if isinstance(self.source, LocalFolder) else None
-        named = [] if here is None else [here / path for path in paths]
-        target = check_out(self.inputs if is_folder else named, self.out)
+        self.source = found.source
+        target = check_out(found.named, self.out)
         assert isinstance(target, LocalFolder)
         self.place = target
         self.target = target.folder
-        self.entries = [Entry(path, outputs=(path,)) for path in paths]
+        self.entries = [Entry(path, outputs=(path,)) for path in found.paths]
         i, n = self.options.shard
         self.own = self.entries[i - 1 :: n]
         options = self.options

@@ -28,7 +28,7 @@ from translate.inference.folder_work import FolderWork
 from translate.inference.planning import Inputs
 from translate.inference.predictor import DEFAULTS as AS_TRAINED
 from translate.inference.predictor import Direction, Prediction, Predictor, PredictorOptions
-from translate.inference.shards import ShardJob
+from translate.inference.shards import FoundShards, ShardJob
 from translate.inference.styles import Style, StyleSource, resolve_direction, style_source
 from translate.inference.tensors import translate_tensor
 from translate.io.depth import Levels
@@ -191,14 +191,14 @@ class Translator:
 
     def translate_shards(
         self,
-        inputs: Inputs,
+        inputs: Inputs | FoundShards,
         out: PathLike,
         to: str | None = None,
         options: FolderOptions = DEFAULTS,
         members: Sequence[str] = (),
         progress: Progress = no_progress,
     ) -> FolderSummary:
-        """Translate WebDataset shards into shards of the same names in the folder `out`.
+        """Translate WebDataset shards into shards of the same names in `out`.
 
         The arguments and what is raised are those of `ShardJob`; OUT/manifest.jsonl has a line
         for every picture.
