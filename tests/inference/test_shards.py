@@ -18,11 +18,13 @@ from tests._helpers.s3 import upload
 from tests._helpers.shards import contents, pack, picture, read, samples
 from translate.inference import shard_work, shards
 from translate.inference.folder_options import FolderOptions
+from translate.inference.shard_manifest import ShardManifest
 from translate.inference.shard_plan import WITH_SAMPLE, WITH_SHARD
 from translate.inference.shards import find_shards
 from translate.inference.status import RunNote, read_status
 from translate.inference.translator import Translator
 from translate.io.files import Stamp
+from translate.io.storage import WORK
 
 RANDOM = FolderOptions(style="random")
 AGAIN = FolderOptions(style="random", skip_existing=True)
@@ -238,10 +240,10 @@ def test_a_shard_that_changes_under_the_work_is_not_written(
 ) -> None:
     pack_up = shard_work.ShardWork._pack
 
-    def touch(self: Any, shard: str, *arguments: Any) -> None:
+    def touch(self: Any, shard: str, *arguments: Any) -> Stamp:
         if shard == "x-0.tar":
             os.utime(inputs / shard, (1, 1))
-        pack_up(self, shard, *arguments)
+        return pack_up(self, shard, *arguments)
 
     monkeypatch.setattr(shard_work.ShardWork, "_pack", touch)
     done = translator.translate_shards(inputs, tmp_path / "out", "B")
@@ -378,7 +380,7 @@ def _kill_between_shard_and_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(*_: Any) -> None:
         raise Killed
 
-    monkeypatch.setattr(shards, "append_entries", kill)
+    monkeypatch.setattr(ShardManifest, "add", kill)
 
 
 @pytest.mark.parametrize("share", [(1, 1), (1, 2)])
@@ -400,8 +402,8 @@ def test_a_killed_run_is_completed_to_the_same_bytes(
         patch.setattr(shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(Killed):
             translator.translate_shards(inputs, out, "B", options)
-    assert any(path.name.startswith(shards.WORK) for path in out.iterdir())
-    (out / f"{shards.WORK}3-of-7").mkdir()  # of a run in other shares
+    assert any(path.name.startswith(WORK) for path in out.iterdir())
+    (out / f"{WORK}3-of-7").mkdir()  # of a run in other shares
     with open(out / "manifest.jsonl", "a") as file:
         file.write('{"source": "cut off by the ki')
     translator.translate_shards(inputs, out, "B", options)

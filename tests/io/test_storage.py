@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,15 @@ from tests._helpers.s3 import contents, upload
 from translate.io import storage as module
 from translate.io.address import Facts, StorageError
 from translate.io.files import Stamp
-from translate.io.storage import ListedFiles, StoredFolder, fetched, is_file, put_whole
+from translate.io.storage import (
+    WORK,
+    ListedFiles,
+    LocalFolder,
+    StoredFolder,
+    fetched,
+    is_file,
+    put_whole,
+)
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -102,6 +111,41 @@ def test_an_upload_that_fails_leaves_what_was_there(
     assert contents(address) == {"a.png": b"a", "sub/b.txt": b"bb"}
     assert not place.exists()
     stored.close()
+
+
+def test_a_file_is_put_when_it_is_written_whole(
+    stored: StoredFolder, address: str, tmp_path: Path
+) -> None:
+    here = LocalFolder(tmp_path / "here")
+    for target, place in ((stored, address), (here, f"file://{here}")):
+        before = contents(place)
+        with target.writing("new/c.tar") as file:
+            file.write_bytes(b"ccc")
+            assert "new/c.tar" not in contents(place)
+        after = before | {"new/c.tar": b"ccc"}
+        assert contents(place) == after
+        with suppress(ZeroDivisionError), target.writing("new/c.tar") as file:
+            file.write_bytes(b"half" * (1 // 0))
+        assert contents(place) == after
+        assert not file.exists()
+    stored.close()
+
+
+def test_a_workplace_is_of_one_run_and_goes(stored: StoredFolder, tmp_path: Path) -> None:
+    here = LocalFolder(tmp_path / "here")
+    here.prepare()
+    for owner in ("1-of-2", "2-of-2", "1-of-3"):
+        place = here.workplace(owner, lambda _: False)
+        assert place.parent == here.folder
+        place.mkdir()
+    place = here.workplace("1-of-2", lambda owner: owner != "2-of-2")
+    assert [path.name for path in here.folder.iterdir()] == [f"{WORK}2-of-2"]
+
+    place = stored.workplace("1-of-1", lambda _: True)
+    place.mkdir()
+    assert not StoredFolder(stored.address).workplace("1-of-1", lambda _: True).exists()
+    stored.close()
+    assert not place.exists()
 
 
 def test_what_a_killed_run_has_left_is_found(stored: StoredFolder, address: str) -> None:

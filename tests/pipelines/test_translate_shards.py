@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from tests._helpers.commands import call
+from tests._helpers.folders import files
+from tests._helpers.s3 import contents as stored
 from tests._helpers.s3 import upload
 from tests._helpers.shards import contents, pack, read, samples
 from translate.io.storage import StoredFolder
@@ -108,3 +110,24 @@ def test_shards_at_an_address_are_listed_once(
     code, _, err = call("translate", model, f"{address}/x-*.tar", tmp_path / "out", "--to", "B")
     assert code == 0, err
     assert listed == [address]
+
+
+def test_shards_go_from_address_to_address(
+    model: Path, inputs: Path, bucket: str, tmp_path: Path
+) -> None:
+    code, _, err = call("translate", model, inputs, tmp_path / "out", "--to", "B")
+    assert code == 0, err
+    address = upload(inputs, f"{bucket}/in")
+    command = ("translate", model, f"{address}/x-{{08..10}}.tar", f"{bucket}/out", "--to", "B")
+    code, out, err = call(*command)
+    assert code == 0, err
+    assert f"{bucket}/out: 6 translated to B" in out
+    found = stored(f"{bucket}/out")
+    assert {name: found[name] for name in files(tmp_path / "out")} == files(tmp_path / "out")
+    assert found.keys() == {*files(tmp_path / "out"), "manifest.jsonl"}
+    code, out, err = call(*command, "--skip-existing", "--json")
+    assert code == 0, err
+    assert json.loads(out)["reasons"] == {"up to date": 6}
+    code, out, err = call("status", f"{bucket}/out")
+    assert code == 0, err
+    assert f"{bucket}/out: 3 of 3 translated (100%)" in out

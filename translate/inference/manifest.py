@@ -139,7 +139,7 @@ def owner_of(shard: Shard) -> str:
     return "{}-of-{}".format(*shard)
 
 
-def _is_over(owner: str, shard: Shard) -> bool:
+def is_over(owner: str, shard: Shard) -> bool:
     """Tell whether an owner has ended while a shard is at work: only others of its number go on."""
     return owner == owner_of(shard) or not owner.endswith(f"-of-{shard[1]}")
 
@@ -276,7 +276,7 @@ def only_run(out: Target, shard: Shard) -> Iterator[None]:
     with ExitStack() as stack:
         with in_words(out):
             out.prepare()
-            stack.enter_context(out.sole(owner_of(shard), lambda owner: _is_over(owner, shard)))
+            stack.enter_context(out.sole(owner_of(shard), lambda owner: is_over(owner, shard)))
         yield
 
 
@@ -327,7 +327,7 @@ def _write(out: Target, lines: dict[str, str | Entry], shard: Shard) -> None:
     """Write lines, or those of entries."""
     ordered = (lines[path] for path in sorted(lines))
     texts = (line.line() if isinstance(line, Entry) else line for line in ordered)
-    out.write_log(MANIFEST, texts, lambda owner: _is_over(owner, shard))
+    out.write_log(MANIFEST, texts, lambda owner: is_over(owner, shard))
 
 
 class Journal:

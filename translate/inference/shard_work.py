@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from translate.inference.folder_work import FolderWork, Places
 from translate.inference.manifest import Entry
@@ -19,9 +19,9 @@ from translate.inference.shard_plan import WITH_SHARD, Naming, Sample, entries_o
 from translate.inference.task import Task
 from translate.io import shards
 from translate.io.address import Facts
-from translate.io.files import DiskFullError, Stamp, atomic, is_full, make_folders
+from translate.io.files import DiskFullError, Stamp, is_full
 from translate.io.shards import Member
-from translate.io.storage import LocalFolder, Source
+from translate.io.storage import LocalFolder
 
 
 def style_name(shard: str, source: str) -> str:
@@ -56,18 +56,6 @@ def shard_key(task: Task, naming: Naming, shard: str, sources: Iterable[str], fa
     return digest.hexdigest()
 
 
-class Folders(NamedTuple):
-    """Where shards are.
-
-    Attributes:
-        inputs: what paths of shards are relative to.
-        outputs: what paths of new shards are relative to.
-    """
-
-    inputs: Source
-    outputs: Path
-
-
 class ShardWork:
     """The work on shards, one after the other; at no time is more than one unpacked.
 
@@ -84,7 +72,7 @@ class ShardWork:
         self,
         task: Task,
         naming: Naming,
-        places: Folders,
+        places: Places,
         workplace: Path,
         on_share: Callable[[float], None],
         aborted: threading.Event,
@@ -154,12 +142,11 @@ class ShardWork:
         kept = [sample for sample in samples if sample.is_whole]
         check(any(sample.entries for sample in kept), "none of its pictures could be translated")
 
-        self._pack(shard.path, kept, file, made, facts)
+        shard.stamps = (self._pack(shard.path, kept, file, made, facts),)
         sources = [entry.path for entry in entries]
         for entry in entries:
             entry.key = self.task.key(style_name(shard.path, entry.path), facts, entry.outputs)
         shard.key = shard_key(self.task, self.naming, shard.path, sources, facts)
-        shard.stamps = (Stamp.of(self.places.outputs / shard.path),)
         left = [member.name for member in members if member.special]
         if left:
             shard.warnings = (f"{len(left)} links or devices left out, such as {left[0]}",)
@@ -219,13 +206,10 @@ class ShardWork:
         file: BinaryIO,
         made: Mapping[str, Path],
         facts: Facts,
-    ) -> None:
-        """Write the new shard, whole or not at all."""
-        output = self.places.outputs / shard
-        make_folders(output.parent)
-        is_plain = output.parent.resolve() == output.parent
-        check(is_plain, f"not written through a symbolic link: {output.parent}")
-        with atomic(output, durable=True) as unfinished:
+    ) -> Stamp:
+        """Write the new shard, whole or not at all; return what it is known by."""
+        self.places.outputs.check(shard)
+        with self.places.outputs.writing(shard) as unfinished:
             with shards.written(unfinished, shard) as writer:
                 for part, name in (named for sample in samples for named in sample.outputs()):
                     if part.entry is None:
@@ -239,6 +223,7 @@ class ShardWork:
                 self.places.inputs.facts(shard) == facts,
                 "has changed while it was translated; run again with --skip-existing",
             )
+            return Stamp.of(unfinished)
 
 
 def _plain(number: int, entry: Entry) -> Entry:

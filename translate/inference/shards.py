@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +21,7 @@ from translate.inference.folder_options import (
     Progress,
     no_progress,
 )
+from translate.inference.folder_work import Places
 from translate.inference.likeness import MANY
 from translate.inference.manifest import (
     ALL,
@@ -29,7 +29,9 @@ from translate.inference.manifest import (
     NOT_REACHED,
     STOPPED,
     Entry,
+    is_over,
     only_run,
+    owner_of,
     refuse_used,
     remove_unfinished,
     stamps_of,
@@ -43,22 +45,21 @@ from translate.inference.planning import (
     split_pattern,
 )
 from translate.inference.predictor import Predictor
-from translate.inference.shard_manifest import Tally, append_entries, keep_lines, settle
+from translate.inference.shard_manifest import ShardManifest, Tally
 from translate.inference.shard_plan import Naming, names_picture
-from translate.inference.shard_work import Folders, ShardWork, shard_key
+from translate.inference.shard_work import ShardWork, shard_key
 from translate.inference.status import RunNote
 from translate.inference.task import Task, check_task
 from translate.io import files, shards
 from translate.io.address import CHAIN, address_of, split_name, unsafe, without_secrets
 from translate.io.address import is_pattern as has_wildcards
-from translate.io.files import PART, DiskFullError, PathLike, is_full
+from translate.io.files import DiskFullError, PathLike, is_full
 from translate.io.shards import is_shard, shard_of
 from translate.io.storage import LocalFolder, Source, StoredFolder
 from translate.runtime.signals import interruption
 
 logger = logging.getLogger(__name__)
 
-WORK = f"{PART}shards-"  # the folder of a run's shard in work, WORK + "I-of-N"
 # options that are about folders, and why
 NOT_OF_SHARDS = {
     "suffix": "would part pictures from their samples, which are told by names",
@@ -176,14 +177,15 @@ def _matching(pattern: str) -> FoundShards | None:
 class ShardJob:
     """The translation of WebDataset shards into shards of the same names.
 
-    A shard is translated as a whole: its pictures are unpacked into a folder in `out`, translated
-    as those of a folder, and packed among what else it holds, which is carried over byte for byte.
-    A sample of which a picture fails or is rejected is left out.
+    A shard is translated as a whole: its pictures are unpacked into a folder in `out` (of an
+    address, into a temporary one), translated as those of a folder, and packed among what else it
+    holds, which is carried over byte for byte. A sample of which a picture fails or is rejected is
+    left out.
 
     Args:
         predictor: the model.
         inputs: see `find_shards`; or what that has found.
-        out: the folder to write into.
+        out: the folder to write into, or its address.
         to: the target domain; of two it may be left out, and is then the one that a few pictures
             of the first shard do not look like, else the second.
         options: everything else. A style is chosen by seed, the shard's name and the member's.
@@ -214,15 +216,12 @@ class ShardJob:
                 f"--members {extension}: is no extension of pictures, such as jpg or input.png",
             )
         is_file = is_shard(out) and not os.path.isdir(out)
-        check(not is_file, f"{out}: name a folder to write into; shards keep their names")
-        check(
-            address_of(out) is None,
-            f"{out}: shards are written into folders of this machine; upload them from there",
-        )
+        said = without_secrets(os.fspath(out))
+        check(not is_file, f"{said}: name a folder to write into; shards keep their names")
         check_task(predictor, to, options)
         self.predictor = predictor
         self.inputs = inputs
-        self.out = Path(out)
+        self.out = out
         self.to = to
         self.options = options
         self.progress = progress
@@ -246,14 +245,17 @@ class ShardJob:
         """
         start = time.perf_counter()
         self.scan()
-        with closing(self.source):
+        try:
             self.look()
-            with only_run(self.place, self.options.shard):
+            with only_run(self.target, self.options.shard):
                 self.skip()
                 try:
                     self.run()
                 finally:
                     self.finish()
+        finally:
+            self.source.close()
+            self.target.close()
         return self.tally.summary(time.perf_counter() - start, self.task.names)
 
     def scan(self) -> None:
@@ -266,10 +268,8 @@ class ShardJob:
             check(shard_of(path) == path, f"{path}: lies in a folder named like a shard; rename it")
             check(not unsafe(path), f"{path}: names no file; rename it")
         self.source = found.source
-        target = check_out(found.named, self.out)
-        assert isinstance(target, LocalFolder)
-        self.place = target
-        self.target = target.folder
+        self.target = check_out(found.named, self.out)
+        self.manifest = ShardManifest(self.target, self.options.shard)
         self.entries = [Entry(path, outputs=(path,)) for path in found.paths]
         i, n = self.options.shard
         self.own = self.entries[i - 1 :: n]
@@ -277,7 +277,7 @@ class ShardJob:
         if not options.overwrite:
             # a killed run may have left no line about its shards, but always a manifest
             shard = ALL if options.skip_existing else options.shard
-            refuse_used(self.place, self.own, options.skip_existing, shard)
+            refuse_used(self.target, self.own, options.skip_existing, shard)
 
     def look(self) -> None:
         """Look at a few pictures, which may decide the direction."""
@@ -309,14 +309,16 @@ class ShardJob:
     def skip(self) -> None:
         """Leave out the shards that are done, and clear away what killed runs have left."""
         own = {entry.path: entry for entry in self.own}
-        # At once: a run that gets killed must leave no line about outputs it has replaced.
-        for path, entries in keep_lines(self.target, self.entries, set(own), self._is_done):
+        shard = self.options.shard
+
+        def keep(path: str, entries: list[Entry]) -> None:
             del own[path]
             self.tally.add(entries)
-        remove_unfinished(self.place, self.own, self.options.shard)
-        for left in self.target.glob(f"{WORK}*"):
-            if not left.name.endswith(f"-of-{self.options.shard[1]}"):
-                shutil.rmtree(left, ignore_errors=True)
+
+        # At once: a run that gets killed must leave no line about outputs it has replaced.
+        self.manifest.begin(self.entries, set(own), self._is_done, keep)
+        remove_unfinished(self.target, self.own, shard)
+        self.workplace = self.target.workplace(owner_of(shard), lambda owner: is_over(owner, shard))
         self.jobs = list(own.values())
         self.done = len(self.own) - len(self.jobs)
         self.progress(self.done, len(self.own))
@@ -332,10 +334,10 @@ class ShardJob:
             return False
         sources = [line["source"] for line in pictures]
         key = shard_key(self.task, self.naming, path, sources, facts)
-        if last["key"] != key:
+        if last["key"] != key or not self.target.holds_file(path):
             return False
         stamps = stamps_of(last)
-        written = [self.place.is_as_written(path, s, self.options.verify) for s in stamps]
+        written = [self.target.is_as_written(path, s, self.options.verify) for s in stamps]
         return written == [True]
 
     def run(self) -> None:
@@ -345,26 +347,30 @@ class ShardJob:
             DiskFullError: no space is left.
             KeyboardInterrupt: after Ctrl-C or SIGTERM.
         """
-        i, n = self.options.shard
-        workplace = self.target / f"{WORK}{i}-of-{n}"
         aborted = threading.Event()
-        note = RunNote(self.place, self.options.shard)
+        note = RunNote(self.target, self.options.shard)
         with note.kept(), interruption(_say_that_it_ends, aborted.set) as interrupted:
-            places = Folders(self.source, self.target)
-            work = ShardWork(self.task, self.naming, places, workplace, self._count_share, aborted)
+            work = ShardWork(
+                self.task,
+                self.naming,
+                Places(self.source, self.target),
+                self.workplace,
+                self._count_share,
+                aborted,
+            )
             for shard in self.jobs:
                 try:
                     entries = work.translate(shard, interrupted)
                     if shard.reason == NOT_REACHED:
                         break
-                    append_entries(self.target, [*entries, shard], self.options.shard)
+                    self.manifest.add([*entries, shard])
                 except OSError as error:
                     if not (is_full(error) or isinstance(error, DiskFullError)):
                         raise
                     self.full = True
                     raise DiskFullError(
-                        f"{self.target}: no space left on device; make room, then run again with "
-                        "--skip-existing"
+                        f"{self.target.disk}: no space left on device; make room, then run again "
+                        "with --skip-existing"
                     ) from None
                 self.tally.add(entries if shard.status == "ok" else [*entries, shard])
                 self.done += 1
@@ -388,7 +394,7 @@ class ShardJob:
             shard.reason = reason
         self.tally.add(left)
         with suppress(DiskFullError):
-            settle(self.target, {shard.path for shard in self.jobs}, left)
+            self.manifest.end({shard.path for shard in self.jobs}, left)
 
 
 def _say_that_it_ends() -> None:

@@ -40,6 +40,7 @@ from translate.io.lease import leased
 
 LOCK = f"{PART}lock.part"
 RUN_LOCK = f"{PART}run-"  # how the names of locks of whole runs begin
+WORK = f"{PART}shards-"  # and those of folders for what runs have in work
 # in a store: locks, and lines that were appended
 STATE = f"{PART}state"
 # a PUT, or the completion of an upload in parts, makes an object visible whole or not at all
@@ -131,6 +132,19 @@ class Target(Protocol):
 
         Raises:
             OSError: one cannot be put; nothing of it, or what was there before, is then there.
+        """
+
+    def writing(self, path: str) -> AbstractContextManager[Path]:
+        """Yield the file of this machine to write one output to.
+
+        When the block succeeds, it is put to its place, whole, and sure to stay. When the block
+        fails, or it cannot be put, what was there before stays.
+        """
+
+    def workplace(self, owner: str, is_over: Callable[[str], bool]) -> Path:
+        """Return the folder of this machine, not made yet, for what an owner has in work.
+
+        What owners that are over have left in theirs is removed.
         """
 
     def sync(self, paths: Sequence[str]) -> list[OSError | None]:
@@ -244,6 +258,19 @@ class LocalFolder:
 
     def commit(self, paths: Sequence[str]) -> None:
         """Leave outputs where they were written."""
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[Path]:
+        """Yield a temporary file beside the output, which it replaces."""
+        with files.atomic(self.place(path), durable=True) as part:
+            yield part
+
+    def workplace(self, owner: str, is_over: Callable[[str], bool]) -> Path:
+        """Return a hidden folder in this one, so that large pictures are on its disk."""
+        for left in self.folder.glob(f"{WORK}*"):
+            if is_over(left.name.removeprefix(WORK)):
+                shutil.rmtree(left, ignore_errors=True)
+        return self.folder / f"{WORK}{owner}"
 
     def sync(self, paths: Sequence[str]) -> list[OSError | None]:
         """Wait until outputs are on the disk."""
@@ -484,6 +511,19 @@ class StoredFolder:
             for path in paths:
                 self.release(path)
 
+    @contextmanager
+    def writing(self, path: str) -> Iterator[Path]:
+        """Yield a file in the temporary folder, which is put."""
+        try:
+            yield self.place(path)
+            self.commit([path])
+        finally:
+            self.release(path)
+
+    def workplace(self, owner: str, is_over: Callable[[str], bool]) -> Path:
+        """Return one in the temporary folder, which no other run has."""
+        return self.place(f"{WORK}{owner}")
+
     def put(self, file: Path, path: str) -> None:
         """Copy a file of this machine to the folder, whole or not at all.
 
@@ -589,10 +629,9 @@ class StoredFolder:
         """Replace the file, then remove what was appended to it."""
         prefix = len(f"{STATE}/{name}-")
         parts = [p for p in self._appended(name) if is_over(p[prefix:].rpartition("-")[0])]
-        with open(self.place(name), "wb") as file:
+        with self.writing(name) as place, open(place, "wb") as file:
             for line in lines:
                 file.write(f"{line}\n".encode())
-        self.commit([name])
         for part in parts:
             self.remove(part)
 
@@ -614,9 +653,8 @@ class StoredFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all."""
-        file = self._staged(name)
-        file.write_bytes(data)
-        self.commit([name])
+        with self.writing(name) as place:
+            place.write_bytes(data)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a small file where there is none; tell whether that was so."""
@@ -788,8 +826,8 @@ def put_whole(path: PathLike) -> Iterator[Path]:
     folder = StoredFolder(above)
     folder.prepare()
     try:
-        yield folder.place(name)
-        folder.commit([name])
+        with folder.writing(name) as file:
+            yield file
     finally:
         folder.close()
 
