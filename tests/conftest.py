@@ -28,6 +28,7 @@ from translate.metrics import inception
 from translate.metrics.lpips import ENVIRONMENT
 from translate.models.checkpoint import save_model
 from translate.models.networks import Model
+from translate.training import timing
 
 # A busy machine is no failure; the same examples each time, so that a failure is the change's.
 settings.register_profile(
@@ -66,6 +67,12 @@ def no_inception_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine's cache holds must not change what is measured."""
     monkeypatch.delenv(inception.ENVIRONMENT, raising=False)
     monkeypatch.setattr(inception, "URL_INCEPTION_V3", "https://example.org/none.pth")
+
+
+@pytest.fixture(autouse=True)
+def quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests train for a moment, and timing a few steps before would take longer than that."""
+    monkeypatch.setattr(timing, "BUDGET", 0.1)
 
 
 @pytest.fixture

@@ -139,10 +139,9 @@ def test_a_training_that_slurm_requeues_ends_with_the_weights_of_an_undisturbed_
     }
     (work / "my.yaml").write_text(yaml.safe_dump(sections))
     more = ("--device", "cpu", "--set", "train.precision=fp32")
-    assert sbatch(work, "train.sbatch", "my.yaml", "whole", *more).wait() == 0
-    assert not (work / "requeued").exists()
+    code, _, err = call("train", "my.yaml", "--out", "whole", *more)
+    assert code == 0, err
 
-    (work / "tasks").unlink()
     first = sbatch(work, "train.sbatch", "my.yaml", "parts", *more)
     log = work / "parts" / "stats.jsonl"
     wait_until(lambda: log.exists() and log.read_text().count("\n") >= 10, first)
@@ -154,6 +153,7 @@ def test_a_training_that_slurm_requeues_ends_with_the_weights_of_an_undisturbed_
     assert log.read_text().count("\n") < 60
 
     assert sbatch(work, "train.sbatch", "my.yaml", "parts", *more).wait() == 0
+    assert (work / "requeued").read_text() == "requeue 4711\n", "not once more"
     whole = weights(work, "whole")
     parts = weights(work, "parts")
     assert whole.keys() == parts.keys()

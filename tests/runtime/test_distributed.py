@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,35 +17,13 @@ import torch
 import yaml
 from PIL import Image
 
+from tests._helpers.pair import save_gradients
 from tests._helpers.trainings import settings
 from translate.models.checkpoint import load_tensors
-from translate.models.distributions import Gaussian
 from translate.runtime.distributed import ADDRESS, Processes
 from translate.training.step import TrainStep
 
 ROOT = Path(__file__).parents[2]
-STEP = """
-import sys, torch
-from pathlib import Path
-from tests._helpers.trainings import bars, settings
-from translate.models.distributions import Gaussian
-from translate.training.trainer import Trainer
-
-Gaussian.sample = lambda q: q.mu  # noise is drawn in each process by itself
-torch.randn_like = torch.zeros_like
-changes = ("content_affine", "content_warp", "energy_shift", "energy_cutout")
-config = settings(
-    augment=dict.fromkeys(changes, 0.0),
-    model={"style_dropout": 0.0},
-    train={"batch_size": 4, "warmup": 0.0},
-)
-trainer = Trainer(config, bars(config), Path(sys.argv[1]) / "run", "cpu")
-trainer.train_step.optimizers = []
-trainer.train_step.networks = ()
-trainer.step(trainer.batches.batch(0))
-gradients = {name: p.grad for name, p in trainer.train_step.model.named_parameters()}
-torch.save(gradients, Path(sys.argv[1]) / f"{trainer.processes.count}_{trainer.processes.rank}.pt")
-"""
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
@@ -67,15 +43,19 @@ def launch(*arguments: object) -> subprocess.Popen[str]:
     return start("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *arguments)
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
 def join(*arguments: object) -> list[subprocess.Popen[str]]:
     """Start two processes that find each other as under torchrun, which itself takes a third."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     both = {
         "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": f"{port}",
+        "MASTER_PORT": f"{free_port()}",
     }
     return [start(*arguments, RANK=rank, LOCAL_RANK=rank, **both) for rank in "01"]
 
@@ -86,18 +66,38 @@ def finished(*processes: subprocess.Popen[str]) -> None:
         assert process.returncode == 0, err
 
 
-def test_gradients_of_two_equal_those_of_one_on_the_joined_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "step.py"
-    script.write_text(STEP)
-    pair = join(script, tmp_path)
-    monkeypatch.setattr(Gaussian, "sample", Gaussian.sample)  # the script changes them
-    monkeypatch.setattr(torch, "randn_like", torch.randn_like)
-    monkeypatch.setattr(sys, "argv", ["step.py", str(tmp_path)])
-    runpy.run_path(str(script))
-    finished(*pair)
-    one, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
+def write_config(folder: Path) -> Path:
+    """Write two folders of pictures and a config to train on them; return its path."""
+    for name in ("trainA", "trainB"):
+        (folder / name).mkdir()
+        for i in range(6):
+            Image.new("L", (16, 16), 40 * i).save(folder / name / f"{i}.png")
+    sections = {
+        "data": {"root": str(folder), "size": 16, "channels": 1},
+        "model": {"width": 8, "style_dim": 4, "condition": 8},
+        "train": {"steps": 8, "batch_size": 2, "log_every": 2, "checkpoint_every": 4},
+    }
+    (folder / "c.yaml").write_text(yaml.safe_dump(sections))
+    return folder / "c.yaml"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_config(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what two processes have made: gradients, and a run that one of them wrote."""
+    folder = tmp_path_factory.mktemp("pair")
+    ports = (free_port(), free_port())
+    finished(*join("-m", "tests._helpers.pair", folder, write_config(folder), *ports))
+    return folder
+
+
+def test_gradients_of_two_equal_those_of_one_on_the_joined_batch(pair: Path) -> None:
+    save_gradients(pair)
+    one, first, second = (torch.load(pair / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
     assert sum(gradient.abs().sum() > 0 for gradient in one.values()) > 50
     for name, gradient in one.items():
         assert torch.equal(first[name], second[name])
@@ -106,46 +106,23 @@ def test_gradients_of_two_equal_those_of_one_on_the_joined_batch(
         assert (first[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    for name in ("trainA", "trainB"):
-        (tmp_path / name).mkdir()
-        for i in range(6):
-            Image.new("L", (16, 16), 40 * i).save(tmp_path / name / f"{i}.png")
-    sections = {
-        "data": {"root": str(tmp_path), "size": 16, "channels": 1},
-        "model": {"width": 8, "style_dim": 4, "condition": 8},
-        "train": {"steps": 8, "batch_size": 2, "log_every": 2, "checkpoint_every": 4},
-    }
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(sections))
-    return tmp_path / "c.yaml"
-
-
 def train(config: Path, out: Path, *more: object) -> list[object]:
     return ["-m", "pipelines.cli", "train", config, "--out", out, "--device", "cpu", *more]
 
 
-def test_two_processes_write_one_run_and_resume_it(config: Path, tmp_path: Path) -> None:
-    finished(*join(*train(config, tmp_path / "whole")))
-    lines = [
-        json.loads(line) for line in (tmp_path / "whole" / "stats.jsonl").read_text().splitlines()
-    ]
-    assert [line["step"] for line in lines] == [2, 4, 6, 8], "one of the two writes"
-    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
-    for path in (tmp_path / "parts" / "state").glob("step_0000008*"):
-        path.unlink()  # as if it had been killed after step 4
-    finished(*join(*train(config, tmp_path / "parts", "--resume")))
-    whole, parts = (
-        load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "parts")
-    )
+def test_two_processes_write_one_run_and_resume_it(pair: Path) -> None:
+    lines = (pair / "trained" / "stats.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 4, 6, 8], "one of the two writes"
+    # The second half was trained twice.
+    whole = load_tensors(pair / "whole.safetensors")[0]
+    parts = load_tensors(pair / "trained" / "model.safetensors")[0]
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 @pytest.mark.slow
 def test_two_machines_train_what_two_processes_of_one_do(config: Path, tmp_path: Path) -> None:
     finished(launch(*train(config, tmp_path / "one")))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     machines = [
         start(
             *("-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={rank}"),
