@@ -236,19 +236,17 @@ def _is_installed(package: str) -> bool:
 
 
 def _perceptual_weights(device: str) -> Iterator[Finding]:
-    import torch
-
-    from translate.metrics.lpips import ENVIRONMENT
+    from translate.metrics.lpips import ENVIRONMENT, cached_weights
 
     named = os.environ.get(ENVIRONMENT)
-    cached = list(Path(torch.hub.get_dir(), "checkpoints").glob("alexnet-*.pth"))
+    cached = cached_weights("alex")
     if named and Path(named).is_file():
         yield Finding("LPIPS weights", named)
     elif named:
         remedy = f"let {ENVIRONMENT} name a file, or unset it"
         yield Finding("LPIPS weights", f"{named}: no such file", "problem", remedy)
     elif cached:
-        yield Finding("LPIPS weights", str(cached[0]))
+        yield Finding("LPIPS weights", str(cached))
     else:
         remedy = (
             "the first introshift evaluate fetches them (233 MB); without a network let "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +48,14 @@ def command(
             "training ends within hours on this machine.",
         ),
     ] = None,
+    detail: Annotated[
+        bool | None,
+        typer.Option(
+            "--detail/--no-detail",
+            help="Whether translations are the pictures themselves in other colours, or drawn anew "
+            "(gray drawings always are); default: as the folders suggest.",
+        ),
+    ] = None,
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing config.")] = False,
     as_json: Json = False,
@@ -67,7 +76,7 @@ def command(
     layout = find_domains(folders)
     if layout.understood:
         log(layout.understood)
-    surveys = inspect_folders(layout.domains)
+    surveys = replace(inspect_folders(layout.domains), detail=detail)
     prepare_output(out, *layout.domains.values(), *layout.tests.values())
     duplicates = find_duplicates(_all_folders(layout))
 
@@ -151,9 +160,16 @@ def _kind(surveys: Surveys, plan: Plan) -> str:
     if plan.settings["model"].get("warp") != 0:
         return "drawings: translations may move and redraw strokes"
     what = "photographs" if surveys.are_photographs else "coloured pictures"
-    if plan.settings["model"].get("detail"):
-        return f"{what} of domains that overlap: translations keep layout and detail"
-    return f"{what} of domains that lie apart: translations are drawn anew"
+    if surveys.detail is not None:
+        why = "as asked"
+    elif surveys.lie_apart:
+        why = "of domains that lie apart"
+    elif surveys.differ_in_kind:
+        why = "of things of another kind"
+    else:
+        why = "of domains that overlap"
+    kept = plan.settings["model"]["detail"]
+    return f"{what} {why}: translations {'keep layout and detail' if kept else 'are drawn anew'}"
 
 
 def _network(plan: Plan) -> str:
@@ -182,12 +198,22 @@ def _notes(surveys: Surveys, plan: Plan) -> Iterator[str]:
     """Say what is normal and good to know."""
     from statistics import median
 
-    from translate.data.inspection import suggest_settings
+    from translate.data.inspection import LEAST_LOOKS, suggest_settings
     from translate.training.plan import BUSY
 
     small = [name for name, seen in surveys.domains.items() if median(seen.sides) < plan.size]
     if small:
         yield f"most pictures of {' and '.join(small)} are smaller than {plan.size} px: enlarged"
+    if (
+        plan.settings["model"].get("detail")
+        and surveys.detail is None
+        and surveys.differ_in_kind is None
+    ):
+        yield (
+            "whether both folders show the same kind of thing could not be told (it takes "
+            f"{LEAST_LOOKS} pictures of each and AlexNet's weights, introshift doctor); if shapes "
+            "have to change, as of cats to dogs, add --no-detail"
+        )
     if plan.share < BUSY:
         yield (
             f"other programs keep this machine busy ({plan.share:.0%} of it was free): "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from translate.config import from_dict
+from translate.data import overlap
 from translate.data.inspection import (
     Surveys,
     advise,
@@ -17,6 +19,8 @@ from translate.data.inspection import (
     suggest_config,
     suggest_settings,
 )
+from translate.io.images import UInt8
+from translate.metrics.lpips import Perceptual
 
 
 def fill(folder: Path, mode: str, size: tuple[int, int], count: int = 3) -> Path:
@@ -88,6 +92,42 @@ def test_domains_that_lie_apart_are_drawn_anew(tmp_path: Path) -> None:
     assert not config.model.detail
     assert config.model.warp == 0
     assert config.model.fold == 4
+
+
+@pytest.fixture
+def surveys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surveys:
+    """Two domains that overlap, with as many pictures as it takes to tell what they show."""
+    monkeypatch.setattr("translate.data.inspection.LEAST_LOOKS", 12)
+    return inspect_folders({n: textured(tmp_path / n, seed=i) for i, n in enumerate("AB")})
+
+
+@pytest.mark.parametrize("differ", [False, True])
+def test_things_of_another_kind_are_drawn_anew_unless_it_is_asked_otherwise(
+    surveys: Surveys, differ: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+
+    def differ_in_kind(looks: list[UInt8], perceptual: object) -> bool:
+        looked_at.extend(looks)
+        return differ
+
+    monkeypatch.setattr(Perceptual, "find", lambda: object())
+    monkeypatch.setattr(overlap, "differ_in_kind", differ_in_kind)
+    for asked, expected in ((None, not differ), (True, True), (False, False)):
+        model = suggest_settings(replace(surveys, detail=asked), 64)["model"]
+        assert model["detail"] is expected
+    assert [looks.shape for looks in looked_at] == [(12, 64, 64, 3)] * 2
+
+
+@pytest.mark.parametrize("missing", ["weights", "pictures"])
+def test_where_it_cannot_be_told_whether_kinds_differ_detail_is_kept(
+    surveys: Surveys, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Perceptual, "find", lambda: None if missing == "weights" else object())
+    if missing == "pictures":
+        monkeypatch.setattr("translate.data.inspection.LEAST_LOOKS", 13)
+    assert surveys.differ_in_kind is None
+    assert surveys.keep_detail
 
 
 def test_gray_drawings_and_one_domain_keep_no_detail(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
-from translate.data.overlap import domain_gap, lie_apart
+from translate.data.overlap import differ_in_kind, domain_gap, lie_apart, own_neighbours
 from translate.io.images import UInt8
+from translate.metrics.lpips import Perceptual
 
 
 def textures(seed: int, low: int = 0, count: int = 12) -> UInt8:
@@ -45,3 +50,48 @@ def test_the_nearer_of_both_directions_counts() -> None:
 
 def test_of_a_single_picture_no_distance_is_known() -> None:
     assert not lie_apart([textures(0, count=1), textures(1, low=250)])
+
+
+def features(seed: int, count: int = 200, shift: float = 0.0) -> Tensor:
+    drawn = torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+    return drawn + shift * torch.eye(16)[0]
+
+
+def test_every_second_neighbour_is_of_its_own_domain_where_both_are_one() -> None:
+    shares = [own_neighbours(features(2 * seed), features(2 * seed + 1)) for seed in range(10)]
+    assert abs(sum(shares) / 10 - 0.5) < 3 * 0.5 / (400 * 10) ** 0.5 + 0.01
+
+
+def test_all_neighbours_are_of_their_own_domain_where_directions_never_mix() -> None:
+    assert own_neighbours(features(0, shift=50.0), features(1, shift=-50.0)) == 1.0
+    # as many of each are taken, so that the larger one is no nearer by its number alone
+    assert own_neighbours(features(0, 20), features(1, 2000)) < 0.8
+
+
+def test_neighbours_by_direction_not_by_length() -> None:
+    x = torch.tensor([[1.0, 0.0], [9.0, 0.3]])
+    y = torch.tensor([[0.1, 1.0], [0.0, 5.0]])
+    assert own_neighbours(x, y) == 1.0
+    assert own_neighbours(torch.cat([x[:1], y[:1]]), torch.cat([x[1:], y[1:]])) == 0.0
+
+
+def test_domains_of_another_kind_are_told_by_what_they_show(lpips_weights: Path) -> None:
+    """Stripes across and along have the same colours and mix in no feature of an image network."""
+    network = Perceptual.load("alex", lpips_weights)
+    across = stripes(0)
+    along = stripes(1).transpose(0, 2, 1, 3).copy()
+    assert not lie_apart([across, stripes(2)])
+    assert not differ_in_kind([across, stripes(2)], network)
+    assert differ_in_kind([across, along], network)
+
+
+def stripes(seed: int, count: int = 50) -> UInt8:
+    """Stripes of any colour, width and place, across: (count, 64, 64, 3)."""
+    rng = np.random.default_rng(seed)
+    period = rng.uniform(6, 24, (count, 1, 1, 1))
+    phase = rng.uniform(0, 1, (count, 1, 1, 1))
+    rows = np.arange(64)[None, :, None, None] / period + phase
+    colour = rng.uniform(0, 255, (count, 1, 1, 3))
+    return (colour * (0.5 + 0.5 * np.sin(2 * np.pi * rows)) * np.ones((1, 1, 64, 1))).astype(
+        np.uint8
+    )

@@ -6,6 +6,7 @@ Legend: n pictures that were looked at, S side of their thumbnails.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +18,12 @@ import numpy as np
 from translate.data.layout import Layout
 from translate.io.depth import NEARLY_BLACK
 from translate.io.files import evenly_spaced
-from translate.io.images import ImageError, UInt8, list_images, read_image, resize
+from translate.io.images import ImageError, UInt8, list_images, read_image, read_thumbnail, resize
 from translate.presets import affordable, in_place
 
 SAMPLE = 24  # images a folder that are decoded
+LOOKS = 128  # images a folder that are decoded coarsely, where it is asked what they show
+LEAST_LOOKS = 50  # with fewer it cannot be told
 FEW = 100  # pictures of a domain below which more of them are the first thing to try
 TOO_FEW = 20
 SIZES = {32: "tiny", 64: "small", 128: "base", 256: "large"}
@@ -40,6 +43,7 @@ class Survey:
     """What was seen in one folder.
 
     Attributes:
+        folder: Where they are.
         count: Files that may be pictures.
         sides: Shorter sides of those that were decoded, in pixels.
         aspects: Their longer sides over their shorter ones.
@@ -50,6 +54,7 @@ class Survey:
         dark: How many have more than 8 bits a channel and use next to nothing of their range.
     """
 
+    folder: Path
     count: int
     sides: list[int]
     aspects: list[float]
@@ -71,9 +76,11 @@ class Surveys:
 
     Args:
         domains: Domain -> what was seen.
+        detail: Whether translations shall keep the detail of their input; None as it suits them.
     """
 
     domains: Mapping[str, Survey]
+    detail: bool | None = None
 
     @property
     def are_photographs(self) -> bool:
@@ -102,6 +109,31 @@ class Surveys:
         from translate.data.overlap import lie_apart  # torch, which takes a second to import
 
         return lie_apart([seen.thumbnails for seen in self.domains.values()])
+
+    @property
+    def keep_detail(self) -> bool:
+        """Whether translations of pictures that stay in their place keep the detail of these."""
+        if self.detail is not None:
+            return self.detail
+        return not (self.lie_apart or self.differ_in_kind)
+
+    @cached_property
+    def differ_in_kind(self) -> bool | None:
+        """Whether domains show things of another kind, as cats and dogs; takes some seconds.
+
+        None where it cannot be told, for want of pictures or of AlexNet's weights.
+        """
+        from translate.data.overlap import differ_in_kind
+        from translate.metrics.lpips import Perceptual
+
+        if min(seen.count for seen in self.domains.values()) < LEAST_LOOKS:
+            return None
+        perceptual = Perceptual.find()
+        if perceptual is None:
+            return None
+        return differ_in_kind(
+            [coarse_looks(seen.folder) for seen in self.domains.values()], perceptual
+        )
 
 
 def inspect_folders(folders: Mapping[str, Path]) -> Surveys:
@@ -144,7 +176,21 @@ def inspect_folder(folder: Path) -> Survey:
         reason = "".join(f" ({path}: {why})" for path, why in list(broken.items())[:1])
         raise ValueError(f"{folder.resolve()}: no readable picture{reason}; name another folder")
     flat = mean(flat_share(thumbnail) for thumbnail in thumbnails)
-    return Survey(len(paths), sides, aspects, gray, flat, np.stack(thumbnails), broken, dark)
+    return Survey(
+        folder, len(paths), sides, aspects, gray, flat, np.stack(thumbnails), broken, dark
+    )
+
+
+def coarse_looks(folder: Path) -> UInt8:
+    """Decode some pictures, spread over a folder, coarsely and quickly; (n, S, S, 3).
+
+    Those that cannot be decoded are left out.
+    """
+    looks = []
+    for path in evenly_spaced(list_images(folder), LOOKS):
+        with suppress(ImageError):
+            looks.append(read_thumbnail(folder / path, THUMBNAIL))
+    return np.stack(looks)
 
 
 def advise(surveys: Surveys) -> Iterator[str]:
@@ -208,7 +254,7 @@ def suggest_settings(
         data["crop"] = "random"
     in_colour = len(domains) > 1 and not surveys.are_drawings
     if surveys.are_photographs or (in_colour and size >= STILL):
-        settings = in_place(size, data["channels"], detail=not surveys.lie_apart)
+        settings = in_place(size, data["channels"], detail=surveys.keep_detail)
         return {**settings, "data": {**data, **settings["data"]}}
     preset = SIZES[max((s for s in SIZES if s <= size * 1.34), default=min(SIZES))]
     if for_cpu and preset != "tiny":

@@ -94,6 +94,21 @@ class Perceptual:
         return cls(net, digest, version("lpips"), module.to(device), torch.device(device))
 
     @classmethod
+    def find(cls, net: Net = "alex", device: str | torch.device = "cpu") -> Perceptual | None:
+        """Load the weights that INTROSHIFT_LPIPS_WEIGHTS names, or those in torch.hub's cache.
+
+        Nothing is downloaded.
+
+        Returns:
+            The network, or None where no file is named and none is in the cache.
+
+        Raises:
+            ValueError: As `load` does, for the named file.
+        """
+        named = os.environ.get(ENVIRONMENT)
+        return cls.load(net, device=device) if named or cached_weights(net) else None
+
+    @classmethod
     def for_training(cls, net: Net, device: torch.device) -> Perceptual:
         """Load the network for a term of the loss, with the environment's or torchvision's weights.
 
@@ -175,6 +190,14 @@ class Perceptual:
         for part in torch.split(x, batch):
             z = to_float(part, self.device).permute(0, 3, 1, 2)
             yield _enlarged(z.expand(-1, 3, -1, -1).contiguous())
+
+
+def cached_weights(net: Net) -> Path | None:
+    """Return torchvision's file of weights in torch.hub's cache, where it is there."""
+    from torchvision.models import get_weight
+
+    path = Path(torch.hub.get_dir(), "checkpoints", Path(get_weight(TORCHVISION[net]).url).name)
+    return path if path.is_file() else None
 
 
 def _enlarged(x: Tensor) -> Tensor:
