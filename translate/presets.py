@@ -73,6 +73,7 @@ CHARACTERS = 1 * 32 * 32  # values of an image for which the objective's default
 # Steps of training. Where translations keep detail: with more, they lose more of their input.
 DETAIL_STEPS = 3000
 IN_PLACE_STEPS = 6000  # where they do not
+LAMBDA_LPIPS = 0.3  # an error that AlexNet sees, beside that of the values
 
 
 def affordable(size: int) -> dict[str, int]:
@@ -93,7 +94,9 @@ def affordable(size: int) -> dict[str, int]:
     }
 
 
-def in_place(size: int, channels: int, detail: bool) -> dict[str, dict[str, Any]]:
+def in_place(
+    size: int, channels: int, detail: bool, perceptual: bool = False
+) -> dict[str, dict[str, Any]]:
     """Return what suits pictures whose things stay in their place, in colour and at real sizes.
 
     Divergences of the style do not grow with the image, and L_r does: their weights are in
@@ -104,12 +107,15 @@ def in_place(size: int, channels: int, detail: bool) -> dict[str, dict[str, Any]
         size: training size in pixels, of squares.
         channels: 1 or 3.
         detail: whether translations keep the detail of their input (`model.detail`).
+        perceptual: whether what is drawn anew is also asked to look alike to AlexNet
+            (`objective.lambda_lpips`), whose weights the training then takes.
     """
     ratio = channels * size**2 / CHARACTERS
+    lpips = {"lambda_lpips": LAMBDA_LPIPS} if perceptual and not detail else {}
     return {
         "data": {"flip": 0.5},
         "model": {**affordable(size), "warp": 0.0, "align": False, "detail": detail},
-        "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": round(0.4 * ratio, 6)},
+        "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": round(0.4 * ratio, 6), **lpips},
         "augment": {"content_share": 0.0, "game_share": 0.0},
         "train": {"steps": DETAIL_STEPS if detail else IN_PLACE_STEPS},
     }
@@ -140,7 +146,7 @@ def things_and_views(size: int = 64) -> dict[str, dict[str, Any]]:
         },
         "objective": {
             "rec": "l1",
-            "lambda_lpips": 0.3,
+            "lambda_lpips": LAMBDA_LPIPS,
             "beta_kl_c": ratio,
             "beta_kl_s": ratio,
             "beta_neg": "auto",

@@ -20,6 +20,7 @@ from translate.data.inspection import (
     suggest_settings,
 )
 from translate.io.images import UInt8
+from translate.metrics import lpips
 from translate.metrics.lpips import Perceptual
 
 
@@ -111,11 +112,13 @@ def test_things_of_another_kind_are_drawn_anew_unless_it_is_asked_otherwise(
         looked_at.extend(looks)
         return differ
 
-    monkeypatch.setattr(Perceptual, "find", lambda: object())
+    monkeypatch.setattr(lpips, "weights_at_hand", lambda net: True)
+    monkeypatch.setattr(Perceptual, "load", lambda net: object())
     monkeypatch.setattr(overlap, "differ_in_kind", differ_in_kind)
     for asked, expected in ((None, not differ), (True, True), (False, False)):
-        model = suggest_settings(replace(surveys, detail=asked), 64)["model"]
-        assert model["detail"] is expected
+        settings = suggest_settings(replace(surveys, detail=asked), 64)
+        assert settings["model"]["detail"] is expected
+        assert ("lambda_lpips" in settings["objective"]) is not expected
     assert [looks.shape for looks in looked_at] == [(12, 64, 64, 3)] * 2
 
 
@@ -123,11 +126,21 @@ def test_things_of_another_kind_are_drawn_anew_unless_it_is_asked_otherwise(
 def test_where_it_cannot_be_told_whether_kinds_differ_detail_is_kept(
     surveys: Surveys, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Perceptual, "find", lambda: None if missing == "weights" else object())
+    monkeypatch.setattr(lpips, "weights_at_hand", lambda net: missing != "weights")
     if missing == "pictures":
         monkeypatch.setattr("translate.data.inspection.LEAST_LOOKS", 13)
     assert surveys.differ_in_kind is None
     assert surveys.keep_detail
+
+
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_what_is_drawn_anew_is_judged_by_alexnet_where_its_weights_are_at_hand(
+    tmp_path: Path, at_hand: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lpips, "weights_at_hand", lambda net: at_hand)
+    folders = {"A": textured(tmp_path / "A"), "B": textured(tmp_path / "B", low=250)}
+    config = from_dict(suggest_config(folders, 64))
+    assert (config.objective.lambda_lpips > 0) is at_hand
 
 
 def test_gray_drawings_and_one_domain_keep_no_detail(tmp_path: Path) -> None:

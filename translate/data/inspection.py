@@ -118,6 +118,13 @@ class Surveys:
         return not (self.lie_apart or self.differ_in_kind)
 
     @cached_property
+    def has_weights(self) -> bool:
+        """Whether AlexNet's weights are at hand, without a download."""
+        from translate.metrics.lpips import weights_at_hand
+
+        return weights_at_hand("alex")
+
+    @cached_property
     def differ_in_kind(self) -> bool | None:
         """Whether domains show things of another kind, as cats and dogs; takes some seconds.
 
@@ -126,14 +133,11 @@ class Surveys:
         from translate.data.overlap import differ_in_kind
         from translate.metrics.lpips import Perceptual
 
-        if min(seen.count for seen in self.domains.values()) < LEAST_LOOKS:
+        few = min(seen.count for seen in self.domains.values()) < LEAST_LOOKS
+        if few or not self.has_weights:
             return None
-        perceptual = Perceptual.find()
-        if perceptual is None:
-            return None
-        return differ_in_kind(
-            [coarse_looks(seen.folder) for seen in self.domains.values()], perceptual
-        )
+        looks = [coarse_looks(seen.folder) for seen in self.domains.values()]
+        return differ_in_kind(looks, Perceptual.load("alex"))
 
 
 def inspect_folders(folders: Mapping[str, Path]) -> Surveys:
@@ -254,7 +258,7 @@ def suggest_settings(
         data["crop"] = "random"
     in_colour = len(domains) > 1 and not surveys.are_drawings
     if surveys.are_photographs or (in_colour and size >= STILL):
-        settings = in_place(size, data["channels"], detail=surveys.keep_detail)
+        settings = in_place(size, data["channels"], surveys.keep_detail, surveys.has_weights)
         return {**settings, "data": {**data, **settings["data"]}}
     preset = SIZES[max((s for s in SIZES if s <= size * 1.34), default=min(SIZES))]
     if for_cpu and preset != "tiny":

@@ -94,21 +94,6 @@ class Perceptual:
         return cls(net, digest, version("lpips"), module.to(device), torch.device(device))
 
     @classmethod
-    def find(cls, net: Net = "alex", device: str | torch.device = "cpu") -> Perceptual | None:
-        """Load the weights that INTROSHIFT_LPIPS_WEIGHTS names, or those in torch.hub's cache.
-
-        Nothing is downloaded.
-
-        Returns:
-            The network, or None where no file is named and none is in the cache.
-
-        Raises:
-            ValueError: As `load` does, for the named file.
-        """
-        named = os.environ.get(ENVIRONMENT)
-        return cls.load(net, device=device) if named or cached_weights(net) else None
-
-    @classmethod
     def for_training(cls, net: Net, device: torch.device) -> Perceptual:
         """Load the network for a term of the loss, with the environment's or torchvision's weights.
 
@@ -198,6 +183,11 @@ def cached_weights(net: Net) -> Path | None:
 
     path = Path(torch.hub.get_dir(), "checkpoints", Path(get_weight(TORCHVISION[net]).url).name)
     return path if path.is_file() else None
+
+
+def weights_at_hand(net: Net) -> bool:
+    """Whether a file of weights is named, or torchvision's is in the cache."""
+    return bool(os.environ.get(ENVIRONMENT)) or cached_weights(net) is not None
 
 
 def _enlarged(x: Tensor) -> Tensor:
