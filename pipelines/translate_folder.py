@@ -99,6 +99,14 @@ def command(  # noqa: PLR0913  (options of the command line)
         int | None, typer.Option(min=1, help="Pictures a forward pass; default: by device.")
     ] = None,
     scale: Scale = "auto",
+    strength: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="How much of the change to make, of pictures that keep their detail: 0.5 is half "
+            "of it, up to 2.",
+        ),
+    ] = 1.0,
     value_range: Annotated[
         str | None,
         typer.Option(
@@ -257,7 +265,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         strip=strip,
         keep_profile=keep_profile,
     )
-    predictor_options = PredictorOptions(precision, colour, scale, tile, value_range)
+    predictor_options = PredictorOptions(precision, colour, scale, tile, value_range, strength)
     if engine == RAY and (size is not None or _one_picture(inputs, out) is not None):
         raise ValueError("--engine ray: is for many pictures; name a folder to write into")
     if size is not None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -21,6 +22,8 @@ from translate.inference.translator import Translator
 from translate.io.images import UInt8, read_image
 from translate.io.tensors import images_from_pixels, pixels_on_host, to_uint8
 from translate.models.detail import ColourMaps
+
+Float64 = NDArray[np.float64]
 
 
 def identity(channels: int, height: int = 4, width: int = 5) -> ColourMaps:
@@ -189,7 +192,15 @@ def test_a_small_picture_is_not_warned_of_what_is_not_carried_to_it(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("scale", "half"), ("tile", 0), ("precision", "fp16"), ("background", (0, 0, 256))],
+    [
+        ("scale", "half"),
+        ("tile", 0),
+        ("precision", "fp16"),
+        ("background", (0, 0, 256)),
+        ("strength", 0.0),
+        ("strength", 2.5),
+        ("strength", float("nan")),
+    ],
 )
 def test_an_option_that_cannot_be_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"--{name}"):
@@ -213,3 +224,53 @@ def test_one_latent_has_no_detail_to_carry(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--scale detail"):
         Translator.load(path, "cpu", PredictorOptions(scale="detail"))
     Translator.load(path, "cpu")
+
+
+@pytest.mark.parametrize("scale", ["auto", "model", "native"])
+def test_half_the_strength_is_half_of_the_change(tmp_path: Path, scale: str) -> None:
+    """Of a large picture by maps, of a small one in the network, and in strips."""
+    path = save(tmp_path, detail=True)
+    pictures = [photograph(10 * SIDE, 8 * SIDE), photograph(SIDE + SIDE // 2, SIDE)]
+    grayish = [image.point(lambda level: 96 + level // 4) for image in pictures]
+
+    def made(strength: float) -> list[Float64]:
+        options = PredictorOptions(scale=scale, tile=16, strength=strength)
+        translator = Translator.load(path, "cpu", options)
+        images = translator.translate(grayish, "B", style="mean")
+        return [np.asarray(image, np.float64) for image in images]
+
+    # with next to none, what has passed through the training size and back is seen
+    for x, half, whole in zip(made(1e-6), made(0.1), made(0.2), strict=True):
+        assert 0 < whole.min() < whole.max() < 255, "nothing is clipped"
+        assert np.abs(whole - x).mean() > 4
+        # at the training size levels are rounded, and enlarging makes more of it
+        assert np.abs(half - (x + whole) / 2).max() <= (3 if scale == "model" else 1)
+
+
+def test_strength_is_part_of_what_outputs_depend_on(tmp_path: Path) -> None:
+    path = save(tmp_path, detail=True)
+    keys = [
+        Translator.load(path, "cpu", PredictorOptions(strength=strength)).predictor.cache_key
+        for strength in (1.0, 0.5, 0.25)
+    ]
+    assert len(set(keys)) == 3
+    assert keys[0] == Translator.load(path, "cpu").predictor.cache_key
+
+
+def test_there_is_no_strength_where_pictures_are_drawn_anew(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    with pytest.raises(ValueError, match="--strength.*--scale detail"):
+        Translator.load(path, "cpu", PredictorOptions(strength=0.5))
+    large = photograph(10 * SIDE, 8 * SIDE)
+    made = [
+        np.asarray(
+            Translator.load(
+                path, "cpu", PredictorOptions(scale="detail", strength=strength)
+            ).translate([large], "B", style="mean")[0],
+            float,
+        )
+        for strength in (1e-6, 0.5, 1.0)
+    ]
+    assert np.array_equal(made[0], np.asarray(large))
+    clear = ((made[2] > 0) & (made[2] < 255)).all(-1)
+    assert np.abs(made[1] - (made[0] + made[2]) / 2)[clear].max() <= 1

@@ -72,6 +72,7 @@ SCALES = ("auto", "model", "native", "detail")
 LARGE_SHARE = 0.25
 SQUEEZED = "too long for the model: squeezed on its way through"
 NOT_CARRIED = "shape changes cannot be carried: use --scale native or model"
+STRONGEST = 2.0  # times the change that the training found
 CARRIED = 1.5  # training sizes: larger pictures are given the change rather than the pixels
 
 
@@ -159,6 +160,7 @@ class PredictorOptions:
     scale: str = "auto"
     tile: int = 512
     value_range: str | None = None
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.value_range is not None:
@@ -170,6 +172,8 @@ class PredictorOptions:
             raise ValueError(f"--scale {self.scale}: unknown; use {', '.join(SCALES)}")
         if self.tile < 1:
             raise ValueError(f"--tile {self.tile}: must be at least 1")
+        if not 0 < self.strength <= STRONGEST:
+            raise ValueError(f"--strength {self.strength}: must be above 0, up to {STRONGEST}")
 
 
 DEFAULTS = PredictorOptions()
@@ -223,11 +227,17 @@ class Predictor:
             raise ValueError(f"--scale {scale}: {reason}; use --scale model")
         if scale == "auto" and not self.config.model.detail:
             scale = "model"
+        if options.strength != 1 and not (self.config.model.detail or scale == "detail"):
+            raise ValueError(
+                "--strength: this model draws pictures anew; add --scale detail, which carries its "
+                "change of colours to the picture"
+            )
         self.aspect_bound = 1 if one_size else ASPECT_BOUND
         self.device = choose_device(device)
         self.dtype = choose_precision(options.precision, self.device)
         self.scale = scale
         self.tile = options.tile
+        self.strength = options.strength
         self.batch_size = self._fitting_batch()
         trained = cast(tuple[int, int, int], tuple(self.config.data.background))
         self.background = options.background or trained
@@ -289,6 +299,8 @@ class Predictor:
     def cache_key(self) -> str:
         """What a translation depends on, besides the image, its direction and style."""
         key = f"{self.sha256} {self.dtype} {self.background} {self.scale}"
+        if self.strength != 1:
+            key += f" strength {self.strength}"
         return key if self.value_range == FILE else f"{key} {self.value_range}"
 
     def domain(self, name: str) -> int:
@@ -443,14 +455,19 @@ class Predictor:
             maps: list[ColourMaps] = []
             shares: list[Tensor] = []
             for t in decoded:
-                fitted = fit_colour_maps(r, t)
+                fitted = self._fit(r, t)
                 images.append(clipped(fitted.apply(x)) if self._adds_detail(direction) else t)
                 if with_maps and self._fits_maps(direction):
                     maps.append(fitted)
-                    shares.append(share_not_carried(fitted, r, t))
+                    shares.append(share_not_carried(fitted, r, r + self.strength * (t - r)))
             if not maps:
                 return Translations(torch.stack(images))
             return Translations(torch.stack(images), maps, torch.stack(shares))
+
+    def _fit(self, r: Tensor, t: Tensor) -> ColourMaps:
+        """Fit the maps that make as much of the change as is asked for."""
+        maps = fit_colour_maps(r, t)
+        return maps if self.strength == 1 else maps.scaled(self.strength)
 
     def _adds_detail(self, direction: Direction) -> bool:
         """Tell whether translations keep the detail of their input; reconstructions do not."""
@@ -490,7 +507,7 @@ class Predictor:
         """
 
         def keep_detail(t: Tensor, x: Tensor, r: Tensor) -> Tensor:
-            return cast(Tensor, self.model.keep_detail(x, r, t))
+            return clipped(self._fit(r, t).apply(x))
 
         decoded, r = self._decode(cast(Tensor, x), direction, z_s)
         for t in cast(Iterator[Map], decoded):

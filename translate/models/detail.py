@@ -60,6 +60,14 @@ class ColourMaps(NamedTuple):
         """All of M and b, (B, C * C + C, h, w)."""
         return torch.cat([self.matrices.flatten(1, 2), self.offsets], dim=1)
 
+    def scaled(self, strength: float) -> ColourMaps:
+        """Change as many times as much: by 0 nothing, by 1 what the maps do.
+
+        They then lead from r to r + strength (t - r), as the fit is linear in t.
+        """
+        eye = torch.eye(self.matrices.shape[1], device=self.matrices.device)[:, :, None, None]
+        return ColourMaps(eye + strength * (self.matrices - eye), strength * self.offsets)
+
     def resized(self, size: Sequence[int]) -> ColourMaps:
         """Interpolate the maps bilinearly to (h', w')."""
         full = F.interpolate(self.numbers, tuple(size), mode="bilinear", align_corners=False)
