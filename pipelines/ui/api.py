@@ -20,18 +20,27 @@ StyleName: TypeAlias = Literal["auto", "mean", "random", "keep", "own"]
 Scale: TypeAlias = Literal["auto", "model", "native", "detail"]
 
 
-def _wish(model: str, to: str, source: str, style: str, seed: int, scale: str, strip: bool) -> Wish:
+def _wish(  # noqa: PLR0913  (arguments of the API)
+    model: str,
+    to: str,
+    source: str,
+    style: str,
+    seed: int,
+    scale: str,
+    strip: bool,
+    strength: float,
+) -> Wish:
     """Read the arguments; Gradio publishes their types and does not check them."""
     if style not in get_args(StyleName):  # a path would read any file of this machine
         raise ValueError(f"style {style}: use {', '.join(get_args(StyleName))}")
-    return Wish(model, source, to, style, seed, scale, strip)
+    return Wish(model, source, to, style, seed, scale, strip, strength)
 
 
 def add_api(workspace: Workspace) -> None:
     """Publish the endpoints of a workspace."""
 
     @told
-    def translate(
+    def translate(  # noqa: PLR0913  (arguments of the API)
         picture: gr.FileData,
         model: str = "typefaces",
         to: str = "",
@@ -40,14 +49,16 @@ def add_api(workspace: Workspace) -> None:
         seed: int = 0,
         scale: Scale = "auto",
         strip: bool = False,
+        strength: float = 1.0,
     ) -> gr.FileData:
         """Translate one picture; returns a PNG file.
 
         model: a name that `models` lists. to, source: its domains; where both are empty, the
         picture's look decides. style: auto, mean, random, keep or own. seed: of random styles.
-        scale: auto, model, native or detail. strip: write no metadata.
+        scale: auto, model, native or detail. strip: write no metadata. strength: how much of the
+        change, of models that keep detail: 0.5 is half of it, up to 2.
         """
-        wish = _wish(model, to, source, style, seed, scale, strip)
+        wish = _wish(model, to, source, style, seed, scale, strip, strength)
         job = start_files(workspace, [_uploaded(workspace, picture)], wish)
         for _ in job.watch():
             pass
@@ -67,6 +78,7 @@ def add_api(workspace: Workspace) -> None:
         seed: int = 0,
         scale: Scale = "auto",
         strip: bool = False,
+        strength: float = 1.0,
     ) -> Iterator[dict[str, Any]]:
         """Translate a folder into another, both below the folder that is served.
 
@@ -76,7 +88,7 @@ def add_api(workspace: Workspace) -> None:
         """
         if not out:
             raise ValueError("out: name the folder to write into")
-        wish = _wish(model, to, source, style, seed, scale, strip)
+        wish = _wish(model, to, source, style, seed, scale, strip, strength)
         started = start_folder(workspace, folder, out, wish)
         for _ in started.watch():
             yield _report(started)

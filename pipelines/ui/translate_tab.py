@@ -107,6 +107,15 @@ class TranslateTab:
             self.dice = gr.Button("🎲 Another", min_width=100)
         self.exemplar = gr.File(label="A picture in the wanted style", height=120, visible=False)
         self.scale = gr.Radio(list(SCALES.items()), value="auto", label="Size")
+        self.strength = gr.Slider(
+            0.25,
+            1.5,
+            1.0,
+            step=0.05,
+            label="Strength",
+            info="How much of the change is made",
+            visible=False,
+        )
         self.strip = gr.Checkbox(
             False,
             label="Strip metadata",
@@ -145,10 +154,13 @@ class TranslateTab:
             *(self.job, self.status, self.gallery, self.shown, self.slider, self.caption),
             *(self.edge, self.problems, self.zip, self.cancel),
         ]
-        self.of_model = [self.about, self.direction, self.before, self.arrow, self.after]
+        self.of_model = [
+            *(self.about, self.strength, self.direction),
+            *(self.before, self.arrow, self.after),
+        ]
         wish = [
             *(self.model, self.direction, self.style, self.seed, self.exemplar),
-            *(self.scale, self.strip),
+            *(self.scale, self.strip, self.strength),
         ]
         given = [self.files, self.place, self.out, *wish]
 
@@ -169,7 +181,7 @@ class TranslateTab:
         self.edge.input(None, self.edge, self.slider, js=MOVE_EDGE, **PRIVATE)
         self.model.change(self.choose_model, self.model, self.of_model, **PRIVATE)
         self.direction.change(
-            self.choose_direction, [self.model, self.direction], self.of_model[2:], **PRIVATE
+            self.choose_direction, [self.model, self.direction], self.of_model[3:], **PRIVATE
         )
         self.style.change(
             lambda style: (gr.update(visible=style == RANDOM), gr.update(visible=style == LIKE)),
@@ -202,7 +214,8 @@ class TranslateTab:
     @told
     def choose_model(self, model: str) -> tuple[Update, ...]:
         """Show what a model does, and the directions that it knows."""
-        names = self.workspace.info(model).config.data.names
+        config = self.workspace.info(model).config
+        names = config.data.names
         if len(names) == 1:
             raise ValueError(f"{model}: knows {names[0]} alone: there is nothing to translate")
         about = f"*{SHIPPED[model].about}*" if model in SHIPPED else ""
@@ -210,6 +223,7 @@ class TranslateTab:
         chosen = directions[0][1]
         return (
             gr.update(value=about, visible=bool(about)),
+            gr.update(value=1.0, visible=config.model.detail),
             gr.update(choices=directions, value=chosen),
             *self.choose_direction(model, chosen),
         )
@@ -233,7 +247,7 @@ class TranslateTab:
             return thumbnail(picture, self.workspace.scratch / "examples", name)
         return None
 
-    def _wish(
+    def _wish(  # noqa: PLR0913  (choices of the page)
         self,
         model: str,
         direction: str,
@@ -242,13 +256,14 @@ class TranslateTab:
         exemplar: str | None,
         scale: str,
         strip: bool,
+        strength: float,
     ) -> Wish:
         """Read the choices of the page."""
         if style == LIKE and exemplar is None:
             raise ValueError("style like a picture: give the picture")
         source, to = _parse(direction) or ("", "")
         styles = {USUAL: "auto", RANDOM: "random", LIKE: exemplar or ""}
-        return Wish(model, source, to, styles[style], int(seed or 0), scale, strip)
+        return Wish(model, source, to, styles[style], int(seed or 0), scale, strip, strength)
 
     @told
     def translate(

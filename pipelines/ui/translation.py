@@ -35,6 +35,7 @@ class Wish:
         seed: of random styles.
         scale: auto, model, native or detail.
         strip: whether no metadata are written.
+        strength: how much of the change is made, of a model that keeps detail.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Wish:
     seed: int = 0
     scale: str = "auto"
     strip: bool = False
+    strength: float = 1.0
 
     def job(
         self, workspace: Workspace, inputs: Path, out: Path, progress: Progress, dropped: bool
@@ -61,7 +63,7 @@ class Wish:
         from translate.inference.folder import FolderJob
         from translate.inference.folder_options import FolderOptions
 
-        predictor = workspace.predictor(self.model, self.scale)
+        predictor = workspace.predictor(self.model, self.scale, self.strength)
         options = FolderOptions(
             source=self.source or None,
             style=self.style,

@@ -113,12 +113,13 @@ class Workspace:
         path = self.info(name).config.data.folder(domain).resolve()
         return path if path.is_dir() and path.is_relative_to(self.folder) else None
 
-    def predictor(self, name: str, scale: str = "auto") -> Predictor:
+    def predictor(self, name: str, scale: str = "auto", strength: float = 1.0) -> Predictor:
         """Return a model ready for work; it is loaded again when its file has changed.
 
         Args:
             name: see `model`.
             scale: see `PredictorOptions`.
+            strength: see there.
         """
         from translate.inference.predictor import Predictor, PredictorOptions
         from translate.models.checkpoint import load_model
@@ -130,6 +131,8 @@ class Workspace:
             if known is None or known[0] != changed:
                 known = self._files[path] = changed, load_model(path)
             file = known[1]
+            if strength != 1:  # there are many, and all share the weights
+                return Predictor(file, options=PredictorOptions(scale=scale, strength=strength))
             predictor = self._predictors.get((file.sha256, scale))
             if predictor is None:
                 predictor = Predictor(file, options=PredictorOptions(scale=scale))

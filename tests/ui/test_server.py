@@ -19,6 +19,7 @@ from PIL import ExifTags, Image
 from tests._helpers.folders import files
 from tests._helpers.served import PATIENCE, ROOT, Served, served, status
 from translate.inference.folder_options import FolderOptions
+from translate.inference.predictor import PredictorOptions
 from translate.inference.translator import Translator
 from translate.zoo import SHIPPED
 
@@ -116,6 +117,27 @@ def test_a_job_makes_what_the_translator_does(server: Served, tmp_path: Path) ->
     pictures = [name for name in expected if name.endswith(".png")]
     assert len(pictures) == 8
     assert [made[name] for name in pictures] == [expected[name] for name in pictures]
+
+
+def test_a_job_makes_as_much_of_the_change_as_is_asked_for(server: Served, tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED["emoji"].examples("flat"), server.folder / "flat")
+    wish = {"model": "emoji", "to": "3d", "strength": 0.5}
+    events = ask(server, "job", folder="flat", out="made/half", **wish)
+    assert events[-1][1][0]["state"] == "done"
+    for strength in (0.5, 1.0):
+        translator = Translator.load("emoji", "cpu", PredictorOptions(strength=strength))
+        translator.translate_folder(server.folder / "flat", tmp_path / f"{strength}", "3d")
+    made = {k: v for k, v in files(server.folder / "made/half").items() if k.endswith(".png")}
+    half, whole = (files(tmp_path / name) for name in ("0.5", "1.0"))
+    assert made
+    assert all(made[name] == half[name] != whole[name] for name in made)
+
+
+def test_a_strength_that_a_model_does_not_know_is_refused(server: Served) -> None:
+    for strength in (0.5, 9.0):
+        wish = {"model": "typefaces", "to": "serif", "strength": strength}
+        events = ask(server, "job", folder="photos", out=f"made/{strength}", **wish)
+        assert "--strength" in json.dumps(events)
 
 
 @pytest.mark.parametrize("strip", [False, True])

@@ -141,6 +141,31 @@ def test_the_size_chosen_is_that_of_the_command_line(
     assert np.array_equal(_pixels(found["wide.png"]), _pixels(expected))
 
 
+def test_the_strength_chosen_is_that_of_the_command_line(opened: Page, tmp_path: Path) -> None:
+    """It is offered of models that keep detail alone, and set back with another model."""
+    strength = opened.get_by_label("number input for Strength")
+    expect(strength).to_be_hidden()
+    choose_model(opened, "emoji")
+    strength.fill("0.5")
+    strength.press("Tab")
+    picture = next(iter(sorted(SHIPPED["emoji"].examples("flat").glob("*.png"))))
+    opened.get_by_label("flat → 3d").check()
+    drop(opened, [picture])
+    options = PredictorOptions(strength=0.5)
+    Translator.load("emoji", "cpu", options).translate_folder(picture, tmp_path / "out", "3d")
+    expected = files(tmp_path / "out")[picture.name]
+    assert np.array_equal(_pixels(made(opened)[picture.name]), _pixels(expected))
+    choose_model(opened, "typefaces")
+    expect(strength).to_be_hidden()
+    choose_model(opened, "emoji")
+    expect(strength).to_have_value("1")
+
+
+def choose_model(page: Page, name: str) -> None:
+    page.get_by_label("Model", exact=True).first.click()
+    page.get_by_role("option", name=name, exact=True).click()
+
+
 def test_metadata_are_kept_or_stripped(opened: Page, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
