@@ -233,8 +233,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.folder_options import FolderOptions
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
-    from translate.io.address import address_of, without_secrets
-    from translate.io.shards import is_shard
+    from translate.io.address import without_secrets
     from translate.io.storage import fetched, is_file, put_whole
     from translate.viz.preview import PAGE
 
@@ -272,8 +271,7 @@ def command(  # noqa: PLR0913  (options of the command line)
         check_options(options, as_json)
         translate_pipe(Translator.load(model, device, predictor_options), size, to, options)
         return
-    are_shards = is_shard(inputs[0]) and address_of(inputs[0]) is None
-    picture = None if are_shards else _one_picture(inputs, out)
+    picture = _one_picture(inputs, out)
     if picture is not None:
         _check_output(picture, out, overwrite, as_json)
         with ExitStack() as stack:
@@ -357,15 +355,19 @@ class OnePicture(NamedTuple):
 def _one_picture(inputs: list[str], out: str) -> str | None:
     """Return the input where OUT names a picture or standard output, else None.
 
-    A name with a suffix is a picture's, unless a folder has it or it ends with a separator.
+    A name with a suffix is a picture's, unless a folder has it or it ends with a separator. A shard
+    is no picture, whatever OUT is.
     """
-    ends_as_folder = out.endswith(("/", os.sep)) or os.path.isdir(out)
-    if out != STANDARD and (ends_as_folder or not Path(out).suffix):
+    if out != STANDARD and (_is_folder(out) or not Path(out).suffix):
         return None
 
-    from translate.io.address import address_of
+    from translate.io.address import CHAIN, address_of
     from translate.io.images import SUFFIXES
+    from translate.io.shards import is_shard
     from translate.io.storage import is_file
+
+    if is_shard(inputs[0]) and CHAIN not in inputs[0]:  # a chain leads to a member of it
+        return None
 
     if address_of(out) is not None and Path(out).suffix.lower() not in SUFFIXES:
         return None  # buckets have dots in their names
@@ -376,6 +378,11 @@ def _one_picture(inputs: list[str], out: str) -> str | None:
     if out == STANDARD or Path(out).suffix.lower() in SUFFIXES:
         raise ValueError(f"{out}: takes one picture; of several, name a folder to write into")
     return None
+
+
+def _is_folder(out: str) -> bool:
+    """Tell whether OUT is the name of a folder, even if it has a picture's suffix."""
+    return out.endswith(("/", os.sep)) or os.path.isdir(out)
 
 
 def _check_output(picture: str, out: str, overwrite: bool, as_json: bool) -> None:
@@ -535,14 +542,19 @@ def _pictures(inputs: list[str], null: bool) -> Inputs:
 def _shards(pictures: Inputs, members: str | None, out: str, engine: str) -> FoundShards | None:
     """Return the WebDataset shards that inputs stand for; None where they are pictures."""
     from translate.inference.shards import find_shards
+    from translate.io.address import without_secrets
+    from translate.io.images import SUFFIXES
 
     found = find_shards(pictures)
     if found is None:
         if members is not None:
             raise ValueError("--members: is about the samples in WebDataset shards (.tar)")
         return None
-    if out == STANDARD:
-        raise ValueError("-: takes one picture; of shards, name a folder to write into")
+    is_picture = Path(out).suffix.lower() in SUFFIXES and not _is_folder(out)
+    if out == STANDARD or is_picture:
+        raise ValueError(
+            f"{without_secrets(out)}: takes one picture; of shards, name a folder to write into"
+        )
     if engine == RAY:
         raise ValueError("--engine ray: is for pictures; of shards, start runs with --shard I/N")
     return found

@@ -80,12 +80,35 @@ def test_members_are_chosen_and_named_in_errors(model: Path, inputs: Path, tmp_p
         assert "--members" in err
 
 
-@pytest.mark.parametrize("out", ["one.tar", "-"])
-def test_shards_go_into_a_folder(model: Path, inputs: Path, tmp_path: Path, out: str) -> None:
-    place = out if out == "-" else tmp_path / out
-    code, _, err = call("translate", model, inputs / "x-08.tar", place, "--to", "B")
-    assert code == 2
-    assert "folder" in err
+@pytest.mark.parametrize("out", ["one.tar", "one.png", "-"])
+def test_shards_go_into_a_folder(
+    model: Path, inputs: Path, memory: str, tmp_path: Path, out: str
+) -> None:
+    address = upload(inputs, f"{memory}in")
+    for given in (inputs / "x-08.tar", f"{address}/x-08.tar", f"{address}/x-{{08..09}}.tar"):
+        for above in (f"{tmp_path}/", f"{memory}out/"):
+            place = out if out == "-" else f"{above}{out}"
+            code, _, err = call("translate", model, given, place, "--to", "B")
+            assert code == 2
+            assert f"{place}: " in err
+            assert "name a folder to write into" in err
+    assert not (tmp_path / out).exists()
+    assert stored(f"{memory}out") == {}
+
+
+def test_a_folder_may_be_named_like_a_picture(model: Path, inputs: Path, tmp_path: Path) -> None:
+    code, _, err = call("translate", model, inputs / "x-08.tar", f"{tmp_path}/o.png/", "--to", "B")
+    assert code == 0, err
+    assert files(tmp_path / "o.png").keys() == {"x-08.tar"}
+
+
+def test_a_member_of_a_shard_may_be_one_picture(
+    model: Path, inputs: Path, memory: str, tmp_path: Path
+) -> None:
+    member = f"tar://0016.png::{upload(inputs, f'{memory}in')}/x-08.tar"
+    code, _, err = call("translate", model, member, tmp_path / "one.png", "--to", "B")
+    assert code == 0, err
+    assert files(tmp_path).keys() >= {"one.png"}
 
 
 def test_ray_is_for_pictures(model: Path, inputs: Path, tmp_path: Path) -> None:
