@@ -20,6 +20,7 @@ from PIL import Image
 
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.frames import animation
+from tests._helpers.kills import killed_after
 from tests._helpers.s3 import contents, upload
 from tests._helpers.small_model import save
 from translate.inference import manifest as manifests
@@ -131,10 +132,6 @@ def test_what_is_up_to_date_is_left_and_what_has_changed_is_done_again(
     assert outputs_at(f"{store}/out") == after
 
 
-class KilledError(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("shard", [(1, 1), (1, 2)])
 def test_a_killed_run_loses_no_line_that_it_has_written(
     translator: Translator,
@@ -151,22 +148,8 @@ def test_a_killed_run_loses_no_line_that_it_has_written(
     address = upload(tmp_path / "in", f"{memory}in")
     whole = translator.translate_folder(address, f"{memory}whole", "B", FolderOptions(shard=shard))
 
-    from translate.inference.folder import FolderJob
-
-    ended = []
-    end = FolderJob._end
-
-    def kill(self: FolderJob, job: manifests.Entry) -> None:
-        end(self, job)
-        ended.append(job.path)
-        if len(ended) == whole.ok - 1:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FolderJob, "_end", kill)
-        patch.setattr(FolderJob, "finish", lambda self: None)
-        with pytest.raises(KilledError):
-            translator.translate_folder(address, f"{memory}out", "B", FolderOptions(shard=shard))
+    with killed_after(whole.ok - 1):
+        translator.translate_folder(address, f"{memory}out", "B", FolderOptions(shard=shard))
     left = StoredFolder(f"{memory}out")
     left.create(f"{STATE}/.introshift-run-1-of-7.lock", b"killed 1")
     parts = [path for path in left.state() if "manifest" in path]

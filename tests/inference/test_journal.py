@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests._helpers.folders import draw, files, manifest
+from tests._helpers.kills import killed_after
 from translate.inference import manifest as manifests
-from translate.inference.folder import FolderJob
 from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import Entry, Journal, only_run
 from translate.inference.translator import Translator
@@ -21,10 +21,6 @@ from translate.io.files import Stamp
 from translate.io.storage import LocalFolder, run_lock
 
 AGAIN = FolderOptions(skip_existing=True)
-
-
-class Killed(BaseException):
-    """In place of SIGKILL: nothing of the run is done after it."""
 
 
 @pytest.fixture
@@ -48,28 +44,12 @@ def done(out: Path) -> list[str]:
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("shard", [(1, 1), (1, 2)])
 def test_a_killed_run_loses_its_last_batch_alone(
-    translator: Translator,
-    inputs: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    shard: tuple[int, int],
+    translator: Translator, inputs: Path, tmp_path: Path, shard: tuple[int, int]
 ) -> None:
     out = tmp_path / "out"
     whole = translator.translate_folder(inputs, tmp_path / "whole", "B", FolderOptions(shard=shard))
-    end = FolderJob._end
-    ended = []
-
-    def kill(self: FolderJob, job: Entry) -> None:
-        end(self, job)
-        ended.append(job.path)
-        if len(ended) == whole.ok - 1:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FolderJob, "_end", kill)
-        patch.setattr(FolderJob, "finish", lambda self: None)
-        with pytest.raises(Killed):
-            translator.translate_folder(inputs, out, "B", FolderOptions(shard=shard))
+    with killed_after(whole.ok - 1) as ended:
+        translator.translate_folder(inputs, out, "B", FolderOptions(shard=shard))
     vouched = (whole.ok - 1) // 2 * 2
     assert sorted(done(out)) == sorted(ended[:vouched])
     assert vouched >= 2

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests._helpers.folders import build, files
+from tests._helpers.kills import Killed
 from tests._helpers.s3 import contents, upload
 from tests._helpers.shards import pack, picture, read, samples
 from tests._helpers.small_model import save
@@ -30,10 +31,6 @@ from translate.io.storage import STATE, StoredFolder, put_whole
 RANDOM = FolderOptions(style="random")
 FIRST = "sub/x-2.tar"
 AGAIN = FolderOptions(style="random", skip_existing=True)
-
-
-class Killed(BaseException):
-    """In place of SIGKILL: nothing of the run is done after it."""
 
 
 @pytest.fixture(params=["memory", "bucket"])

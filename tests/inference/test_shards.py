@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests._helpers.folders import draw, files
+from tests._helpers.kills import Killed
 from tests._helpers.s3 import upload
 from tests._helpers.shards import contents, pack, picture, read, samples
 from translate.inference import shard_work, shards
@@ -28,10 +29,6 @@ from translate.io.storage import WORK
 
 RANDOM = FolderOptions(style="random")
 AGAIN = FolderOptions(style="random", skip_existing=True)
-
-
-class Killed(BaseException):
-    """In place of SIGKILL: nothing of the run is done after it."""
 
 
 @pytest.fixture
