@@ -36,6 +36,7 @@ fuzz: .venv/installed
 
 faults: .venv/installed
 	$(BIN)/python -m tests.faults.run kill translate --times $(TIMES)
+	$(BIN)/python -m tests.faults.run kill shards --times $(TIMES)
 	$(BIN)/python -m tests.faults.run kill train --times $(TIMES)
 
 lint: .venv/installed

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import json
 import os
 import random
@@ -21,28 +22,45 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 
 from tests._helpers.folders import draw
+from tests._helpers.shards import contents, pack, samples
 from tests._helpers.small_model import save
 from tests._helpers.trainings import run, settings
 from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import MANIFEST
 from translate.inference.translator import Translator
-from translate.io.files import Stamp, unfinished
+from translate.io.files import unfinished
 from translate.models.checkpoint import load_tensors
 
 Contents: TypeAlias = dict[str, bytes]
 
+
+class Work(Protocol):
+    """What is disturbed."""
+
+    def attempt(self, out: Path) -> None:
+        """Begin, or go on."""
+
+    def contents(self, out: Path) -> Contents:
+        """Return what has to be the same in the end."""
+
+    def lost(self, out: Path) -> list[str]:
+        """Name what is said to be there and is not."""
+
+
 PICTURES = 150
+SHARDS = 15
 STEPS = 30
 SHUTDOWN = 0x8004587D  # the ioctl of ext4 and xfs
 WITHOUT_LOG = struct.pack("I", 2)  # what is in memory is lost, the journal's as well
@@ -66,25 +84,65 @@ class Translation:
 
     def contents(self, out: Path) -> Contents:
         """Return the outputs."""
-        found = [path for path in out.rglob("*") if path.is_file() and path.name != MANIFEST]
-        return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
+        return outputs(out)
 
     def lost(self, out: Path) -> list[str]:
         """Name what the manifest vouches for and is not as it says."""
-        if not (out / MANIFEST).exists():
-            return []
-        lost = []
-        for text in (out / MANIFEST).read_bytes().splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue  # cut off; the work is done again
-            if line["output"] is not None:
-                path = out / line["output"]
-                stamp = Stamp(line["output_bytes"], line["output_sha256"])
-                if not (path.is_file() and stamp.is_of(path, content=True)):
-                    lost.append(line["output"])
-        return lost
+        return not_as_said(out, outputs(out))
+
+
+class ShardTranslation:
+    """A translation of WebDataset shards, in any number of attempts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.translator = Translator.load(save(folder), "cpu")
+        self.inputs = folder / "in"
+        for i in range(SHARDS):
+            count = PICTURES // SHARDS
+            pack(self.inputs / f"{i:02}.tar", samples(folder, count, count * i))
+
+    def attempt(self, out: Path) -> None:
+        """Do all, or what is missing."""
+        self.translator.translate_shards(
+            self.inputs, out, "B", FolderOptions(skip_existing=True, workers=2)
+        )
+
+    def contents(self, out: Path) -> Contents:
+        """Return the outputs, and the manifest, which has the order of the shards."""
+        return outputs(out) | {MANIFEST: (out / MANIFEST).read_bytes()}
+
+    def lost(self, out: Path) -> list[str]:
+        """Name shards, and pictures in them, that the manifest vouches for and misstates."""
+        found = outputs(out)
+        for path in out.glob("*.tar"):
+            with suppress(tarfile.TarError):
+                inside = contents(path)
+                found |= {f"{path.name}/{name}": data for name, data in inside.items()}
+        return not_as_said(out, found)
+
+
+def outputs(out: Path) -> Contents:
+    """Return the files of a folder but its manifest."""
+    found = [path for path in out.rglob("*") if path.is_file() and path.name != MANIFEST]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
+
+
+def not_as_said(out: Path, found: Contents) -> list[str]:
+    """Name what a manifest says of and was not found, or is other than it says."""
+    if not (out / MANIFEST).exists():
+        return []
+    lost = []
+    for text in (out / MANIFEST).read_bytes().splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # cut off; the work is done again
+        name = line["output"]
+        if name is not None:
+            digest = hashlib.sha256(found.get(name, b"")).hexdigest()
+            if name not in found or digest != line["output_sha256"]:
+                lost.append(name)
+    return lost
 
 
 class Training:
@@ -119,7 +177,7 @@ class Training:
         return []
 
 
-WORK = {"translate": Translation, "train": Training}
+WORK = {"translate": Translation, "shards": ShardTranslation, "train": Training}
 
 
 def fork(work: Callable[[Path], None], out: Path) -> int:
@@ -141,7 +199,7 @@ def succeeded(child: int) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def check(work: Translation | Training, out: Path, counts: Counter[str]) -> None:
+def check(work: Work, out: Path, counts: Counter[str]) -> None:
     """Count what is lost after a disturbance."""
     lost = work.lost(out)
     counts["lost"] += len(lost)
@@ -149,7 +207,7 @@ def check(work: Translation | Training, out: Path, counts: Counter[str]) -> None
         print(f"lost: {lost[:5]}", flush=True)
 
 
-def compare(work: Translation | Training, out: Path, whole: Contents, counts: Counter[str]) -> None:
+def compare(work: Work, out: Path, whole: Contents, counts: Counter[str]) -> None:
     """Count an end that is not as without disturbance."""
     counts["ended"] += 1
     if work.contents(out) != whole or unfinished(out):
@@ -157,9 +215,7 @@ def compare(work: Translation | Training, out: Path, whole: Contents, counts: Co
         print("ended with other bytes", flush=True)
 
 
-def kill(
-    work: Translation | Training, folder: Path, times: int, seconds: float, counts: Counter[str]
-) -> None:
+def kill(work: Work, folder: Path, times: int, seconds: float, counts: Counter[str]) -> None:
     """Kill the work at random moments, within as many seconds as it takes."""
     whole = work.contents(folder / "whole")
     out = folder / "out"
@@ -188,9 +244,7 @@ def mounted(where: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", str(where)], check=True)
 
 
-def full(
-    work: Translation | Training, folder: Path, times: int, _: float, counts: Counter[str]
-) -> None:
+def full(work: Work, folder: Path, times: int, _: float, counts: Counter[str]) -> None:
     """Do the work on disks of random sizes; then make room and go on."""
     whole = work.contents(folder / "whole")
     used = sum(path.stat().st_blocks * 512 for path in (folder / "whole").rglob("*"))
@@ -208,9 +262,7 @@ def full(
             compare(work, out, whole, counts)
 
 
-def power(
-    work: Translation | Training, folder: Path, times: int, seconds: float, counts: Counter[str]
-) -> None:
+def power(work: Work, folder: Path, times: int, seconds: float, counts: Counter[str]) -> None:
     """Stop the file system at random moments, as a power cut does; also when all is done."""
     whole = work.contents(folder / "whole")
     image = folder / "image"
@@ -254,7 +306,7 @@ def main() -> None:
     counts: Counter[str] = Counter()
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        work = WORK[arguments.work](folder)
+        work: Work = WORK[arguments.work](folder)
         start = time.perf_counter()
         assert succeeded(fork(work.attempt, folder / "whole")), "the work fails by itself"
         seconds = time.perf_counter() - start

@@ -16,7 +16,7 @@ MOUNTS = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("mkfs.ex
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
-@pytest.mark.parametrize("work", ["translate", "train"])
+@pytest.mark.parametrize("work", ["translate", "shards", "train"])
 @pytest.mark.parametrize("fault", ["kill", "full", "power"])
 def test_what_is_disturbed_ends_with_the_same_bytes(fault: str, work: str) -> None:
     if fault != "kill" and not MOUNTS:

@@ -334,6 +334,7 @@ def test_a_run_that_is_killed_leaves_whole_shards_and_is_completed(
     translator.translate_shards(address, f"{bucket}/whole", "B")
     whole = contents(f"{bucket}/whole")
 
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the killed one leaves files
     command = ["translate", save(tmp_path), address, f"{bucket}/out", "--to", "B", "--workers", "2"]
     process = subprocess.Popen([sys.executable, "-m", "pipelines.cli", *map(str, command)])
     out = StoredFolder(f"{bucket}/out")
