@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from translate.io.files import evenly_spaced, sha256
-from translate.io.images import ImageError, list_images, read_thumbnail
-from translate.runtime.affinity import usable_cores
+from translate.data.thumbnails import read_thumbnails
+from translate.io.files import sha256
+from translate.io.images import list_images
 
 SIDE = 16  # pixels of a thumbnail
 MOST = 4000  # pictures that are compared by their looks
@@ -79,11 +78,13 @@ def find_duplicates(folders: Mapping[str, Path], seconds: float = SECONDS) -> Du
     equal = list(_equal_files([path for _, path in files], seconds))
     exact = _count(equal, files, names)
 
-    chosen, thumbnails, compared = _decode(files, seconds)
+    some = read_thumbnails([path for _, path in files], SIDE, MOST, seconds)
+    chosen = some.chosen
+    thumbnails = some.pixels.reshape(len(chosen), 3 * SIDE**2).astype(np.float32)
     surplus = {second for _, second in equal}
     pairs = ((chosen[i], chosen[j]) for i, j in _alike(thumbnails))
     alike = [pair for pair in pairs if not surplus & set(pair)]
-    return Duplicates(exact, _count(alike, files, names), compared, len(files))
+    return Duplicates(exact, _count(alike, files, names), some.tried, len(files))
 
 
 def _equal_files(paths: Sequence[Path], seconds: float) -> Iterator[tuple[int, int]]:
@@ -106,40 +107,6 @@ def _equal_files(paths: Sequence[Path], seconds: float) -> Iterator[tuple[int, i
                 i = first.setdefault(sha256(paths[j]), j)
                 if i != j:
                     yield i, j
-
-
-def _decode(
-    files: Sequence[tuple[int, Path]], seconds: float
-) -> tuple[list[int], NDArray[np.float32], int]:
-    """Decode pictures, spread over all, for so long.
-
-    Returns:
-        Which were decoded, their thumbnails (n, k), and how many were tried.
-    """
-    end = time.perf_counter() + seconds
-    tried: list[int] = []
-
-    def read(i: int) -> NDArray[np.uint8] | None:
-        if time.perf_counter() > end:
-            return None
-        tried.append(i)
-        try:
-            return read_thumbnail(files[i][1], SIDE).ravel()
-        except ImageError:
-            return None
-
-    spread = evenly_spaced(range(len(files)), MOST)
-    # in an order that leaves them spread where time ends
-    order = [i for start in range(7) for i in spread[start::7]]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        found = {
-            i: seen
-            for i, seen in zip(order, pool.map(read, order), strict=True)
-            if seen is not None
-        }
-    chosen = sorted(found)
-    values = [found[i] for i in chosen] or [np.zeros(0, np.uint8)]
-    return chosen, np.stack(values).astype(np.float32)[: len(chosen)], len(tried)
 
 
 def _alike(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,6 @@ Legend: n pictures that were looked at, S side of their thumbnails.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +15,16 @@ from typing import Any
 import numpy as np
 
 from translate.data.layout import Layout
+from translate.data.thumbnails import read_thumbnails
 from translate.io.depth import NEARLY_BLACK
 from translate.io.files import evenly_spaced
-from translate.io.images import ImageError, UInt8, list_images, read_image, read_thumbnail, resize
+from translate.io.images import ImageError, UInt8, list_images, read_image, resize
 from translate.presets import affordable, in_place
 
 SAMPLE = 24  # images a folder that are decoded
 LOOKS = 128  # images a folder that are decoded coarsely, where it is asked what they show
 LEAST_LOOKS = 50  # with fewer it cannot be told
+SECONDS = 5.0  # that decoding them may take, a folder
 FEW = 100  # pictures of a domain below which more of them are the first thing to try
 TOO_FEW = 20
 SIZES = {32: "tiny", 64: "small", 128: "base", 256: "large"}
@@ -63,6 +64,11 @@ class Survey:
     thumbnails: UInt8
     broken: dict[Path, str]
     dark: int = 0
+
+    def coarse_looks(self) -> UInt8:
+        """Decode some more pictures, spread over the folder, coarsely and quickly; (n, S, S, 3)."""
+        paths = [self.folder / path for path in list_images(self.folder)]
+        return read_thumbnails(paths, THUMBNAIL, LOOKS, SECONDS).pixels
 
     @property
     def is_photographic(self) -> bool:
@@ -128,7 +134,8 @@ class Surveys:
     def differ_in_kind(self) -> bool | None:
         """Whether domains show things of another kind, as cats and dogs; takes some seconds.
 
-        None where it cannot be told, for want of pictures or of AlexNet's weights.
+        None where it cannot be told, for want of pictures that are decoded in time, or of AlexNet's
+        weights.
         """
         from translate.data.overlap import differ_in_kind
         from translate.metrics.lpips import Perceptual
@@ -136,7 +143,9 @@ class Surveys:
         few = min(seen.count for seen in self.domains.values()) < LEAST_LOOKS
         if few or not self.has_weights:
             return None
-        looks = [coarse_looks(seen.folder) for seen in self.domains.values()]
+        looks = [seen.coarse_looks() for seen in self.domains.values()]
+        if min(map(len, looks)) < LEAST_LOOKS:
+            return None
         return differ_in_kind(looks, Perceptual.load("alex"))
 
 
@@ -183,18 +192,6 @@ def inspect_folder(folder: Path) -> Survey:
     return Survey(
         folder, len(paths), sides, aspects, gray, flat, np.stack(thumbnails), broken, dark
     )
-
-
-def coarse_looks(folder: Path) -> UInt8:
-    """Decode some pictures, spread over a folder, coarsely and quickly; (n, S, S, 3).
-
-    Those that cannot be decoded are left out.
-    """
-    looks = []
-    for path in evenly_spaced(list_images(folder), LOOKS):
-        with suppress(ImageError):
-            looks.append(read_thumbnail(folder / path, THUMBNAIL))
-    return np.stack(looks)
 
 
 def advise(surveys: Surveys) -> Iterator[str]:
