@@ -121,6 +121,13 @@ def test_the_plan_is_readable_and_says_what_is_next(tmp_path: Path) -> None:
     assert max(map(len, out.splitlines()[:-1])) < 200
     assert out.rstrip().endswith(f"introshift train '{out_file}'")
     assert load_config(out_file).model.detail
+    assert "could not be told" in out, "of three pictures"
+
+    code, out, _ = call("init", *folders, "-o", out_file, "--size", 32, "--no-detail", "--force")
+    assert code == 0
+    assert "as asked: translations are drawn anew" in " ".join(out.split())
+    assert "could not be told" not in out
+    assert not load_config(out_file).model.detail
 
 
 def test_a_cpu_is_spared_what_takes_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
