@@ -234,7 +234,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     from translate.inference.predictor import PredictorOptions
     from translate.inference.translator import Translator
     from translate.io.address import without_secrets
-    from translate.io.storage import fetched, is_file, put_whole
+    from translate.io.named import fetched, is_file, put_whole
     from translate.viz.preview import PAGE
 
     # under torchrun: a device each
@@ -363,8 +363,8 @@ def _one_picture(inputs: list[str], out: str) -> str | None:
 
     from translate.io.address import CHAIN, address_of
     from translate.io.images import SUFFIXES
+    from translate.io.named import is_file
     from translate.io.shards import is_shard
-    from translate.io.storage import is_file
 
     if is_shard(inputs[0]) and CHAIN not in inputs[0]:  # a chain leads to a member of it
         return None
@@ -389,7 +389,7 @@ def _check_output(picture: str, out: str, overwrite: bool, as_json: bool) -> Non
     """Refuse an output that cannot or should not be written."""
     from translate.io.address import address_of
     from translate.io.images import format_from_suffix
-    from translate.io.storage import is_file
+    from translate.io.named import is_file
 
     if out == STANDARD:
         if as_json:
@@ -567,7 +567,7 @@ def _is_list(name: str) -> bool:
 
 def _listed(name: str, null: bool) -> list[str]:
     """Read paths from standard input or @LIST, one a line, or each ended by NUL."""
-    from translate.io.storage import fetched
+    from translate.io.named import fetched
 
     if name == STANDARD:
         data = sys.stdin.buffer.read()

@@ -32,7 +32,7 @@ from translate.inference.manifest import (
 from translate.inference.planning import plan_outputs, scan
 from translate.inference.translator import Translator
 from translate.io.files import Stamp
-from translate.io.storage import LocalFolder
+from translate.io.folders import LocalFolder
 from translate.models.checkpoint import save_model
 from translate.models.networks import Model
 

@@ -104,7 +104,7 @@ class Job:
     @property
     def folder(self) -> Path:
         """What the paths of inputs are relative to; known as soon as there are entries."""
-        from translate.io.storage import LocalFolder
+        from translate.io.folders import LocalFolder
 
         assert self._translation is not None
         source = self._translation.source

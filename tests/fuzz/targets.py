@@ -38,7 +38,7 @@ from translate.inference.manifest import (
 )
 from translate.inference.translator import Translator
 from translate.io import images
-from translate.io.storage import LocalFolder
+from translate.io.folders import LocalFolder
 from translate.models.checkpoint import content_hash, load_model, load_tensors
 from translate.models.metadata import HASH, KEY, read_info
 from translate.models.networks import Model

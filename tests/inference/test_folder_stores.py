@@ -28,7 +28,8 @@ from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import HIDDEN, NO_PICTURE, only_run
 from translate.inference.translator import Translator
 from translate.io import lease
-from translate.io.storage import STATE, StoredFolder, put_whole
+from translate.io.named import put_whole
+from translate.io.storage import STATE, StoredFolder
 
 AGAIN = FolderOptions(skip_existing=True)
 GOOD = 8

@@ -18,7 +18,7 @@ from translate.inference.manifest import Entry, Journal, only_run
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io.files import Stamp
-from translate.io.storage import LocalFolder, run_lock
+from translate.io.folders import LocalFolder, run_lock
 
 AGAIN = FolderOptions(skip_existing=True)
 

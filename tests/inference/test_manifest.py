@@ -29,7 +29,7 @@ from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images
 from translate.io.files import DiskFullError, Stamp
-from translate.io.storage import LOCK, LocalFolder
+from translate.io.folders import LOCK, LocalFolder
 
 SHARDS = [(3, 3), (1, 3), (2, 3)]
 

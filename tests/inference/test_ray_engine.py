@@ -28,7 +28,7 @@ from translate.inference.manifest import NO_SPACE, NOT_REACHED, STOPPED, Entry
 from translate.inference.ray_engine import BlockWorker, Made, RayEngine, ray_engine
 from translate.inference.translator import Translator
 from translate.io.files import DiskFullError
-from translate.io.storage import LocalFolder
+from translate.io.folders import LocalFolder
 
 ray = pytest.importorskip("ray")
 

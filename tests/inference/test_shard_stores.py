@@ -26,7 +26,8 @@ from translate.inference.shard_manifest import ShardManifest
 from translate.inference.status import RunNote, read_status
 from translate.inference.translator import Translator
 from translate.io import lease
-from translate.io.storage import STATE, StoredFolder, put_whole
+from translate.io.named import put_whole
+from translate.io.storage import STATE, StoredFolder
 
 RANDOM = FolderOptions(style="random")
 FIRST = "sub/x-2.tar"

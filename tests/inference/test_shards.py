@@ -25,7 +25,7 @@ from translate.inference.shards import find_shards
 from translate.inference.status import RunNote, read_status
 from translate.inference.translator import Translator
 from translate.io.files import Stamp
-from translate.io.storage import WORK
+from translate.io.folders import WORK
 
 RANDOM = FolderOptions(style="random")
 AGAIN = FolderOptions(style="random", skip_existing=True)

@@ -17,7 +17,7 @@ from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import belongs, only_run
 from translate.inference.status import Status, read_status
 from translate.inference.translator import Translator
-from translate.io.storage import LocalFolder
+from translate.io.folders import LocalFolder
 
 COUNT = 12
 

@@ -9,8 +9,9 @@ import pytest
 
 from translate.io import lease as module
 from translate.io.address import StorageError
+from translate.io.folders import run_lock
 from translate.io.lease import leased
-from translate.io.storage import STATE, StoredFolder, run_lock
+from translate.io.storage import STATE, StoredFolder
 
 
 @pytest.fixture

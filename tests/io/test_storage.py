@@ -15,15 +15,9 @@ from tests._helpers.s3 import contents, upload
 from translate.io import storage as module
 from translate.io.address import Facts, StorageError
 from translate.io.files import Stamp
-from translate.io.storage import (
-    WORK,
-    ListedFiles,
-    LocalFolder,
-    StoredFolder,
-    fetched,
-    is_file,
-    put_whole,
-)
+from translate.io.folders import WORK, LocalFolder
+from translate.io.named import ListedFiles, fetched, is_file, put_whole
+from translate.io.storage import StoredFolder
 
 
 @pytest.fixture(params=["memory", "file"])

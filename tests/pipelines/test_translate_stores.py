@@ -62,7 +62,7 @@ def test_model_inputs_and_outputs_may_all_be_in_a_bucket(
 
 
 def upload_text(address: str, text: str) -> None:
-    from translate.io.storage import put_whole
+    from translate.io.named import put_whole
 
     with put_whole(address) as path:
         path.write_text(text)

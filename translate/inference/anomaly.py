@@ -20,8 +20,8 @@ from translate.inference.planning import Inputs, scan
 from translate.inference.predictor import Predictor
 from translate.inference.styles import default_workers
 from translate.io.files import cell
+from translate.io.folders import LocalFolder, Source
 from translate.io.images import UInt8, count_pixels
-from translate.io.storage import LocalFolder, Source
 from translate.losses.energy import EnergyQuantiles, Measured
 from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead

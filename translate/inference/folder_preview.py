@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from translate.inference.manifest import UP_TO_DATE, Entry
+from translate.io.folders import Source, Target
 from translate.io.images import ImageError, Picture, UInt8, composite, resize
-from translate.io.storage import Source, Target
 from translate.viz.preview import LARGE, PAGE, SHEET, PreviewRow, write_preview
 
 SHOWN = 48  # inputs, the first in order

@@ -26,8 +26,8 @@ from translate.inference.task import Task
 from translate.io import images
 from translate.io.depth import fitting
 from translate.io.files import DiskFullError, Stamp, atomic, is_full
+from translate.io.folders import Source, Target
 from translate.io.images import UInt8
-from translate.io.storage import Source, Target
 from translate.losses.energy import RejectedImageError
 from translate.runtime.budget import Budget
 from translate.runtime.prefetch import ahead

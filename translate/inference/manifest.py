@@ -22,9 +22,9 @@ from typing import Any, TypeAlias
 from translate.io import files
 from translate.io.address import StorageError
 from translate.io.files import DiskFullError, Stamp, is_full
+from translate.io.folders import Target
 from translate.io.frames import FrameSequence
 from translate.io.metadata.record import NONE, Metadata
-from translate.io.storage import Target
 
 logger = logging.getLogger(__name__)
 

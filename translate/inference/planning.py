@@ -34,15 +34,10 @@ from translate.io.address import (
 from translate.io.address import is_pattern as has_wildcards
 from translate.io.address import split_pattern as split_address
 from translate.io.files import PathLike
+from translate.io.folders import LocalFolder, Source, Target
 from translate.io.images import SUFFIXES, looks_like_image
-from translate.io.storage import (
-    ListedFiles,
-    LocalFolder,
-    Source,
-    StoredFolder,
-    Target,
-    is_file,
-)
+from translate.io.named import ListedFiles, is_file
+from translate.io.storage import StoredFolder
 
 Inputs: TypeAlias = PathLike | Sequence[PathLike]  # a folder, a file, a pattern or a list of files
 

@@ -28,7 +28,7 @@ from translate.inference.manifest import ALL, MANIFEST, Entry, remove_unfinished
 from translate.inference.planning import check
 from translate.inference.task import Task
 from translate.io.files import DiskFullError, Stamp
-from translate.io.storage import LocalFolder
+from translate.io.folders import LocalFolder
 from translate.runtime.affinity import usable_cores
 
 # of a block: the disk that is full, and the inputs that are over, by their places among all

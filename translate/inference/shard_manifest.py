@@ -32,8 +32,8 @@ from translate.inference.manifest import (
     owner_of,
 )
 from translate.inference.shard_plan import WITH_SAMPLE, WITH_SHARD
+from translate.io.folders import Target
 from translate.io.shards import shard_of
-from translate.io.storage import Target
 
 Line: TypeAlias = tuple[str, dict[str, Any]]  # its text, and what it says
 

@@ -20,8 +20,8 @@ from translate.inference.task import Task
 from translate.io import shards
 from translate.io.address import Facts
 from translate.io.files import DiskFullError, Stamp, is_full
+from translate.io.folders import LocalFolder
 from translate.io.shards import Member
-from translate.io.storage import LocalFolder
 
 
 def style_name(shard: str, source: str) -> str:

@@ -54,8 +54,9 @@ from translate.io import files, shards
 from translate.io.address import CHAIN, address_of, split_name, unsafe, without_secrets
 from translate.io.address import is_pattern as has_wildcards
 from translate.io.files import DiskFullError, PathLike, is_full
+from translate.io.folders import LocalFolder, Source
 from translate.io.shards import is_shard, shard_of
-from translate.io.storage import LocalFolder, Source, StoredFolder
+from translate.io.storage import StoredFolder
 from translate.runtime.signals import interruption
 
 logger = logging.getLogger(__name__)

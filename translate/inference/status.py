@@ -26,8 +26,10 @@ from translate.inference.manifest import (
 )
 from translate.io import files
 from translate.io.files import PathLike
+from translate.io.folders import LOCK, RUN_LOCK, LocalFolder, Target
+from translate.io.named import folder_at
 from translate.io.shards import shard_of
-from translate.io.storage import LOCK, RUN_LOCK, LocalFolder, StoredFolder, Target, folder_at
+from translate.io.storage import StoredFolder
 
 SECONDS = 5.0  # between two notes of a run
 

@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from translate.io.address import Facts, split_name, without_secrets
 from translate.io.files import atomic
 from translate.io.hub import OFFLINE, is_offline
-from translate.io.storage import ListedFiles
+from translate.io.named import ListedFiles
 
 
 def cache_folder() -> Path:
