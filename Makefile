@@ -18,7 +18,7 @@ demo: .venv/installed
 	$(BIN)/introshift demo demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-browser: .venv/installed
 	$(BIN)/python -m pytest -m browser

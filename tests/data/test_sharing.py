@@ -20,48 +20,57 @@ from translate.data.dataset import load_domains
 
 ROOT = Path(__file__).parents[2]
 
-# Counts what this process decodes, and may end or fail at the fifth picture.
+# Loads the domains of some folders, one after the other. Counts what this process decodes, and may
+# end or fail at the fifth picture.
 PROGRAM = """
 import hashlib, itertools, json, os, sys
-from pathlib import Path
 from translate.config import from_dict
 from translate.data import dataset
 
-root, fault, calls = sys.argv[1], sys.argv[2], itertools.count(1)
-read_image, decoded = dataset.read_image, []
+read_image = dataset.read_image
 
-def counting(path, **options):
-    decoded.append(path.name)
-    if next(calls) == 5 and fault == "killed":
-        os.kill(os.getpid(), 9)
-    if next(calls) >= 5 and fault == "full":
-        raise OSError(28, "No space left on device")
-    return read_image(path, **options)
+def load(root, fault):
+    calls, decoded = itertools.count(1), []
 
-dataset.read_image = counting
-config = from_dict({"data": {"root": root, "size": 16, "channels": 3, "held_out": 0.25}})
-domains = dataset.load_domains(config.data)
-hashes = [
-    [hashlib.sha256(repr(x.shape).encode() + x.tobytes()).hexdigest() for x in images]
-    for domain in domains for images in (domain.images, domain.held_out)
-]
-failed = [{str(path): reason for path, reason in domain.failed.items()} for domain in domains]
-print(json.dumps({"decoded": len(decoded), "hashes": hashes, "failed": failed}))
+    def counting(path, **options):
+        decoded.append(path.name)
+        if next(calls) == 5 and fault == "killed":
+            os.kill(os.getpid(), 9)
+        if next(calls) >= 5 and fault == "full":
+            raise OSError(28, "No space left on device")
+        return read_image(path, **options)
+
+    dataset.read_image = counting
+    config = from_dict({"data": {"root": root, "size": 16, "channels": 3, "held_out": 0.25}})
+    try:
+        domains = dataset.load_domains(config.data)
+    except ValueError as error:
+        return {"error": str(error)}
+    hashes = [
+        [hashlib.sha256(repr(x.shape).encode() + x.tobytes()).hexdigest() for x in images]
+        for domain in domains for images in (domain.images, domain.held_out)
+    ]
+    failed = [{str(path): reason for path, reason in domain.failed.items()} for domain in domains]
+    return {"decoded": len(decoded), "hashes": hashes, "failed": failed}
+
+for root, fault in json.loads(sys.argv[1]):
+    print(json.dumps(load(root, fault)))
 """
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two domains of 40 pictures of three sizes, with one file that cannot be read."""
+    root = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     for name in ("trainA", "trainB"):
-        folder = tmp_path / "pictures" / name
-        folder.mkdir(parents=True)
+        folder = root / name
+        folder.mkdir()
         for i in range(40):
             pixels = rng.integers(0, 256, (16 + i % 3, 20, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{i:02}.png")
-    (tmp_path / "pictures" / "trainA" / "broken \udcff.png").write_bytes(b"nothing")
-    return tmp_path / "pictures"
+    (root / "trainA" / "broken \udcff.png").write_bytes(b"nothing")
+    return root
 
 
 def free_port() -> int:
@@ -71,10 +80,10 @@ def free_port() -> int:
         return port
 
 
-def run_two(root: Path, temporary: Path, fault: str = "") -> list[tuple[int, str, str]]:
+def run_two(temporary: Path, *loads: tuple[Path, str]) -> list[tuple[int, str, str]]:
     """Run the program in two processes of one launch; return exit code, stdout and stderr of each.
 
-    `fault` is that of the first. Fails where one of them hangs.
+    `loads` are folders, and the fault of the first process. Fails where one of them hangs.
     """
     temporary.mkdir()
     launch = {
@@ -86,9 +95,12 @@ def run_two(root: Path, temporary: Path, fault: str = "") -> list[tuple[int, str
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
+    loads_of_rank = [
+        [(str(root), fault if rank == 0 else "") for root, fault in loads] for rank in range(2)
+    ]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, root, fault if rank == 0 else ""],
+            [sys.executable, "-c", PROGRAM, json.dumps(loads_of_rank[rank])],
             env={**os.environ, **launch, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -106,14 +118,25 @@ def run_two(root: Path, temporary: Path, fault: str = "") -> list[tuple[int, str
     return [(processes[0].returncode, *first), (processes[1].returncode, *second)]
 
 
-def test_the_second_decodes_nothing_and_has_equal_images(pictures: Path, tmp_path: Path) -> None:
-    ends = run_two(pictures, tmp_path / "temporary")
+@pytest.fixture(scope="module")
+def loaded(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
+    """What both processes of a launch tell of three loads: a good one, and two that fail."""
+    root = tmp_path_factory.mktemp("loads")
+    temporary = root / "temporary"
+    ends = run_two(temporary, (pictures, ""), (root / "nowhere", ""), (pictures, "full"))
     assert [code for code, _, _ in ends] == [0, 0], ends
-    first, second = (json.loads(out) for _, out, _ in ends)
+    assert not list(temporary.iterdir())
+    told = [[json.loads(line) for line in out.splitlines()] for _, out, _ in ends]
+    return [list(pair) for pair in zip(*told, strict=True)]
+
+
+def test_the_second_decodes_nothing_and_has_equal_images(
+    pictures: Path, loaded: list[list[dict[str, Any]]]
+) -> None:
+    first, second = (dict(told) for told in loaded[0])
     assert first.pop("decoded") == 81
     assert second.pop("decoded") == 0
     assert first == second
-    assert not list((tmp_path / "temporary").iterdir())
 
     config = from_dict({"data": {"root": str(pictures), "size": 16, "held_out": 0.25}})
     alone = load_domains(config.data)
@@ -123,23 +146,22 @@ def test_the_second_decodes_nothing_and_has_equal_images(pictures: Path, tmp_pat
     assert first["failed"] == names
 
 
-def test_one_message_for_both_where_the_data_are_unusable(tmp_path: Path) -> None:
-    for code, _, err in run_two(tmp_path / "nowhere", tmp_path / "temporary"):
-        assert code == 1
-        assert "trainA: no such folder for domain A" in err.splitlines()[-1]
-    assert not list((tmp_path / "temporary").iterdir())
+def test_one_message_for_both_where_the_data_are_unusable(
+    loaded: list[list[dict[str, Any]]],
+) -> None:
+    for told in loaded[1]:
+        assert "trainA: no such folder for domain A" in told["error"]
 
 
-def test_both_name_the_remedy_where_the_disk_is_full(pictures: Path, tmp_path: Path) -> None:
-    for code, _, err in run_two(pictures, tmp_path / "temporary", "full"):
-        assert code == 1
-        assert "TMPDIR" in err.splitlines()[-1]
-    assert not list((tmp_path / "temporary").iterdir())
+def test_both_name_the_remedy_where_the_disk_is_full(loaded: list[list[dict[str, Any]]]) -> None:
+    for told in loaded[2]:
+        assert "TMPDIR" in told["error"]
 
 
 def test_nobody_waits_for_a_process_that_was_killed(pictures: Path, tmp_path: Path) -> None:
-    first, second = run_two(pictures, tmp_path / "temporary", "killed")
+    temporary = tmp_path / "temporary"
+    first, second = run_two(temporary, (pictures, "killed"))
     assert first[0] == -signal.SIGKILL
-    assert second[0] == 1
-    assert "LOCAL_RANK 0" in second[2].splitlines()[-1]
-    assert not list((tmp_path / "temporary").iterdir())
+    assert second[0] == 0, second
+    assert "LOCAL_RANK 0" in json.loads(second[1])["error"]
+    assert not list(temporary.iterdir())
