@@ -283,6 +283,7 @@ def test_outputs_do_not_go_where_the_inputs_are(
         with pytest.raises(ValueError, match="the output folder may not be inside the input"):
             translator.translate_folder(inputs, out, "B")
     assert translator.translate_folder(address, f"{memory}photos/in2", "B").ok == 1
+    assert translator.translate_folder(f"{address}/a.png", f"{address}/out", "B").ok == 1
     with pytest.raises(ValueError, match="can only be read; write into a folder"):
         translator.translate_folder(address, "https://host/out", "B")
 

@@ -309,12 +309,13 @@ def _check_out_address(out: StoredFolder, addresses: Iterable[str], listed: bool
     for address in addresses:
         if scheme_of(address) != out.scheme:
             continue
-        if listed or is_file(address):
+        by_name = listed or is_file(address)
+        if by_name:
             address = split_name(address)[0]
         elif has_wildcards(address):
             address = split_address(address)[0]
         place = f"{open_address(address)[1]}/"
-        inside = not listed and target.startswith(place)
+        inside = not by_name and target.startswith(place)
         check(
             not inside and not place.startswith(target),
             f"{out}: the output folder may not be inside the input folder, nor contain it "
