@@ -46,14 +46,16 @@ def write(folder: Path, images: UInt8) -> Path:
     return folder
 
 
-def train(root: Path, domains: dict[str, UInt8], steps: int, **sections: object) -> Path:
+def train(
+    root: Path, domains: dict[str, UInt8], steps: int, batch_size: int = 8, **sections: object
+) -> Path:
     """Run `introshift train` on the images; return the run folder."""
     data = {"domains": {name: str(write(root / name, images)) for name, images in domains.items()}}
     config = {
         "data": {**data, "size": SIZE, "channels": 1},
         "train": {
             "steps": steps,
-            "batch_size": 8,
+            "batch_size": batch_size,
             "learning_rate": 2e-3,
             "ema_decay": 0.98,
             "precision": "32",
@@ -201,7 +203,8 @@ def test_an_image_of_any_shape_passes_through_one_latent(alone: Path) -> None:
 
 def test_three_domains_are_translated_in_six_directions(tmp_path: Path) -> None:
     domains = {"thin": bars(2), "thick": bars(5), "gray": 128 + bars(2) // 2}
-    run = train(tmp_path, domains, 220, model={"width": 16, "style_dim": 4, "condition": 16})
+    sizes = {"width": 16, "style_dim": 4, "condition": 16}
+    run = train(tmp_path, domains, 220, batch_size=4, model=sizes)
     translator = Translator.load(run / "model.safetensors", "cpu")
     features = RandomFeatures(1)
 
