@@ -252,7 +252,12 @@ def _perceptual_weights(device: str) -> Iterator[Finding]:
             "the first introshift evaluate fetches them (233 MB); without a network let "
             f"{ENVIRONMENT} name AlexNet's features.* as safetensors"
         )
-        yield Finding("LPIPS weights", "none yet, evaluate leaves LPIPS out", "note", remedy)
+        yield Finding(
+            "LPIPS weights",
+            "none yet: evaluate leaves LPIPS out, init cannot tell what pictures show",
+            "note",
+            remedy,
+        )
 
 
 def _shipped_models(device: str) -> Iterator[Finding]:

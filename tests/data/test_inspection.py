@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from translate.config import from_dict
@@ -21,7 +22,6 @@ from translate.data.inspection import (
 )
 from translate.io.images import UInt8
 from translate.metrics import lpips
-from translate.metrics.lpips import Perceptual
 
 
 def fill(folder: Path, mode: str, size: tuple[int, int], count: int = 3) -> Path:
@@ -112,8 +112,7 @@ def test_things_of_another_kind_are_drawn_anew_unless_it_is_asked_otherwise(
         looked_at.extend(looks)
         return differ
 
-    monkeypatch.setattr(lpips, "weights_at_hand", lambda net: True)
-    monkeypatch.setattr(Perceptual, "load", lambda net: object())
+    monkeypatch.setattr(Surveys, "perceptual", object())
     monkeypatch.setattr(overlap, "differ_in_kind", differ_in_kind)
     for asked, expected in ((None, not differ), (True, True), (False, False)):
         settings = suggest_settings(replace(surveys, detail=asked), 64)
@@ -126,21 +125,29 @@ def test_things_of_another_kind_are_drawn_anew_unless_it_is_asked_otherwise(
 def test_where_it_cannot_be_told_whether_kinds_differ_detail_is_kept(
     surveys: Surveys, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lpips, "weights_at_hand", lambda net: missing != "weights")
+    monkeypatch.setattr(Surveys, "perceptual", None if missing == "weights" else object())
     if missing == "pictures":
         monkeypatch.setattr("translate.data.inspection.LEAST_LOOKS", 13)
     assert surveys.differ_in_kind is None
     assert surveys.keep_detail
 
 
-@pytest.mark.parametrize("at_hand", [False, True])
 def test_what_is_drawn_anew_is_judged_by_alexnet_where_its_weights_are_at_hand(
-    tmp_path: Path, at_hand: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, lpips_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lpips, "weights_at_hand", lambda net: at_hand)
     folders = {"A": textured(tmp_path / "A"), "B": textured(tmp_path / "B", low=250)}
-    config = from_dict(suggest_config(folders, 64))
-    assert (config.objective.lambda_lpips > 0) is at_hand
+
+    def weight() -> float:
+        return from_dict(suggest_config(folders, 64)).objective.lambda_lpips
+
+    monkeypatch.setenv(lpips.ENVIRONMENT, str(lpips_weights))
+    assert weight() > 0
+    (tmp_path / "broken.safetensors").write_bytes(b"broken")
+    monkeypatch.setenv(lpips.ENVIRONMENT, str(tmp_path / "broken.safetensors"))
+    assert weight() == 0
+    monkeypatch.delenv(lpips.ENVIRONMENT)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "none"))
+    assert weight() == 0
 
 
 def test_gray_drawings_and_one_domain_keep_no_detail(tmp_path: Path) -> None:

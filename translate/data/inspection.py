@@ -6,11 +6,12 @@ Legend: n pictures that were looked at, S side of their thumbnails.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from translate.io.depth import NEARLY_BLACK
 from translate.io.files import evenly_spaced
 from translate.io.images import ImageError, UInt8, list_images, read_image, resize
 from translate.presets import affordable, in_place
+
+if TYPE_CHECKING:
+    from translate.metrics.lpips import Perceptual
 
 SAMPLE = 24  # images a folder that are decoded
 LOOKS = 128  # images a folder that are decoded coarsely, where it is asked what they show
@@ -124,11 +128,13 @@ class Surveys:
         return not (self.lie_apart or self.differ_in_kind)
 
     @cached_property
-    def has_weights(self) -> bool:
-        """Whether AlexNet's weights are at hand, without a download."""
-        from translate.metrics.lpips import weights_at_hand
+    def perceptual(self) -> Perceptual | None:
+        """AlexNet, where its weights are at hand without a download, and are what they should."""
+        from translate.metrics.lpips import Perceptual, weights_at_hand
 
-        return weights_at_hand("alex")
+        with suppress(ValueError):  # damaged, or of another network: doctor and evaluate say so
+            return Perceptual.load("alex") if weights_at_hand("alex") else None
+        return None
 
     @cached_property
     def differ_in_kind(self) -> bool | None:
@@ -138,15 +144,14 @@ class Surveys:
         weights.
         """
         from translate.data.overlap import differ_in_kind
-        from translate.metrics.lpips import Perceptual
 
         few = min(seen.count for seen in self.domains.values()) < LEAST_LOOKS
-        if few or not self.has_weights:
+        if few or self.perceptual is None:
             return None
         looks = [seen.coarse_looks() for seen in self.domains.values()]
         if min(map(len, looks)) < LEAST_LOOKS:
             return None
-        return differ_in_kind(looks, Perceptual.load("alex"))
+        return differ_in_kind(looks, self.perceptual)
 
 
 def inspect_folders(folders: Mapping[str, Path]) -> Surveys:
@@ -255,7 +260,9 @@ def suggest_settings(
         data["crop"] = "random"
     in_colour = len(domains) > 1 and not surveys.are_drawings
     if surveys.are_photographs or (in_colour and size >= STILL):
-        settings = in_place(size, data["channels"], surveys.keep_detail, surveys.has_weights)
+        detail = surveys.keep_detail
+        perceptual = not detail and surveys.perceptual is not None
+        settings = in_place(size, data["channels"], detail, perceptual)
         return {**settings, "data": {**data, **settings["data"]}}
     preset = SIZES[max((s for s in SIZES if s <= size * 1.34), default=min(SIZES))]
     if for_cpu and preset != "tiny":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from translate.io.files import evenly_spaced
 from translate.io.images import UInt8
 from translate.io.tensors import images_from_pixels
 from translate.metrics.distribution import KernelDistance
@@ -91,7 +92,8 @@ def own_neighbours(x: Tensor, y: Tensor) -> float:
         y: (m, D) of another one.
     """
     count = min(len(x), len(y))
-    both = F.normalize(torch.cat([x[:count], y[:count]]), dim=1)
+    some = [features[evenly_spaced(range(len(features)), count)] for features in (x, y)]
+    both = F.normalize(torch.cat(some), dim=1)
     label = torch.arange(2).repeat_interleave(count)
     likeness = (both @ both.T).fill_diagonal_(-torch.inf)
     return float((label[likeness.argmax(1)] == label).float().mean())
