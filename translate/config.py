@@ -335,6 +335,10 @@ class AugmentConfig(_Section):
     energy_shift: float = Field(default=0.125, ge=0, le=0.5)
     """shift of real and fake before the energy, as a share of the size"""
 
+    energy_whole_pixels: bool = False
+    """whether that shift is by whole pixels: the encoder then sees the finest detail, which helps
+    photographs that are drawn anew and harms characters"""
+
     energy_cutout: Share = 0.5
     """probability of a cutout on real and fake before the energy"""
 

@@ -111,12 +111,13 @@ def in_place(
             (`objective.lambda_lpips`), whose weights the training then takes.
     """
     ratio = channels * size**2 / CHARACTERS
+    whole = {} if detail else {"energy_whole_pixels": True}
     lpips = {"lambda_lpips": LAMBDA_LPIPS} if perceptual and not detail else {}
     return {
         "data": {"flip": 0.5},
         "model": {**affordable(size), "warp": 0.0, "align": False, "detail": detail},
         "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": round(0.4 * ratio, 6), **lpips},
-        "augment": {"content_share": 0.0, "game_share": 0.0},
+        "augment": {"content_share": 0.0, "game_share": 0.0, **whole},
         "train": {"steps": DETAIL_STEPS if detail else IN_PLACE_STEPS},
     }
 

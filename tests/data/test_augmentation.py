@@ -8,7 +8,11 @@ import torch
 from translate.config import AugmentConfig
 from translate.data.augmentation import content_augmentation, energy_augmentation
 
-STRENGTHS = [name for name in AugmentConfig.model_fields if not name.endswith("_share")]
+STRENGTHS = [
+    name
+    for name, field in AugmentConfig.model_fields.items()
+    if not name.endswith("_share") and field.annotation is not bool
+]
 OFF = dict.fromkeys(STRENGTHS, 0.0)
 EACH = [{**OFF, name: 0.5} for name in STRENGTHS]
 
@@ -98,3 +102,25 @@ def test_a_share_is_mirrored_before_the_energy() -> None:
     same = torch.isclose(made, x, atol=1e-5).flatten(1).all(1)
     assert (mirrored ^ same).all()
     assert abs(mirrored.float().mean().item() - 0.3) < 0.07
+
+
+def test_images_are_shifted_by_whole_pixels_before_the_energy() -> None:
+    """Their values are not mixed, and each place of an image comes from one shift, its own."""
+    height, width, share = 16, 24, 0.25
+    x = (torch.arange(height)[:, None] * width + torch.arange(width)).float() / (height * width)
+    torch.manual_seed(0)
+    settings = {**OFF, "energy_shift": share, "energy_whole_pixels": True}
+    augment = energy_augmentation(AugmentConfig.model_validate(settings))
+    made = augment(x.expand(300, 2, -1, -1) * 2 - 1)
+    places = ((made + 1) / 2 * height * width).round().long()
+    torch.testing.assert_close(places / (height * width) * 2 - 1, made, atol=1e-5, rtol=0)
+    assert torch.equal(places[:, 0], places[:, 1])
+    rows, columns = places[:, 0] // width, places[:, 0] % width
+    down = rows[:, height // 2, width // 2] - height // 2
+    right = columns[:, height // 2, width // 2] - width // 2
+    expected_rows = (torch.arange(height) + down[:, None]).clamp(0, height - 1)
+    expected_columns = (torch.arange(width) + right[:, None]).clamp(0, width - 1)
+    assert torch.equal(rows, expected_rows[:, :, None].expand_as(rows))
+    assert torch.equal(columns, expected_columns[:, None].expand_as(columns))
+    assert set(down.tolist()) == set(range(-4, 5))
+    assert set(right.tolist()) == set(range(-6, 7))

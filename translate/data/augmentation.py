@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias, cast
 import kornia.augmentation
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from translate.config import AugmentConfig
 
@@ -43,6 +44,35 @@ def augmentations(config: AugmentConfig) -> Augmentations:
         cycle=content_augmentation(config, config.cycle_share),
         energy=energy_augmentation(config),
     )
+
+
+class WholeShift(nn.Module):
+    """A shift of each image by whole pixels, with its border continued (Zhao et al. 2020).
+
+    Shifts by parts of a pixel, as kornia's, blur every image by another amount, and hide from the
+    encoder how fine its detail is.
+    """
+
+    def __init__(self, share: float) -> None:
+        """Prepare shifts.
+
+        Args:
+            share: The largest shift, of the side.
+        """
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shift images (B, C, H, W)."""
+        batch, _, height, width = x.shape
+        down, right = (round(self.share * side) for side in (height, width))
+        padded = F.pad(x, (right, right, down, down), mode="replicate")
+        top = torch.randint(2 * down + 1, (batch, 1, 1), device=x.device)
+        left = torch.randint(2 * right + 1, (batch, 1, 1), device=x.device)
+        rows = top + torch.arange(height, device=x.device)[:, None]
+        columns = left + torch.arange(width, device=x.device)
+        image = torch.arange(batch, device=x.device)[:, None, None]
+        return padded.movedim(1, -1)[image, rows, columns].movedim(-1, 1)
 
 
 class SmoothWarp(nn.Module):
@@ -166,7 +196,9 @@ def energy_augmentation(config: AugmentConfig) -> Augmentation:
     if config.energy_shift > 0:
         shift = config.energy_shift
         steps.append(
-            kornia.augmentation.RandomAffine(
+            WholeShift(shift)
+            if config.energy_whole_pixels
+            else kornia.augmentation.RandomAffine(
                 degrees=0.0, translate=(shift, shift), padding_mode="border", p=1.0
             )
         )
