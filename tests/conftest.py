@@ -165,6 +165,17 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
+def bucket_tried_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That bucket, where what fails is not tried again."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    s3fs.S3FileSystem.clear_instance_cache()
+    return bucket
+
+
+@pytest.fixture
 def memory() -> Iterator[str]:
     """A store in the memory of this process, empty, as memory://."""
     from fsspec.implementations.memory import MemoryFileSystem
