@@ -192,6 +192,10 @@ class ModelConfig(_Section):
     align: bool = True
     """start translations at the target domain's mean place, size and slant (needs warp > 0)"""
 
+    pixel_channels: int = Field(default=0, ge=0, le=256)
+    """channels of features at full size that the decoder's pixels are made from; 0: they are
+    unfolded from features of every `fold`-th pixel"""
+
     detail: bool = False
     """translations keep the detail of their input: M x + b, where M and b take its
     reconstruction D(c, s, y) to D(c, s', y') (for photographs)"""
@@ -341,6 +345,10 @@ class AugmentConfig(_Section):
 
     energy_cutout: Share = 0.5
     """probability of a cutout on real and fake before the energy"""
+
+    memorized: Share | None = None
+    """how far from trained images (0) to fakes (1) the energy of held-out ones may lie; above it,
+    place and colours of more and more images are changed before the energy; null: never"""
 
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]

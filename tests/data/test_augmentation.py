@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from translate.config import AugmentConfig
-from translate.data.augmentation import content_augmentation, energy_augmentation
+from translate.data.augmentation import EnergyAugmentation, content_augmentation
 
 STRENGTHS = [
     name
     for name, field in AugmentConfig.model_fields.items()
-    if not name.endswith("_share") and field.annotation is not bool
+    if not name.endswith("_share") and field.annotation is not bool and name != "memorized"
 ]
 OFF = dict.fromkeys(STRENGTHS, 0.0)
 EACH = [{**OFF, name: 0.5} for name in STRENGTHS]
@@ -19,7 +19,7 @@ EACH = [{**OFF, name: 0.5} for name in STRENGTHS]
 
 def apply(settings: dict[str, float], x: torch.Tensor, share: float = 1.0) -> torch.Tensor:
     config = AugmentConfig.model_validate(settings)
-    return energy_augmentation(config)(content_augmentation(config, share)(x))
+    return EnergyAugmentation(config)(content_augmentation(config, share)(x))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -67,7 +67,7 @@ def test_white_ground_stays_white() -> None:
 
 def test_gradients_pass_to_fakes_before_the_energy() -> None:
     x = (torch.rand(4, 3, 16, 16) * 1.8 - 0.9).requires_grad_()
-    augment = energy_augmentation(
+    augment = EnergyAugmentation(
         AugmentConfig.model_validate({**OFF, "energy_shift": 0.1, "energy_cutout": 1.0})
     )
     augment(x).sum().backward()
@@ -97,11 +97,29 @@ def test_hue_turns_all_the_way_around_and_gray_stays() -> None:
 def test_a_share_is_mirrored_before_the_energy() -> None:
     x = torch.rand(400, 1, 8, 8) * 2 - 1
     torch.manual_seed(0)
-    made = energy_augmentation(AugmentConfig.model_validate({**OFF, "energy_flip": 0.3}))(x)
+    made = EnergyAugmentation(AugmentConfig.model_validate({**OFF, "energy_flip": 0.3}))(x)
     mirrored = torch.isclose(made, x.flip(3), atol=1e-5).flatten(1).all(1)
     same = torch.isclose(made, x, atol=1e-5).flatten(1).all(1)
     assert (mirrored ^ same).all()
     assert abs(mirrored.float().mean().item() - 0.3) < 0.07
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_share_of_the_images_is_changed_more_before_the_energy(channels: int) -> None:
+    """Place and colours independently, so that 1 - (1 - share)^2 are changed; 0 draws nothing."""
+    x = torch.rand(300, channels, 16, 16) * 2 - 1
+    augment = EnergyAugmentation(AugmentConfig.model_validate(OFF))
+    before = torch.get_rng_state()
+    assert augment(x) is x
+    assert torch.equal(torch.get_rng_state(), before)
+
+    augment.share = 0.4
+    made = augment(x)
+    changed = (made - x).flatten(1).abs().amax(1) > 1e-5
+    assert made.abs().max() <= 1
+    # of the colours' changes, kornia's leaves a fifth out
+    expected = 1 - 0.6 * (1 - 0.4 * 0.8)
+    assert abs(changed.float().mean().item() - expected) < 0.1
 
 
 def test_images_are_shifted_by_whole_pixels_before_the_energy() -> None:
@@ -110,7 +128,7 @@ def test_images_are_shifted_by_whole_pixels_before_the_energy() -> None:
     x = (torch.arange(height)[:, None] * width + torch.arange(width)).float() / (height * width)
     torch.manual_seed(0)
     settings = {**OFF, "energy_shift": share, "energy_whole_pixels": True}
-    augment = energy_augmentation(AugmentConfig.model_validate(settings))
+    augment = EnergyAugmentation(AugmentConfig.model_validate(settings))
     made = augment(x.expand(300, 2, -1, -1) * 2 - 1)
     places = ((made + 1) / 2 * height * width).round().long()
     torch.testing.assert_close(places / (height * width) * 2 - 1, made, atol=1e-5, rtol=0)

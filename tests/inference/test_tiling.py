@@ -28,9 +28,17 @@ def vivid_model(
     channels: int = 3,
     apart: bool = False,
     detail: bool = False,
+    pixel_channels: int = 0,
 ) -> Path:
     """A model whose every weight matters, so that a wrong border or statistic cannot hide."""
-    model_options = {"preset": preset, "width": 8, "condition": 8, "warp": warp, "detail": detail}
+    model_options = {
+        "preset": preset,
+        "width": 8,
+        "condition": 8,
+        "warp": warp,
+        "detail": detail,
+        "pixel_channels": pixel_channels,
+    }
     config = from_dict({"data": {"size": 32, "channels": channels}, "model": model_options})
     torch.manual_seed(1)
     model = Model(config)
@@ -56,11 +64,14 @@ def largest_difference(a: UInt8, b: UInt8) -> int:
 
 
 @pytest.mark.parametrize(
-    ("preset", "warp"), [("tiny", 0.3), ("tiny", 1.0), ("small", 0.0), ("base", 0.3)]
+    ("preset", "warp", "pixel_channels"),
+    [("tiny", 0.3, 0), ("tiny", 1.0, 0), ("small", 0.0, 0), ("base", 0.3, 0), ("base", 0.0, 5)],
 )
 @pytest.mark.parametrize("tile", [24, 90])
-def test_strips_equal_the_whole(tmp_path: Path, preset: str, warp: float, tile: int) -> None:
-    path = vivid_model(tmp_path, preset, warp, apart=tile == 90)
+def test_strips_equal_the_whole(
+    tmp_path: Path, preset: str, warp: float, pixel_channels: int, tile: int
+) -> None:
+    path = vivid_model(tmp_path, preset, warp, apart=tile == 90, pixel_channels=pixel_channels)
     image = scene(173, 117)
     whole, strips = (
         Translator.load(path, "cpu", PredictorOptions(scale="native", tile=side)).translate(

@@ -162,6 +162,24 @@ def test_perceptual_results_do_not_depend_on_the_batch(alex: Perceptual) -> None
     assert not features.requires_grad
 
 
+def test_in_training_images_are_cut_by_parts_of_the_networks_grid(alex: Perceptual) -> None:
+    """Each call is the distance of both without up to three rows and columns, any as likely."""
+    x, y = images(2, 70), images(2, 70, seed=1)
+    cuts = {
+        (top, left): alex.distance(x[:, top:, left:], y[:, top:, left:])
+        for top in range(4)
+        for left in range(4)
+    }
+    seen = set()
+    for seed in range(60):
+        torch.manual_seed(seed)
+        a, b = (z.permute(0, 3, 1, 2) / 127.5 - 1 for z in (x, y))
+        found = alex.differentiable(a, b)
+        (cut,) = [key for key, value in cuts.items() if torch.allclose(value, found, atol=1e-5)]
+        seen.add(cut)
+    assert len(seen) > 12
+
+
 def test_grey_is_the_same_as_equal_channels(alex: Perceptual) -> None:
     x = images(2, channels=1)
     y = images(2, channels=1, seed=1)

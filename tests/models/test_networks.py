@@ -88,6 +88,26 @@ def test_a_fresh_decoder_shows_no_checkerboard() -> None:
     torch.testing.assert_close(cells, cells[:, :1].expand_as(cells))
 
 
+@pytest.mark.parametrize("pixel_channels", [0, 6])
+def test_pixels_are_made_across_the_borders_of_what_was_folded(pixel_channels: int) -> None:
+    """A change of one folded feature reaches pixels of its own cell alone, or one pixel farther."""
+    model = tiny(preset="base", pixel_channels=pixel_channels)
+    decoder = model.decoder
+    h = torch.randn(1, decoder.last.out_channels, 4, 4)
+    changed = h.clone()
+    changed[:, :, 1, 1] += 1.0
+
+    def pixels(values: torch.Tensor) -> torch.Tensor:
+        decoder.last.forward = lambda _: values  # type: ignore[method-assign]
+        with torch.no_grad():
+            return decoder(torch.randn(1, 8, 4, 4), torch.zeros(1, 64), *2 * [torch.tensor([0])])
+
+    rows, columns = (pixels(h) != pixels(changed))[0, 0].nonzero().unbind(1)
+    reach = 1 if pixel_channels else 0
+    assert (rows.min(), rows.max()) == (4 - reach, 7 + reach)
+    assert (columns.min(), columns.max()) == (4 - reach, 7 + reach)
+
+
 def test_a_warp_starts_as_the_identity_and_moves_by_pixels() -> None:
     h = torch.randn(2, 8, 6, 10)
     warp = Warp(8, 4, max_displacement=2.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from translate.config import TrainConfig
-from translate.training.state import LEARNING_RATE_RAMP, TrainState
+from translate.training.state import LEARNING_RATE_RAMP, MAX_SHARE, SHARE_STEP, TrainState
 
 
 def test_the_learning_rate_rises_at_the_start_of_both_phases() -> None:
@@ -38,3 +38,32 @@ def test_what_is_reserved_of_the_minutes_is_no_training_time_and_survives_resumi
     state = TrainState(train, seconds=30.0, reserved=60.0)
     assert state.progress == 0.5
     assert TrainState(train, **state.values()).progress == 0.5
+
+
+def test_more_images_are_changed_while_too_much_is_memorized() -> None:
+    """Held-out images lie 0.75 of the way from trained images to fakes, then 0.25 of it."""
+    state = TrainState(TrainConfig())
+    state.steer(10.0, 25.0, 30.0, target=0.5)
+    assert (state.kl_trained, state.kl_held_out, state.kl_fake) == (10.0, 25.0, 30.0)
+    assert state.memorized == 0.75
+    assert state.energy_share == SHARE_STEP
+    for _ in range(200):
+        state.steer(10.0, 25.0, 30.0, target=0.5)
+    assert state.energy_share == MAX_SHARE
+
+    state.steer(20.0, 15.0, 40.0, target=0.5)
+    assert state.kl_trained == pytest.approx(11.0)
+    assert state.memorized == pytest.approx((24.0 - 11.0) / (31.0 - 11.0))
+    for _ in range(200):
+        state.steer(10.0, 15.0, 30.0, target=0.5)
+    assert state.memorized == pytest.approx(0.25)
+    assert state.energy_share == 0.0
+    assert TrainState(TrainConfig(), **state.values()) == state
+
+
+def test_fakes_that_are_as_typical_as_trained_images_show_nothing_memorized() -> None:
+    state = TrainState(TrainConfig())
+    assert state.memorized == 0.0
+    state.steer(10.0, 40.0, 10.0, target=0.5)
+    assert state.memorized == 0.0
+    assert state.energy_share == 0.0

@@ -58,8 +58,15 @@ def test_a_tiny_model_learns(tmp_path: Path) -> None:
     assert picture.shape[1] > 6 * 96
 
 
-def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
-    config = settings(augment={"content_affine": 0.5, "energy_shift": 0.1}, data={"flip": 0.5})
+@pytest.mark.parametrize("memorized", [None, 1.0])
+def test_interrupted_and_resumed_equals_undisturbed(
+    tmp_path: Path, memorized: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("translate.training.trainer.KL_EVERY", 1)
+    # downwards, as these few steps memorize nothing
+    monkeypatch.setattr("translate.training.state.SHARE_STEP", -0.3)
+    augment = {"content_affine": 0.5, "energy_shift": 0.1, "memorized": memorized}
+    config = settings(augment=augment, data={"flip": 0.5})
     run(config, tmp_path / "whole")
     trainer = Trainer(config, bars(config), tmp_path / "parts", "cpu")
     plain = trainer.step
@@ -79,11 +86,13 @@ def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     whole = weights(tmp_path / "whole")
     parts = weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    steps = [
-        json.loads(line)["step"]
-        for line in (tmp_path / "parts" / "stats.jsonl").read_text().splitlines()
+    lines = [
+        json.loads(line) for line in (tmp_path / "parts" / "stats.jsonl").read_text().splitlines()
     ]
-    assert steps == [2, 4, 6, 8]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
+    assert ("energy_share" in lines[-1]) is (memorized is not None)
+    if memorized is not None:
+        assert any(line["energy_share"] > 0 for line in lines), "steering has to matter here"
 
 
 def test_a_process_goes_on_until_all_agree_to_stop(tmp_path: Path) -> None:

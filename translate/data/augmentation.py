@@ -8,6 +8,7 @@ step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias, cast
 
 import kornia.augmentation
@@ -18,32 +19,6 @@ from torch.nn import functional as F
 from translate.config import AugmentConfig
 
 Augmentation: TypeAlias = Callable[[Tensor], Tensor]
-
-
-class Augmentations(NamedTuple):
-    """The augmentations of training, each (B, C, H, W) in [-1, 1] -> the same.
-
-    Attributes:
-        warmup: Of images, before their content is taken in warm-up.
-        introspective: The same in the introspective phase.
-        cycle: Of translations, before their content is taken for the cycle.
-        energy: Of real images and fakes alike, before their style is taken.
-    """
-
-    warmup: Augmentation
-    introspective: Augmentation
-    cycle: Augmentation
-    energy: Augmentation
-
-
-def augmentations(config: AugmentConfig) -> Augmentations:
-    """Return those that the config asks for."""
-    return Augmentations(
-        warmup=content_augmentation(config, config.content_share),
-        introspective=content_augmentation(config, config.game_share),
-        cycle=content_augmentation(config, config.cycle_share),
-        energy=energy_augmentation(config),
-    )
 
 
 class WholeShift(nn.Module):
@@ -142,6 +117,12 @@ def _unchanged(x: Tensor) -> Tensor:
     return x
 
 
+def _of_some(change: Augmentation, share: float, x: Tensor) -> Tensor:
+    """Change a share of the images (B, C, H, W)."""
+    chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < share
+    return torch.where(chosen, change(x), x)
+
+
 def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
     """Return the changes before c is taken.
 
@@ -178,31 +159,74 @@ def content_augmentation(config: AugmentConfig, share: float) -> Augmentation:
         return _unchanged
     change = _in_unit_range(nn.Sequential(*steps))
 
-    def apply(x: Tensor) -> Tensor:
-        chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < share
-        return torch.where(chosen, change(x), x)
-
-    return apply
+    return partial(_of_some, change, share)
 
 
-def energy_augmentation(config: AugmentConfig) -> Augmentation:
-    """Return the changes of real images and fakes alike before the energy.
+class EnergyAugmentation:
+    """The changes of real images and fakes alike before the energy.
 
     They are differentiable (Zhao et al. 2020, DiffAugment).
+
+    Attributes:
+        share: Of the images whose place and whose colours are changed, too, each as likely and
+            independently (Karras et al. 2020, ADA); a training may steer it.
     """
-    steps: list[nn.Module] = []
-    if config.energy_flip > 0:
-        steps.append(kornia.augmentation.RandomHorizontalFlip(p=config.energy_flip))
-    if config.energy_shift > 0:
-        shift = config.energy_shift
-        steps.append(
-            WholeShift(shift)
-            if config.energy_whole_pixels
-            else kornia.augmentation.RandomAffine(
-                degrees=0.0, translate=(shift, shift), padding_mode="border", p=1.0
+
+    def __init__(self, config: AugmentConfig) -> None:
+        """Prepare what the config asks for."""
+        steps: list[nn.Module] = []
+        if config.energy_flip > 0:
+            steps.append(kornia.augmentation.RandomHorizontalFlip(p=config.energy_flip))
+        if config.energy_shift > 0:
+            shift = config.energy_shift
+            steps.append(
+                WholeShift(shift)
+                if config.energy_whole_pixels
+                else kornia.augmentation.RandomAffine(
+                    degrees=0.0, translate=(shift, shift), padding_mode="border", p=1.0
+                )
+            )
+        if config.energy_cutout > 0:
+            cutout = config.energy_cutout
+            steps.append(kornia.augmentation.RandomErasing(scale=(0.02, 0.25), value=0.5, p=cutout))
+        self.always = _in_unit_range(nn.Sequential(*steps)) if steps else _unchanged
+        self.place = _in_unit_range(
+            kornia.augmentation.RandomAffine(
+                degrees=10.0, scale=(0.8, 1.25), padding_mode="border", p=1.0
             )
         )
-    if config.energy_cutout > 0:
-        cutout = config.energy_cutout
-        steps.append(kornia.augmentation.RandomErasing(scale=(0.02, 0.25), value=0.5, p=cutout))
-    return _in_unit_range(nn.Sequential(*steps)) if steps else _unchanged
+        self.colour = _in_unit_range(Colour(1.0))
+        self.share = 0.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Change images (B, C, H, W) in [-1, 1]."""
+        if self.share > 0:
+            x = _of_some(self.place, self.share, x)
+            x = _of_some(self.colour, self.share, x)
+        return self.always(x)
+
+
+class Augmentations(NamedTuple):
+    """The augmentations of training, each (B, C, H, W) in [-1, 1] -> the same.
+
+    Attributes:
+        warmup: Of images, before their content is taken in warm-up.
+        introspective: The same in the introspective phase.
+        cycle: Of translations, before their content is taken for the cycle.
+        energy: Of real images and fakes alike, before their style is taken.
+    """
+
+    warmup: Augmentation
+    introspective: Augmentation
+    cycle: Augmentation
+    energy: EnergyAugmentation
+
+
+def augmentations(config: AugmentConfig) -> Augmentations:
+    """Return those that the config asks for."""
+    return Augmentations(
+        warmup=content_augmentation(config, config.content_share),
+        introspective=content_augmentation(config, config.game_share),
+        cycle=content_augmentation(config, config.cycle_share),
+        energy=EnergyAugmentation(config),
+    )

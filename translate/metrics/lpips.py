@@ -32,6 +32,7 @@ Net: TypeAlias = Literal["alex", "vgg", "squeeze"]
 
 ENVIRONMENT = "INTROSHIFT_LPIPS_WEIGHTS"
 SMALLEST = 64  # px; below that the last layers see next to nothing
+GRID = 4  # px, the stride of AlexNet's first convolution
 TIMEOUT = 5.0  # s without an answer from the download server
 TORCHVISION: dict[Net, str] = {
     "alex": "AlexNet_Weights.IMAGENET1K_V1",
@@ -112,6 +113,10 @@ class Perceptual:
     def differentiable(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute LPIPS v0.1 of each pair of images, for training; in float32.
 
+        Both are cut by a random number of pixels, of torch's generator, above and at the left: the
+        networks look at every fourth pixel first (AlexNet) or halve what they see, and their
+        gradients draw that grid into images that are always in the same place.
+
         Args:
             x: (N, C, H, W) in [-1, 1], C 1 or 3.
             y: as `x`.
@@ -119,6 +124,8 @@ class Perceptual:
         Returns:
             (N,), with gradients to both.
         """
+        top, left = torch.randint(GRID, (2,)).tolist()
+        x, y = x[:, :, top:, left:], y[:, :, top:, left:]
         with torch.autocast(x.device.type, enabled=False):
             a, b = (_enlarged(z.float().expand(-1, 3, -1, -1)) for z in (x, y))
             distances: Tensor = self.module(a, b)

@@ -228,9 +228,15 @@ class Decoder(nn.Module):
         self.top = nn.ModuleList(Block(width, width, condition) for _ in range(model.blocks))
         self.norm = AdaGroupNorm(width, condition)
         self.activation = nn.SiLU()
-        self.last = nn.Conv2d(width, config.data.channels * model.fold**2, 3, padding=1)
+        channels = config.data.channels
+        unfolded = model.pixel_channels or channels
+        self.last = nn.Conv2d(width, unfolded * model.fold**2, 3, padding=1)
         icnr_(self.last.weight, model.fold)
         nn.init.constant_(cast(Tensor, self.last.bias), 0.0)
+        # across the borders of what was folded, where else a grid of them shows
+        self.pixels = None
+        if model.pixel_channels:
+            self.pixels = nn.Conv2d(unfolded, channels, 3, padding=1)
 
     def forward(self, z_c: Tensor, z_s: Tensor, y: Tensor, source: Tensor) -> Tensor:
         """Make images of a content in a style.
@@ -255,7 +261,10 @@ class Decoder(nn.Module):
         for block in self.top:
             h = block(h, condition)
         h = self.last(self.activation(self.norm(h, condition)))
-        return torch.tanh(F.pixel_shuffle(h, self.fold).float())
+        h = F.pixel_shuffle(h, self.fold)
+        if self.pixels is not None:
+            h = self.pixels(self.activation(h))
+        return torch.tanh(h.float())
 
 
 class Model(nn.Module):

@@ -1,4 +1,4 @@
-"""Where a run stands, and what follows from it: its phase and its learning rate."""
+"""Where a run stands, and what follows from it: its phase, learning rate and augmentation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from translate.config import TrainConfig
 # begins, as Adam's second moments are still those of the warm-up's small gradients then.
 LEARNING_RATE_RAMP = 100
 
+SMOOTHING = 0.9  # of the running means of KL_s
+SHARE_STEP = 0.01  # by which `energy_share` moves each time
+MAX_SHARE = 0.8  # above it, changes of colour are drawn into fakes (Karras et al. 2020)
+
 STRICT = ConfigDict(strict=True)
 LARGEST = 2**53  # up to which floats count
 
 # Fields that states of earlier versions do not have; they take their default then.
-ADDED_FIELDS = {"best_influence", "reserved"}
+ADDED_FIELDS = {
+    "best_influence",
+    "reserved",
+    "kl_trained",
+    "kl_held_out",
+    "kl_fake",
+    "energy_share",
+}
 
 
 @dataclass
@@ -38,6 +49,11 @@ class TrainState:
     # what images contribute to it, see validation.SelectionCriterion
     best_influence: list[list[float]] | None = None
     best_step: int = 0  # when the last model was scored that was as good
+    # where augment.memorized is set, running means of KL_s before the energy, nats
+    kl_trained: float = 0.0  # of trained images
+    kl_held_out: float = 0.0  # of images that are not trained on
+    kl_fake: float = 0.0  # of fakes
+    energy_share: float = 0.0  # of the images, those that are changed more before the energy
 
     def values(self) -> dict[str, Any]:
         """Return all fields but the config."""
@@ -98,3 +114,28 @@ class TrainState:
         ramp = min(1.0, (since + 1) / LEARNING_RATE_RAMP) * 0.5**self.rollbacks
         cooldown = min(1.0, (1 - self.progress) / max(self.train.cooldown, 1e-9))
         return self.train.learning_rate * ramp * cooldown
+
+    @property
+    def memorized(self) -> float:
+        """How the encoder judges held-out images: 0 as trained ones, 1 as fakes.
+
+        It is r_v of ADA (Karras et al., NeurIPS 2020), with KL_s for the discriminator's output.
+        """
+        gap = self.kl_fake - self.kl_trained
+        return (self.kl_held_out - self.kl_trained) / gap if gap > 0 else 0.0
+
+    def steer(self, kl_trained: float, kl_held_out: float, kl_fake: float, target: float) -> None:
+        """Change more images before the energy where too much is memorized, fewer otherwise.
+
+        Args:
+            kl_trained: Mean KL_s of trained images of this step, nats.
+            kl_held_out: The same of images that are not trained on.
+            kl_fake: The same of fakes.
+            target: The value of `memorized` to keep to.
+        """
+        kept = SMOOTHING if self.kl_fake > 0 else 0.0  # the first values are the means
+        self.kl_trained = kept * self.kl_trained + (1 - kept) * kl_trained
+        self.kl_held_out = kept * self.kl_held_out + (1 - kept) * kl_held_out
+        self.kl_fake = kept * self.kl_fake + (1 - kept) * kl_fake
+        change = SHARE_STEP if self.memorized > target else -SHARE_STEP
+        self.energy_share = min(max(self.energy_share + change, 0.0), MAX_SHARE)

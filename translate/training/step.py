@@ -64,7 +64,9 @@ class TrainStep:
         perceptual = None
         if config.objective.lambda_lpips > 0:
             perceptual = Perceptual.for_training(config.evaluate.lpips_net, self.device)
-        self.objective = Objective(config.objective, augmentations(config.augment), perceptual)
+        augment = augmentations(config.augment)
+        self.energy_augmentation = augment.energy
+        self.objective = Objective(config.objective, augment, perceptual)
         # whether a step was not finite
         self.found_nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)
         self.compiled = False
@@ -120,9 +122,31 @@ class TrainStep:
         self.processes.average_gradients(self.model)
         return losses.terms
 
-    def _seed(self, step: int) -> None:
-        stream = [self.config.train.seed, 1, self.processes.rank, step]  # 1: not the data's
-        seed = np.random.SeedSequence(stream).generate_state(1, np.uint64)[0]
+    @torch.no_grad()
+    def energy_kl(self, images: list[Tensor], step: int) -> Tensor:
+        """Compute the mean KL_s of a few of the images, seen as the encoder does in training.
+
+        Args:
+            images: Of each domain (m, C, S, S) uint8, of which as many are taken as a step has.
+            step: The number of the step, which the choice and random numbers follow from.
+
+        Returns:
+            A scalar on the device, in nats, of this process.
+        """
+        self._seed(step, stream=2)
+        count = len(self.y) // self.domains
+        chosen = [x[torch.randint(len(x), (count,))] for x in images]
+        x = to_float(torch.cat(chosen), self.device).contiguous(memory_format=torch.channels_last)
+        bf16 = self.dtype == torch.bfloat16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            q_s = self.model.encoder.style(self.energy_augmentation(x), self.y)
+        kl: Tensor = q_s.kl().mean()
+        return kl
+
+    def _seed(self, step: int, stream: int = 1) -> None:
+        """Seed torch for a step; stream 0 is the data's."""
+        key = [self.config.train.seed, stream, self.processes.rank, step]
+        seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
         torch.manual_seed(int(seed >> 1))
 
     def _losses(self, x: Tensor, beta_neg: float | None) -> Losses:

@@ -53,7 +53,9 @@ from translate.training.validation import (
 WARN_FROM = 0.75  # share of the run: what is still missing then is worth a warning
 TREND_FROM = 0.6  # share of the run: does the model still get better after it?
 ALIGNMENT_IMAGES = 1024  # of a domain, whose mean place, size and slant are measured
-KL_EVERY = 20  # steps between readings of KL_s during warm-up
+KL_EVERY = 20  # steps between readings of KL_s
+# names of terms; real images presented as another domain are no fakes of the decoder's
+KL_OF_FAKES = ("kl_s_translation", "kl_s_reconstruction", "kl_s_prior")
 INTERVALS = ("log_every", "sample_every", "score_every", "checkpoint_every")
 MAX_ROLLBACKS = 3  # times a diverged run goes back with half the learning rate
 
@@ -143,6 +145,7 @@ class Trainer:
         self.train_step = TrainStep(config, self.processes, self._domain_affines())
         names = config.data.names
         held_out = [self.batches.held_out(d) for d in range(len(domains))]
+        self.held_out = held_out
         self.selector = ModelSelector(names, held_out, self._fixed_images(SCORED_IMAGES))
         shown = min(GRID_IMAGES, *(len(domain.images) for domain in domains))
         self.previews = PreviewGrid(names, self._fixed_images(shown))
@@ -385,13 +388,30 @@ class Trainer:
         state = self.state
         if state.beta_neg is None and not state.warming_up:
             self._begin_introspective_phase(n=x[0].numel())
+        self.train_step.energy_augmentation.share = state.energy_share
         terms = self.train_step.gradients(x, state.step, state.beta_neg)
         # the one read from the device outside logging, rare
-        if state.beta_neg is None and state.step % KL_EVERY == 0:
-            kl = self.processes.mean(terms["kl_s"].mean()).item()
-            state.kl_s = kl if state.kl_s == 0 else 0.9 * state.kl_s + 0.1 * kl
+        if state.step % KL_EVERY == 0:
+            self._read_kl(terms)
         self.train_step.update(state.step, state.learning_rate)
         return terms
+
+    def _read_kl(self, terms: dict[str, Tensor]) -> None:
+        """Follow KL_s: in warm-up for beta_neg, then for how much is memorized."""
+        state = self.state
+        trained = terms["kl_s"].mean()
+        if state.beta_neg is None:
+            kl = self.processes.mean(trained).item()
+            state.kl_s = kl if state.kl_s == 0 else 0.9 * state.kl_s + 0.1 * kl
+            return
+        target = self.config.augment.memorized
+        fakes = [terms[name] for name in KL_OF_FAKES if name in terms]
+        if target is None or not fakes:
+            return
+        held_out = self.train_step.energy_kl(self.held_out, state.step)
+        values = torch.stack([trained, held_out, torch.stack(fakes).mean()])
+        kl_trained, kl_held_out, kl_fake = self.processes.mean(values).tolist()
+        state.steer(kl_trained, kl_held_out, kl_fake, target)
 
     def _begin_introspective_phase(self, n: int) -> None:
         """Set beta_neg; n: pixels times channels of an image."""
@@ -435,6 +455,8 @@ class Trainer:
             "rollbacks": state.rollbacks,
             **terms,
         }
+        if self.config.augment.memorized is not None:
+            line |= {"memorized": state.memorized, "energy_share": state.energy_share}
         self.files.log("stats", line)
         self.speed = rate
         self.report_progress(
