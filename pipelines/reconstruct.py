@@ -57,7 +57,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     `translate` with --style own has more options.
     """
     from translate.inference.folder_options import FolderOptions
-    from translate.inference.predictor import PredictorOptions
+    from translate.inference.predictor_options import PredictorOptions
     from translate.inference.translator import Translator
     from translate.io.address import address_of
     from translate.io.images import format_from_suffix, write_image

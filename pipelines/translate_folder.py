@@ -231,7 +231,7 @@ def command(  # noqa: PLR0913  (options of the command line)
     import torch
 
     from translate.inference.folder_options import FolderOptions
-    from translate.inference.predictor import PredictorOptions
+    from translate.inference.predictor_options import PredictorOptions
     from translate.inference.translator import Translator
     from translate.io.address import without_secrets
     from translate.io.named import fetched, is_file, put_whole

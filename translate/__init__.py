@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the same names once more, for type checkers and editors
     from translate.evaluation.options import EvaluationOptions
     from translate.evaluation.protocols import compare, evaluate
     from translate.inference.folder_options import FolderOptions
-    from translate.inference.predictor import PredictorOptions
+    from translate.inference.predictor_options import PredictorOptions
     from translate.inference.translator import Translator
     from translate.models.checkpoint import load_model
     from translate.training.trainer import Trainer

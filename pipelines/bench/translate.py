@@ -36,7 +36,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Compare folder translation with the bare model, and with the sum of its parts."""
-    from translate.inference.predictor import PredictorOptions
+    from translate.inference.predictor_options import PredictorOptions
     from translate.inference.translator import Translator
     from translate.runtime.affinity import usable_cores
 

@@ -121,7 +121,8 @@ class Workspace:
             scale: see `PredictorOptions`.
             strength: see there.
         """
-        from translate.inference.predictor import Predictor, PredictorOptions
+        from translate.inference.predictor import Predictor
+        from translate.inference.predictor_options import PredictorOptions
         from translate.models.checkpoint import load_model
 
         path = self.model(name)

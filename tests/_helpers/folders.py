@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests._helpers.small_model import save
-from translate.inference.predictor import PredictorOptions
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io import images
 from translate.io.images import UInt8

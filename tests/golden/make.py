@@ -18,7 +18,7 @@ from PIL import Image
 from trainings import run, settings
 
 from translate.images import write_image
-from translate.inference.predictor import PredictorOptions
+from translate.inference.predictor_options import PredictorOptions
 from translate.sampling import sample
 from translate.translator import Translator
 

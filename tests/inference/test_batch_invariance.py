@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from tests._helpers.small_model import SIDE, noise, save
-from translate.inference.predictor import Predictor, PredictorOptions
+from translate.inference.predictor import Predictor
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
 from translate.io.tensors import images_from_pixels

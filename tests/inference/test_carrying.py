@@ -17,7 +17,7 @@ from tests._helpers.small_model import SIDE, noise, save
 from translate.inference import predictor as predicting
 from translate.inference.carrying import STRIP_PIXELS, carry
 from translate.inference.folder_options import FolderOptions
-from translate.inference.predictor import PredictorOptions
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io.images import UInt8, read_image
 from translate.io.tensors import images_from_pixels, pixels_on_host, to_uint8

@@ -17,7 +17,8 @@ from translate.evaluation.options import EvaluationOptions
 from translate.evaluation.protocols import compare
 from translate.inference.carrying import STRIP_PIXELS, carry, carry_levels
 from translate.inference.folder_options import FolderOptions
-from translate.inference.predictor import Predictor, PredictorOptions
+from translate.inference.predictor import Predictor
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.single import translate_picture
 from translate.inference.translator import Translator
 from translate.io.depth import WHITE, Levels, Values

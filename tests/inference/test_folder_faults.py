@@ -19,7 +19,8 @@ from tests._helpers.small_model import SIDE, save
 from translate.inference.folder import FolderJob
 from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import NOT_REACHED, OUT_OF_MEMORY, STOPPED
-from translate.inference.predictor import Predictor, PredictorOptions, Translations
+from translate.inference.predictor import Predictor, Translations
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io import files as writing
 from translate.io import images

@@ -13,7 +13,8 @@ import pytest
 from tests._helpers.folders import build, noise
 from tests._helpers.small_model import save
 from translate.inference import predictor as predictors
-from translate.inference.predictor import Predictor, PredictorOptions
+from translate.inference.predictor import Predictor
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
 from translate.models.checkpoint import load_model

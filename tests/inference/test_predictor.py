@@ -14,8 +14,10 @@ from torch import nn
 from tests._helpers.folders import build, draw, files, manifest
 from tests._helpers.small_model import save
 from translate.inference import predictor as predicting
+from translate.inference.domains import Direction
 from translate.inference.folder_options import FolderOptions
-from translate.inference.predictor import Direction, Predictor, PredictorOptions, Translations
+from translate.inference.predictor import Predictor, Translations
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.models.checkpoint import load_model, save_model
 

@@ -15,7 +15,7 @@ from tests._helpers.commands import call
 from tests._helpers.folders import build, draw, files, manifest, opened
 from tests._helpers.small_model import SIDE, save
 from translate.inference.folder_options import FolderOptions
-from translate.inference.predictor import PredictorOptions
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.io.tensors import images_from_pixels, pixels_from_images
 

@@ -16,7 +16,8 @@ from tests._helpers.shards import pack, read
 from translate.inference.anomaly import measure_folder
 from translate.inference.folder_options import FolderOptions
 from translate.inference.manifest import UP_TO_DATE
-from translate.inference.predictor import Predictor, PredictorOptions
+from translate.inference.predictor import Predictor
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.losses.energy import KEY
 from translate.models.checkpoint import load_model, save_model

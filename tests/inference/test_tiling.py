@@ -13,7 +13,7 @@ from torch import nn
 from tests._helpers.folders import build, draw, files, manifest, opened
 from translate.config import from_dict
 from translate.inference.folder_options import FolderOptions
-from translate.inference.predictor import PredictorOptions
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.tiling import Map
 from translate.inference.translator import Translator
 from translate.io.images import UInt8

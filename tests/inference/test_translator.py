@@ -16,7 +16,9 @@ from PIL import Image
 from tests._helpers.small_model import SIDE, noise, save
 from translate.config import Config
 from translate.inference import styles as module
-from translate.inference.predictor import Direction, Predictor, PredictorOptions, Translations
+from translate.inference.domains import Direction
+from translate.inference.predictor import Predictor, Translations
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.styles import style_source
 from translate.inference.translator import Translator
 from translate.io.files import sha256

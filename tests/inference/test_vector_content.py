@@ -12,7 +12,8 @@ import torch
 from tests._helpers.commands import call
 from tests._helpers.folders import draw, opened
 from tests._helpers.small_model import SIDE, noise, save
-from translate.inference.predictor import Predictor, PredictorOptions
+from translate.inference.predictor import Predictor
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.sampling import interpolate, sample
 from translate.inference.translator import Translator
 from translate.io.tensors import images_from_pixels

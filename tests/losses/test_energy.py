@@ -22,7 +22,8 @@ from tests._helpers.small_model import SIDE
 from tests._helpers.trainings import bars, settings
 from translate.config import from_dict
 from translate.inference.anomaly import measure_folder, scores, to_csv
-from translate.inference.predictor import Predictor, PredictorOptions
+from translate.inference.predictor import Predictor
+from translate.inference.predictor_options import PredictorOptions
 from translate.io.tensors import images_from_pixels
 from translate.losses.energy import KEY, LEVELS, EnergyQuantiles, energies, training_quantiles
 from translate.metrics.statistics import auroc

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from translate.config import ConfigError, from_dict, load_config
 from translate.data.augmentation import augmentations
-from translate.inference.predictor import Predictor, PredictorOptions
+from translate.inference.predictor import Predictor
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.sampling import sample
 from translate.inference.translator import Translator
 from translate.io.images import UInt8

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image
 from tests._helpers.folders import files
 from tests._helpers.served import PATIENCE, ROOT, Served, served, status
 from translate.inference.folder_options import FolderOptions
-from translate.inference.predictor import PredictorOptions
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.zoo import SHIPPED
 

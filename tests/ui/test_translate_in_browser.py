@@ -20,7 +20,7 @@ from tests._helpers.browser import fits, screen
 from tests._helpers.folders import files
 from tests._helpers.served import Served, opened_page, served
 from translate.inference.folder_options import FolderOptions
-from translate.inference.predictor import PredictorOptions
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.translator import Translator
 from translate.zoo import SHIPPED
 

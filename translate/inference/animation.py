@@ -17,7 +17,8 @@ from typing import BinaryIO, NamedTuple
 
 from torch import Tensor
 
-from translate.inference.predictor import Direction, Prediction, Predictor
+from translate.inference.domains import Direction
+from translate.inference.predictor import Prediction, Predictor
 from translate.inference.styles import default_workers
 from translate.io.depth import fitting, lost_depth
 from translate.io.frame_writers import (

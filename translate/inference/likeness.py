@@ -21,7 +21,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from translate.inference.predictor import Direction, Predictor
+from translate.inference.domains import Direction
+from translate.inference.predictor import Predictor
 from translate.inference.styles import OWN, Style, resolve_direction
 from translate.io.files import evenly_spaced
 from translate.io.images import UInt8, resize

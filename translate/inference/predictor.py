@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
@@ -22,11 +21,13 @@ from torch import Tensor
 from translate.data.dataset import shorter_side
 from translate.inference.batching import Batching
 from translate.inference.carrying import carry, carry_levels
+from translate.inference.domains import Direction, domain_index
+from translate.inference.predictor_options import CARRIED, DEFAULTS, PredictorOptions
 from translate.inference.tiling import Count, Map, ignore
 from translate.io.depth import Levels
 from translate.io.files import PathLike
 from translate.io.images import Picture, UInt8, composite, read_image, resize, to_channels
-from translate.io.ranges import FILE, fixed_range
+from translate.io.ranges import FILE
 from translate.io.tensors import images_from_pixels, pixels_on_host, to_uint8
 from translate.losses.energy import (
     Energies,
@@ -50,7 +51,6 @@ from translate.models.metadata import model_file
 from translate.runtime.device import (
     choose_device,
     choose_precision,
-    known_precision,
     total_memory,
 )
 
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OnStrip: TypeAlias = Callable[[int, float], None]  # an image's place, share of its work done
-Direction: TypeAlias = tuple[int, int]  # indices of the source and the target domain
 
 BATCH_SIZE = {"cpu": 16, "cuda": 32, "mps": 16}  # larger ones gain little
 # What a batch takes, about: measured on a CPU, for one image and one style.
@@ -67,13 +66,10 @@ BYTES_A_PIXEL = 200
 BYTES_A_FEATURE = 16  # for each pixel and each of model.width
 BATCH_BYTES = 2 * 2**30
 ASPECT_BOUND = 16
-SCALES = ("auto", "model", "native", "detail")
 # Of a change, what colour maps do not reproduce: 0.04 to 0.09 of seasons, 0.3 to 0.6 of characters.
 LARGE_SHARE = 0.25
 SQUEEZED = "too long for the model: squeezed on its way through"
 NOT_CARRIED = "shape changes cannot be carried: use --scale native or model"
-STRONGEST = 2.0  # times the change that the training found
-CARRIED = 1.5  # training sizes: larger pictures are given the change rather than the pixels
 
 
 class Prediction(NamedTuple):
@@ -131,52 +127,6 @@ class _Batch(NamedTuple):
         return _Batch(
             self.pixels[:, one], self.finite[one], self.energy[one], self.not_carried[one], maps
         )
-
-
-@dataclass(frozen=True)
-class PredictorOptions:
-    """How a model works on pictures.
-
-    Args:
-        precision: auto, fp32 or bf16.
-        background: sRGB colour behind transparency, default the config's.
-        scale: "model", in which an image passes through the model at the training size and back;
-            "native", at its own resolution; "detail", in which the change found at the training
-            size is carried to the picture; or "auto", which is "detail" for pictures of more than
-            CARRIED times the training size where the model keeps detail, else "model". But for
-            "native", one more than `aspect_bound` times as long as wide is squeezed on the way:
-            16 times, and every one that is no square where the model has one latent.
-        value_range: what is black and white in files of more than 8 bits a channel, default the
-            config's `data.range`; see there.
-        tile: with "native", side in pixels of the square whose features fit in memory; a larger
-            image is worked on in strips.
-
-    Raises:
-        ValueError: for an option that cannot be, naming it and the remedy.
-    """
-
-    precision: str = "fp32"
-    background: tuple[int, int, int] | None = None
-    scale: str = "auto"
-    tile: int = 512
-    value_range: str | None = None
-    strength: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.value_range is not None:
-            fixed_range(self.value_range, "--range")
-        known_precision(self.precision)
-        if self.background is not None and not all(0 <= level <= 255 for level in self.background):
-            raise ValueError(f"--background {self.background}: must be 0 to 255 each")
-        if self.scale not in SCALES:
-            raise ValueError(f"--scale {self.scale}: unknown; use {', '.join(SCALES)}")
-        if self.tile < 1:
-            raise ValueError(f"--tile {self.tile}: must be at least 1")
-        if not 0 < self.strength <= STRONGEST:
-            raise ValueError(f"--strength {self.strength}: must be above 0, up to {STRONGEST}")
-
-
-DEFAULTS = PredictorOptions()
 
 
 class Origin(NamedTuple):
@@ -755,35 +705,6 @@ class _Share:
         """Count more numbers."""
         self.done += numbers
         self.tell(min(self.done / self.total, 1.0))
-
-
-def domain_index(names: Sequence[str], name: str, option: str = "domain") -> int:
-    """Return a domain's index.
-
-    Args:
-        names: of the domains that the model knows.
-        name: one of them, in any case, or the beginning of one alone.
-        option: what asks for it, for the message.
-
-    Raises:
-        ValueError: for another name; it says which there are.
-    """
-    if name in names:
-        return names.index(name)
-    folded = [known.casefold() for known in names]
-    if folded.count(name.casefold()) == 1:
-        return folded.index(name.casefold())
-    begun = [i for i, known in enumerate(folded) if name and known.startswith(name.casefold())]
-    if len(begun) == 1:
-        return begun[0]
-    raise ValueError(f"{option} {name}: this model has {listed_domains(names)}")
-
-
-def listed_domains(names: Sequence[str]) -> str:
-    """Return the names of domains as part of a sentence."""
-    if len(names) == 1:
-        return f"one domain, {names[0]}"
-    return f"the domains {', '.join(names[:-1])} and {names[-1]}"
 
 
 def padded(side: int, stride: int) -> NDArray[np.int64]:

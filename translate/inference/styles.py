@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from translate.inference.domains import Direction, domain_index, listed_domains
 from translate.inference.manifest import OUT_OF_MEMORY
-from translate.inference.predictor import Direction, Predictor, domain_index, listed_domains
+from translate.inference.predictor import Predictor
 from translate.io.files import PathLike
 from translate.io.images import ImageError, UInt8, list_images
 from translate.io.memory import InMemory, picture_from

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from translate.inference.animation import FrameOptions, translate_frames
+from translate.inference.domains import Direction, listed_domains
 from translate.inference.folder_options import DEFAULTS, TRANSLATION_VERSION, FolderOptions
 from translate.inference.likeness import find_direction, is_open
 from translate.inference.manifest import ALL
 from translate.inference.planning import check
-from translate.inference.predictor import Direction, Prediction, Predictor, listed_domains
+from translate.inference.predictor import Prediction, Predictor
 from translate.inference.styles import StyleSource, resolve_direction, style_source
 from translate.io.address import Facts
 from translate.io.depth import Levels, lost_depth

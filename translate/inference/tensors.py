@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from translate.inference.predictor import Direction, Predictor, padded
+from translate.inference.domains import Direction
+from translate.inference.predictor import Predictor, padded
 from translate.inference.styles import StyleSource
 from translate.inference.tiling import Map, Strips
 from translate.models.detail import ColourMaps

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from translate.config import Config
+from translate.inference.domains import Direction
 from translate.inference.folder import Engine, FolderJob
 from translate.inference.folder_options import (
     DEFAULTS,
@@ -26,8 +27,9 @@ from translate.inference.folder_options import (
 )
 from translate.inference.folder_work import FolderWork
 from translate.inference.planning import Inputs
-from translate.inference.predictor import DEFAULTS as AS_TRAINED
-from translate.inference.predictor import Direction, Prediction, Predictor, PredictorOptions
+from translate.inference.predictor import Prediction, Predictor
+from translate.inference.predictor_options import DEFAULTS as AS_TRAINED
+from translate.inference.predictor_options import PredictorOptions
 from translate.inference.shards import FoundShards, ShardJob
 from translate.inference.styles import Style, StyleSource, resolve_direction, style_source
 from translate.inference.tensors import translate_tensor

@@ -14,7 +14,8 @@ from typing import BinaryIO
 import numpy as np
 from torch import Tensor
 
-from translate.inference.predictor import Direction, Predictor
+from translate.inference.domains import Direction
+from translate.inference.predictor import Predictor
 from translate.io.depth import Levels
 from translate.io.images import Picture, UInt8, to_channels
 
