@@ -73,6 +73,7 @@ CHARACTERS = 1 * 32 * 32  # values of an image for which the objective's default
 # Steps of training. Where translations keep detail: with more, they lose more of their input.
 DETAIL_STEPS = 3000
 IN_PLACE_STEPS = 6000  # where they do not
+PIXEL_CHANNELS = 8  # features at full size of what is drawn anew, without which a grid shows
 LAMBDA_LPIPS = 0.3  # an error that AlexNet sees, beside that of the values
 
 
@@ -111,11 +112,12 @@ def in_place(
             (`objective.lambda_lpips`), whose weights the training then takes.
     """
     ratio = channels * size**2 / CHARACTERS
+    pixels = {} if detail else {"pixel_channels": PIXEL_CHANNELS}
     whole = {} if detail else {"energy_whole_pixels": True}
     lpips = {"lambda_lpips": LAMBDA_LPIPS} if perceptual and not detail else {}
     return {
         "data": {"flip": 0.5},
-        "model": {**affordable(size), "warp": 0.0, "align": False, "detail": detail},
+        "model": {**affordable(size), "warp": 0.0, "align": False, "detail": detail, **pixels},
         "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": round(0.4 * ratio, 6), **lpips},
         "augment": {"content_share": 0.0, "game_share": 0.0, **whole},
         "train": {"steps": DETAIL_STEPS if detail else IN_PLACE_STEPS},

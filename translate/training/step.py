@@ -144,7 +144,7 @@ class TrainStep:
         return kl
 
     def _seed(self, step: int, stream: int = 1) -> None:
-        """Seed torch for a step; stream 0 is the data's."""
+        """Seed torch for a step: stream 1 for its gradients, 2 for what is measured beside."""
         key = [self.config.train.seed, stream, self.processes.rank, step]
         seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
         torch.manual_seed(int(seed >> 1))
