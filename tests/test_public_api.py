@@ -21,7 +21,7 @@ HOMES = {
     "load_model": "translate.models.checkpoint",
     "EvaluationOptions": "translate.evaluation.options",
     "FolderOptions": "translate.inference.folder_options",
-    "PredictorOptions": "translate.inference.predictor",
+    "PredictorOptions": "translate.inference.predictor_options",
     "evaluate": "translate.evaluation.protocols",
     "compare": "translate.evaluation.protocols",
 }

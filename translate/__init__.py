@@ -39,7 +39,7 @@ _MODULES = {
     "Config": "translate.config",
     "EvaluationOptions": "translate.evaluation.options",
     "FolderOptions": "translate.inference.folder_options",
-    "PredictorOptions": "translate.inference.predictor",
+    "PredictorOptions": "translate.inference.predictor_options",
     "Trainer": "translate.training.trainer",
     "Translator": "translate.inference.translator",
     "compare": "translate.evaluation.protocols",
