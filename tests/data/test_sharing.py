@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from torch.distributed import HashStore
+
 from translate.config import from_dict
+from translate.data import sharing
 from translate.data.dataset import load_domains
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +156,45 @@ def test_one_message_for_both_where_the_data_are_unusable(
 ) -> None:
     for told in loaded[1]:
         assert "trainA: no such folder for domain A" in told["error"]
+
+
+class SlowStore:
+    """A client whose `set` returns before the store has the value, as TCPStore's does."""
+
+    def __init__(self, store: HashStore) -> None:
+        self.wait = store.wait
+        self._store = store
+        self._sending = ThreadPoolExecutor(1)
+
+    def set(self, key: str, value: str) -> None:
+        self._sending.submit(self._deliver, key, value)
+
+    def get(self, key: str) -> bytes:
+        value: bytes = self._sending.submit(self._store.get, key).result()
+        return value
+
+    def _deliver(self, key: str, value: str) -> None:
+        time.sleep(0.2)
+        self._store.set(key, value)
+
+
+def test_the_others_learn_the_reason_from_a_slow_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    store: Any = HashStore()
+    slow: Any = SlowStore(store)
+
+    def fail(file: Any) -> None:
+        raise ValueError("no such folder")
+
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(sharing._follow, store, "key")
+        with pytest.raises(ValueError, match="^no such folder$"):
+            sharing._lead(slow, "key", fail)
+        with pytest.raises(ValueError, match="LOCAL_RANK 0 of this node: no such folder$"):
+            other.result(timeout=60)
 
 
 def test_both_name_the_remedy_where_the_disk_is_full(loaded: list[list[dict[str, Any]]]) -> None:

@@ -115,6 +115,9 @@ def _lead(store: Store, key: str, write: Callable[[BinaryIO], Index]) -> tuple[U
                 with suppress(RuntimeError):
                     store.set(f"{key}/failure", str(failure))
                     store.set(f"{key}/folder", "")
+                    # `set` does not wait; an answer says that the store has it. Only then may
+                    # the lock go, or the others would look for the failure too early.
+                    store.get(f"{key}/failure")
 
         # The others need the files, and the store that this process may serve, until they have
         # opened them. Where one of them has ended, the launch fails soon for that reason.
