@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-
-from torch.distributed import HashStore
+from torch._C._distributed_c10d import HashStore
 
 from translate.config import from_dict
 from translate.data import sharing
