@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from tests._helpers.folders import noise as images
 from translate.metrics.distribution import kernel_distance, scaled
@@ -178,6 +179,23 @@ def test_in_training_images_are_cut_by_parts_of_the_networks_grid(alex: Perceptu
         (cut,) = [key for key, value in cuts.items() if torch.allclose(value, found, atol=1e-5)]
         seen.add(cut)
     assert len(seen) > 12
+
+
+def test_in_training_half_precision_points_the_same_way(alex: Perceptual) -> None:
+    x = images(4, 64).permute(0, 3, 1, 2) / 127.5 - 1
+    found = {}
+    for enabled in (False, True):
+        y = (0.8 * x).requires_grad_()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            distance = alex.differentiable(x, y)
+        assert distance.dtype == torch.float32
+        (gradient,) = torch.autograd.grad(distance.sum(), y)
+        found[enabled] = distance.detach(), gradient.flatten(1)
+
+    (exact, exact_gradient), (half, half_gradient) = found.values()
+    torch.testing.assert_close(half, exact, rtol=0.03, atol=0)
+    assert F.cosine_similarity(exact_gradient, half_gradient).min() > 0.95
 
 
 def test_grey_is_the_same_as_equal_channels(alex: Perceptual) -> None:

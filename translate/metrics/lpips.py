@@ -111,7 +111,7 @@ class Perceptual:
             ) from None
 
     def differentiable(self, x: Tensor, y: Tensor) -> Tensor:
-        """Compute LPIPS v0.1 of each pair of images, for training; in float32.
+        """Compute LPIPS v0.1 of each pair of images, for training; in autocast's precision.
 
         Both are cut by a random number of pixels, of torch's generator, above and at the left: the
         networks look at every fourth pixel first (AlexNet) or halve what they see, and their
@@ -122,14 +122,13 @@ class Perceptual:
             y: as `x`.
 
         Returns:
-            (N,), with gradients to both.
+            float32 (N,), with gradients to both.
         """
         top, left = torch.randint(GRID, (2,)).tolist()
         x, y = x[:, :, top:, left:], y[:, :, top:, left:]
-        with torch.autocast(x.device.type, enabled=False):
-            a, b = (_enlarged(z.float().expand(-1, 3, -1, -1)) for z in (x, y))
-            distances: Tensor = self.module(a, b)
-            return distances.flatten()
+        a, b = (_enlarged(z.float().expand(-1, 3, -1, -1)) for z in (x, y))
+        distances: Tensor = self.module(a, b)
+        return distances.flatten().float()
 
     @torch.no_grad()
     def distance(self, x: Tensor, y: Tensor, batch: int = BATCH) -> Tensor:
