@@ -341,7 +341,7 @@ class AugmentConfig(_Section):
 
     energy_whole_pixels: bool = False
     """whether that shift is by whole pixels: the encoder then sees the finest detail, which helps
-    photographs that are drawn anew and harms characters"""
+    photographs and harms characters"""
 
     energy_cutout: Share = 0.5
     """probability of a cutout on real and fake before the energy"""

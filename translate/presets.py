@@ -113,13 +113,12 @@ def in_place(
     """
     ratio = channels * size**2 / CHARACTERS
     pixels = {} if detail else {"pixel_channels": PIXEL_CHANNELS}
-    whole = {} if detail else {"energy_whole_pixels": True}
     lpips = {"lambda_lpips": LAMBDA_LPIPS} if perceptual and not detail else {}
     return {
         "data": {"flip": 0.5},
         "model": {**affordable(size), "warp": 0.0, "align": False, "detail": detail, **pixels},
         "objective": {"beta_kl_s": 3.0 * ratio, "beta_fake": round(0.4 * ratio, 6), **lpips},
-        "augment": {"content_share": 0.0, "game_share": 0.0, **whole},
+        "augment": {"content_share": 0.0, "game_share": 0.0, "energy_whole_pixels": True},
         "train": {"steps": DETAIL_STEPS if detail else IN_PLACE_STEPS},
     }
 

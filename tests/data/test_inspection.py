@@ -118,7 +118,7 @@ def test_things_of_another_kind_are_drawn_anew_unless_it_is_asked_otherwise(
         settings = suggest_settings(replace(surveys, detail=asked), 64)
         assert settings["model"]["detail"] is expected
         assert ("lambda_lpips" in settings["objective"]) is not expected
-        assert ("energy_whole_pixels" in settings["augment"]) is not expected
+        assert settings["augment"]["energy_whole_pixels"]
         assert ("pixel_channels" in settings["model"]) is not expected
     assert [looks.shape for looks in looked_at] == [(12, 64, 64, 3)] * 2
 

@@ -198,6 +198,11 @@ class EnergyAugmentation:
         self.colour = _in_unit_range(Colour(1.0))
         self.share = 0.0
 
+    @property
+    def changes(self) -> bool:
+        """Whether it changes any image."""
+        return self.always is not _unchanged or self.share > 0
+
     def __call__(self, x: Tensor) -> Tensor:
         """Change images (B, C, H, W) in [-1, 1]."""
         if self.share > 0:

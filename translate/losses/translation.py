@@ -80,7 +80,7 @@ class Objective:
         w = self.config
         scale = 1 / x[0].numel()
         q_c = model.encoder.content(x_c, y)
-        q_s = model.encoder.style(self.augment.energy(x), y)
+        q_s = model.encoder.style(x if model.one_latent else self.augment.energy(x), y)
         s = q_s.sample()
         r = model.decoder(q_c.sample(), s, y, y)
         terms = {
@@ -115,6 +115,12 @@ class Objective:
         w = self.config
         scale = 1 / x[0].numel()
         loss, terms, q_c, q_s, s = self._autoencode(model, self.augment.introspective(x), x, y)
+        if model.one_latent and self.augment.energy.changes:
+            # The one latent has to give x itself back, so x as the energy sees it is encoded apart;
+            # the mean of both divergences counts.
+            terms["kl_s_changed"] = model.encoder.style(self.augment.energy(x), y).kl()
+            more = (terms["kl_s_changed"] - terms["kl_s"]) / 2
+            loss = loss + scale * w.beta_kl_s * more
 
         needs_translation = w.translation or w.lambda_c > 0 or w.lambda_s > 0 or w.lambda_cyc > 0
         t = x

@@ -408,6 +408,8 @@ class Trainer:
         fakes = [terms[name] for name in KL_OF_FAKES if name in terms]
         if target is None or not fakes:
             return
+        # as the energy sees them, like those held out
+        trained = terms.get("kl_s_changed", terms["kl_s"]).mean()
         held_out = self.train_step.energy_kl(self.held_out, state.step)
         values = torch.stack([trained, held_out, torch.stack(fakes).mean()])
         kl_trained, kl_held_out, kl_fake = self.processes.mean(values).tolist()
