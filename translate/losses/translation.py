@@ -80,7 +80,7 @@ class Objective:
         w = self.config
         scale = 1 / x[0].numel()
         q_c = model.encoder.content(x_c, y)
-        q_s = model.encoder.style(x if model.one_latent else self.augment.energy(x), y)
+        q_s = model.encoder.style(x if model.encoder.one_latent else self.augment.energy(x), y)
         s = q_s.sample()
         r = model.decoder(q_c.sample(), s, y, y)
         terms = {
@@ -115,7 +115,7 @@ class Objective:
         w = self.config
         scale = 1 / x[0].numel()
         loss, terms, q_c, q_s, s = self._autoencode(model, self.augment.introspective(x), x, y)
-        if model.one_latent and self.augment.energy.changes:
+        if model.encoder.one_latent and self.augment.energy.changes:
             # The one latent has to give x itself back, so x as the energy sees it is encoded apart;
             # the mean of both divergences counts.
             terms["kl_s_changed"] = model.encoder.style(self.augment.energy(x), y).kl()

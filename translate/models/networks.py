@@ -280,7 +280,6 @@ class Model(nn.Module):
         self.decoder = Decoder(config)
         self.style_dim = config.model.style_dim
         self.detail = config.model.detail
-        self.one_latent = config.model.one_latent
 
     def encode_content(self, x: Tensor, domain: Domain) -> Gaussian:
         """Return the posterior of the content.

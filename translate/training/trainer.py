@@ -399,9 +399,8 @@ class Trainer:
     def _read_kl(self, terms: dict[str, Tensor]) -> None:
         """Follow KL_s: in warm-up for beta_neg, then for how much is memorized."""
         state = self.state
-        trained = terms["kl_s"].mean()
         if state.beta_neg is None:
-            kl = self.processes.mean(trained).item()
+            kl = self.processes.mean(terms["kl_s"].mean()).item()
             state.kl_s = kl if state.kl_s == 0 else 0.9 * state.kl_s + 0.1 * kl
             return
         target = self.config.augment.memorized
