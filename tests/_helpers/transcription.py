@@ -113,6 +113,17 @@ def fakes(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> list[tuple[Tensor, T
     return made
 
 
+def slope(p: Plain, x: Tensor, y: Tensor) -> Tensor:
+    """The gradient of s beta_neg KL_s of each augmented image in itself, (B, C, H, W)."""
+    slopes = []
+    for i in range(len(x)):
+        image = p.augment.energy(x[i : i + 1]).requires_grad_()
+        q_s = p.model.encoder.style(image, y[i : i + 1])
+        height = p.beta_neg / image.numel() * kl(q_s).sum()
+        slopes += torch.autograd.grad(height, image, create_graph=True)
+    return torch.cat(slopes)
+
+
 def encoder_loss(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
     w = p.w
     augment = p.augment
@@ -132,7 +143,9 @@ def encoder_loss(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
                 -2 * scale * (w.beta_rec_neg * rec + p.beta_neg * kl(q_s) + w.beta_neg_c * kl(q_c))
             )
         )
-    return shared(p, x, y, other) + 0.5 * torch.stack(energies).mean()
+    slopes = slope(p, x, y).square().sum((1, 2, 3))
+    energy = 0.5 * torch.stack(energies).mean()
+    return shared(p, x, y, other) + energy + w.gamma_r1 / 2 * slopes.mean()
 
 
 def decoder_loss(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:

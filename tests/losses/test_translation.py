@@ -17,6 +17,7 @@ from translate.data.augmentation import Augmentations
 from translate.losses.soft_introvae import (
     auto_beta_neg,
     equilibrium_kl,
+    gradient_penalty,
     one_latent_decoder_loss,
     one_latent_encoder_loss,
     reconstruction_error,
@@ -38,6 +39,7 @@ EVERYTHING = {
     "beta_fake_c": 0.1,
     "beta_rec_neg": 0.4,
     "gamma_r": 0.2,
+    "gamma_r1": 0.5,
     "lambda_c": 0.6,
     "lambda_cyc": 0.8,
     "translation": True,
@@ -210,6 +212,17 @@ def test_one_latent_losses_equal_the_seed_s_equations() -> None:
         )
         torch.testing.assert_close(got_e[i], torch.as_tensor(l_e), rtol=1e-6, atol=0)
         torch.testing.assert_close(got_d[i], torch.as_tensor(l_d), rtol=1e-6, atol=0)
+
+
+def test_the_gradient_penalty_of_a_quadratic_is_known() -> None:
+    """|d/dx (a |x|^2)|^2 = 4 a^2 |x|^2, which a is then moved by."""
+    x = torch.tensor([[1.0, 2.0], [0.0, -3.0]], requires_grad=True)
+    a = torch.tensor(0.5, requires_grad=True)
+    penalty = gradient_penalty(a * x.square().sum(1), x)
+    assert penalty.tolist() == [5.0, 9.0]
+    penalty.sum().backward()
+    assert a.grad is not None
+    assert a.grad.item() == pytest.approx(8 * 0.5 * 14)
 
 
 def test_reconstruction_errors_are_sums_per_sample() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import platform
 import re
@@ -294,6 +295,23 @@ def test_bf16_trains_too_and_keeps_float32_weights(tmp_path: Path) -> None:
     trainer = run(settings(train={"precision": "bf16"}), tmp_path)
     assert {p.dtype for p in trainer.train_step.ema.parameters()} == {torch.float32}
     assert all(p.isfinite().all() for p in trainer.train_step.ema.parameters())
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_the_slope_of_the_encoder_is_penalized_through_all_augmentations(
+    precision: str, tmp_path: Path
+) -> None:
+    """Shifts between pixels are differentiable only once, and colours by way of HSV hardly."""
+    config = settings(
+        objective={"gamma_r1": 1.0},
+        augment={"memorized": 0.0},
+        train={"precision": precision, "steps": 30, "warmup": 0.1},
+    )
+    run(config, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert "r1" not in lines[0], "the warm-up has no game"
+    assert lines[-1]["energy_share"] > 0, "some images were changed"
+    assert 0 < lines[-1]["r1"] < math.inf
 
 
 def test_progress_is_reported_at_each_line_of_the_log(tmp_path: Path) -> None:

@@ -47,6 +47,23 @@ def soft_energy(rec: Tensor, kl: Tensor, beta_rec: float, beta_neg: float, scale
     return torch.exp(-2 * scale * (beta_rec * rec + beta_neg * kl))
 
 
+def gradient_penalty(value: Tensor, x: Tensor) -> Tensor:
+    """Compute R1, the squared norm of a value's gradient in the image.
+
+    Mescheder, Geiger & Nowozin, "Which Training Methods for GANs do actually Converge?", ICML
+    2018: with this at real images, the game converges where it would circle without.
+
+    Args:
+        value: (B,) a function of each image alone.
+        x: (B, ...) images that it was computed from, requiring gradients.
+
+    Returns:
+        (B,), differentiable in what the value was computed with.
+    """
+    (slope,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+    return slope.float().square().flatten(1).sum(1)
+
+
 def one_latent_encoder_loss(
     rec: Tensor,
     kl: Tensor,

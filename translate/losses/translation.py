@@ -14,7 +14,7 @@ from torch import Tensor
 
 from translate.config import ObjectiveConfig
 from translate.data.augmentation import Augmentations
-from translate.losses.soft_introvae import reconstruction_error, soft_energy
+from translate.losses.soft_introvae import gradient_penalty, reconstruction_error, soft_energy
 from translate.metrics.lpips import Perceptual
 from translate.models.distributions import Gaussian
 from translate.models.networks import Model
@@ -102,7 +102,7 @@ class Objective:
         """Compute the losses of a step of the introspective phase.
 
         L_E = VAE + lambda_c |mu_c(t) - mu_c| + s lambda_cyc L_r(x, D(c(T(t)), s, y))
-              + lambda_s |mu_s(t) - s'| + 1/2 mean_f exp(-2 s (...))
+              + lambda_s |mu_s(t) - s'| + 1/2 mean_f exp(-2 s (...)) + gamma_r1 / 2 R1(x)
         L_D = VAE + the same three + s mean_f(beta_fake KL_s(f) + ...)
 
         Args:
@@ -131,14 +131,8 @@ class Objective:
             loss = loss + held
             terms |= held_terms
 
-        # Kind of negative -> images and the domain they are presented as; the decoder's own come
-        # first.
-        fakes = {"translation": (t, other)} if w.translation else {}
-        if w.reconstruction:
-            fakes["reconstruction"] = model.decoder(q_c.mu.detach(), s.detach(), y, y), y
-        if w.prior:
-            fakes["prior"] = model.decoder(torch.randn_like(q_c.mu), torch.randn_like(s), y, y), y
-        negatives = dict(fakes)
+        fakes = self._fakes(model, (y, other), (q_c, s), t)
+        negatives = dict(fakes)  # the decoder's own come first
         # A real image presented as another domain: a negative that costs no decoding.
         if w.wrong_domain:
             negatives["wrong"] = x, other
@@ -150,6 +144,9 @@ class Objective:
         images, domains = zip(*negatives.values(), strict=True)
         encoded = self._encode_fakes(model, torch.cat(images), torch.cat(domains))
         encoder = 0.5 * self._energy(encoded, beta_neg, scale).mean()
+        if w.gamma_r1 > 0:
+            terms["r1"] = self._gradient_penalty(model, x, y, beta_neg * scale)
+            encoder = encoder + 0.5 * w.gamma_r1 * terms["r1"].mean()
         decoder = None
         if fakes:
             decoder = self._decoder_term(encoded, scale)[: len(fakes) * len(x)].mean()
@@ -157,6 +154,28 @@ class Objective:
             for kind, part in zip(negatives, stacked.split(len(x)), strict=True):
                 terms[f"{name}_{kind}"] = part
         return Losses(loss.mean(), encoder, decoder, _detached(terms))
+
+    def _fakes(
+        self,
+        model: Model,
+        domains: tuple[Tensor, Tensor],
+        latents: tuple[Gaussian, Tensor],
+        t: Tensor,
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return each kind of fake: images (B, C, H, W) and the domains they are presented as (B,).
+
+        `domains` are y and y', `latents` the posterior of the content and the style drawn for x, t
+        its translation.
+        """
+        w = self.config
+        y, other = domains
+        q_c, s = latents
+        fakes = {"translation": (t, other)} if w.translation else {}
+        if w.reconstruction:
+            fakes["reconstruction"] = model.decoder(q_c.mu.detach(), s.detach(), y, y), y
+        if w.prior:
+            fakes["prior"] = model.decoder(torch.randn_like(q_c.mu), torch.randn_like(s), y, y), y
+        return fakes
 
     def _style_of_translations(self, q_s: Gaussian, s: Tensor, y: Tensor, other: Tensor) -> Tensor:
         """Draw s' (B, Ds): of the prior or, where styles are exchanged, of an image of `other`.
@@ -247,6 +266,17 @@ class Objective:
         none = torch.zeros_like(f["kl_s"])
         kl = beta_neg * f["kl_s"] + w.beta_neg_c * f.get("kl_c", none)
         return soft_energy(f.get("rec", none), kl, w.beta_rec_neg, 1.0, scale)
+
+    def _gradient_penalty(self, model: Model, x: Tensor, y: Tensor, weight: float) -> Tensor:
+        """Compute R1, the squared gradient of s beta_neg KL_s at T(x), with `weight` s beta_neg.
+
+        T is the augmentation before the energy, so that this is the slope, at real images as the
+        encoder sees them, of what the energy of fakes is made of.
+        """
+        seen = self.augment.energy(x).detach().requires_grad_()
+        # Not the compiled pass, whose gradient cannot be differentiated again.
+        style = type(model.encoder).style
+        return gradient_penalty(weight * style(model.encoder, seen, y).kl(), seen)
 
     def _decoder_term(self, f: Terms, scale: float) -> Tensor:
         """Compute s (beta_fake KL_s(f) + beta_fake_c KL_c(f) + gamma_r beta_rec L_r(f))."""
