@@ -13,7 +13,9 @@ import math
 import torch
 from torch import Tensor
 
-KL_FLOOR = 2.0  # nats a style dimension, see auto_beta_neg
+# Nats a style dimension, the least equilibrium KL of a style beside a content: where a domain has
+# one style only, KL_s collapses in warm-up and gives no scale.
+KL_FLOOR = 2.0
 
 
 def reconstruction_error(x: Tensor, x_rec: Tensor, kind: str = "mse") -> Tensor:
@@ -130,15 +132,11 @@ def equilibrium_kl(beta_neg: float, beta_kl: float, n: int) -> float:
     return n / (2 * beta_neg) * math.log(beta_neg / beta_kl)
 
 
-def auto_beta_neg(kl: float, style_dim: int, beta_kl: float, n: int) -> float:
-    """Find the beta_neg whose equilibrium KL is that of real images after warm-up.
-
-    Where a domain has one style only, KL_s collapses in warm-up and gives no scale: a floor of
-    2 nats a style dimension does.
+def auto_beta_neg(kl: float, beta_kl: float, n: int) -> float:
+    """Find the beta_neg whose equilibrium KL is a given one, as that of real images after warm-up.
 
     Args:
-        kl: KL_s of real images, in nats.
-        style_dim: Dimensions of the style.
+        kl: The equilibrium KL, in nats.
         beta_kl: Weight of the divergence of real images.
         n: C H W.
 
@@ -146,12 +144,11 @@ def auto_beta_neg(kl: float, style_dim: int, beta_kl: float, n: int) -> float:
         The largest solution, at least e * beta_kl: above that the equilibrium KL falls with
         beta_neg.
     """
-    target = max(kl, KL_FLOOR * style_dim)
     low = math.log(math.e * beta_kl)
     high = math.log(math.e * beta_kl) + 40.0
     for _ in range(100):
         middle = (low + high) / 2
-        if equilibrium_kl(math.exp(middle), beta_kl, n) > target:
+        if equilibrium_kl(math.exp(middle), beta_kl, n) > kl:
             low = middle
         else:
             high = middle
