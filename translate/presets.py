@@ -45,7 +45,8 @@ PRESETS: dict[str, dict[str, int]] = {
 
 # A plain image Soft-IntroVAE with the objective of the paper: style is the one latent z. Fakes are
 # reconstructions and images decoded from the prior, encoded without augmentation and weighed by all
-# of the energy; gamma_r is 0 for the paper's 1e-8, lost in float32.
+# of the energy; gamma_r is 0 for the paper's 1e-8, lost in float32. With R1, and with a beta_neg that
+# fits the images, a long game does not end in broken strokes (docs/experiments.md).
 ONE_DOMAIN: dict[str, dict[str, Any]] = {
     "model": {
         "content_channels": 0,
@@ -57,7 +58,8 @@ ONE_DOMAIN: dict[str, dict[str, Any]] = {
     "objective": {
         "rec": "mse",
         "beta_kl_s": 1.0,
-        "beta_neg": 32.0,
+        "beta_neg": "auto",
+        "gamma_r1": 1.0,
         "beta_fake": 1.0,
         "beta_rec_neg": 1.0,
         "lambda_cyc": 0.0,
@@ -152,6 +154,7 @@ def things_and_views(size: int = 64) -> dict[str, dict[str, Any]]:
             "beta_kl_c": ratio,
             "beta_kl_s": ratio,
             "beta_neg": "auto",
+            "gamma_r1": 0.0,
             "beta_fake": ratio,
             "beta_rec_neg": 0.0,
             "lambda_c": 0.02,
