@@ -45,8 +45,8 @@ PRESETS: dict[str, dict[str, int]] = {
 
 # A plain image Soft-IntroVAE with the objective of the paper: style is the one latent z. Fakes are
 # reconstructions and images decoded from the prior, encoded without augmentation and weighed by all
-# of the energy; gamma_r is 0 for the paper's 1e-8, lost in float32. With R1, and with a beta_neg that
-# fits the images, a long game does not end in broken strokes (docs/experiments.md).
+# of the energy; gamma_r is 0 for the paper's 1e-8, lost in float32. With R1, and with a beta_neg
+# that fits the images, a long game does not end in broken strokes (docs/experiments.md).
 ONE_DOMAIN: dict[str, dict[str, Any]] = {
     "model": {
         "content_channels": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import permutations
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from tests._helpers import trainings
 from translate.config import ConfigError, from_dict, load_config
 from translate.data.augmentation import augmentations
 from translate.inference.predictor import Predictor
@@ -21,12 +23,17 @@ from translate.inference.sampling import sample
 from translate.inference.translator import Translator
 from translate.io.images import UInt8
 from translate.io.tensors import images_from_pixels
-from translate.losses.soft_introvae import one_latent_decoder_loss, one_latent_encoder_loss
+from translate.losses.soft_introvae import (
+    equilibrium_kl,
+    one_latent_decoder_loss,
+    one_latent_encoder_loss,
+)
 from translate.losses.translation import Objective
 from translate.metrics.distribution import kernel_distance
 from translate.metrics.random_features import RandomFeatures
 from translate.models.checkpoint import load_model
 from translate.models.networks import Model
+from translate.training.trainer import Trainer
 
 SIZE = 16
 runner = CliRunner()
@@ -148,6 +155,20 @@ def test_one_domain_has_the_objective_of_the_paper(shift: float) -> None:
     more = more + w.gamma_r1 / 2 * terms["r1"].mean()  # ours: a game that converges
     torch.testing.assert_close(losses.shared + losses.encoder, encoder.mean() + more)
     torch.testing.assert_close(losses.shared + losses.decoder, decoder.mean() + kl_s)
+
+
+def test_the_equilibrium_of_one_latent_follows_the_vae(tmp_path: Path) -> None:
+    config = trainings.settings(
+        data={"domains": {"A": "a"}}, train={"steps": 40, "warmup": 0.5, "learning_rate": 2e-3}
+    )
+    images = trainings.bars(config, domains=1)
+    with trainings.logged() as messages:
+        Trainer(config, images, tmp_path / "run", "cpu").run()
+    (found,) = re.findall(r"beta_neg (\S+) \(KL_s (\S+) nats\)", "\n".join(messages))
+    beta_neg, kl = map(float, found)
+    assert equilibrium_kl(beta_neg, 1.0, SIZE**2) == pytest.approx(
+        1.6 * kl, rel=0.01, abs=0.01
+    )  # kl is rounded
 
 
 def test_what_one_domain_leaves_behind(alone: Path) -> None:

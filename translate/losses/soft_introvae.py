@@ -16,6 +16,9 @@ from torch import Tensor
 # Nats a style dimension, the least equilibrium KL of a style beside a content: where a domain has
 # one style only, KL_s collapses in warm-up and gives no scale.
 KL_FLOOR = 2.0
+# Equilibrium KL of one latent as a multiple of the plain VAE's: with 1 the encoder's push on fakes
+# is too weak, with 3 it memorizes (docs/experiments.md).
+ONE_LATENT_KL = 1.6
 
 
 def reconstruction_error(x: Tensor, x_rec: Tensor, kind: str = "mse") -> Tensor:

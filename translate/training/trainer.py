@@ -24,7 +24,7 @@ from translate.config import Config
 from translate.data.dataset import Domain, UnpairedBatches
 from translate.io.files import DiskFullError, is_full
 from translate.losses.energy import KEY, training_quantiles
-from translate.losses.soft_introvae import KL_FLOOR, auto_beta_neg
+from translate.losses.soft_introvae import KL_FLOOR, ONE_LATENT_KL, auto_beta_neg
 from translate.models.alignment import domain_affine
 from translate.models.checkpoint import load_model, save_model
 from translate.models.metadata import LAST_MODEL, RUN_MODEL
@@ -421,9 +421,10 @@ class Trainer:
         model = self.config.model
         beta_neg = weights.beta_neg
         if beta_neg == "auto":
-            # The one latent holds all of an image and never collapses: it takes no floor.
-            floor = 0.0 if model.one_latent else KL_FLOOR * model.style_dim
-            beta_neg = auto_beta_neg(max(state.kl_s, floor), weights.beta_kl_s, n)
+            kl = max(state.kl_s, KL_FLOOR * model.style_dim)
+            if model.one_latent:  # holds all of an image and never collapses
+                kl = ONE_LATENT_KL * state.kl_s
+            beta_neg = auto_beta_neg(kl, weights.beta_kl_s, n)
         state.introspective_start = state.step
         state.beta_neg = beta_neg
         logger.info(
