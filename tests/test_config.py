@@ -76,6 +76,11 @@ def test_any_valid_config_survives_yaml(
         ({"train": None}, "train", "None"),
         ({"data": {"domains": {}}}, "data.domains", "at least 1"),
         ({"model": {"content_channels": 0}}, "model.content_channels", "use 1 or more"),
+        (
+            {"data": {"domains": {"A": "a"}}, "train": {"warmup": 0}},
+            "objective.beta_neg",
+            "such as 64",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_key_and_remedy(values: object, key: str, named: str) -> None:

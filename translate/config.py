@@ -471,6 +471,12 @@ class Config(_Section):
                 "model.content_channels: 0 leaves nothing to translate; use 1 or more, such as 8"
             )
 
+        if self.model.one_latent and self.objective.beta_neg == "auto" and self.train.warmup == 0:
+            raise ValueError(
+                "objective.beta_neg: auto follows KL_s of the warm-up, and train.warmup is 0; give "
+                "a number, such as 64"
+            )
+
         size = self.data.size
         stride = self.model.stride
         if size % stride:
