@@ -371,10 +371,10 @@ class TrainConfig(_Section):
     """images per domain and step"""
 
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
-    """Adam's learning rate, falling to 0 over the last part (cooldown)"""
+    """Adam's learning rate"""
 
-    cooldown: Share = 0.3
-    """share of the steps over which the learning rate falls to 0"""
+    cooldown: Share = 0.0
+    """last share of the steps, over which the learning rate falls to 0"""
 
     beta1: float = Field(default=0.5, ge=0, lt=1)
     """Adam's beta1"""
