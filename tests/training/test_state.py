@@ -24,6 +24,12 @@ def test_the_learning_rate_rises_at_the_start_of_both_phases() -> None:
     assert rates[3000:] == pytest.approx([1e-3 * (1 - i / 1000) for i in range(1000)])
 
 
+def test_without_a_cooldown_the_learning_rate_stays_to_the_end() -> None:
+    state = TrainState(TrainConfig(steps=4000, learning_rate=1e-3), beta_neg=64.0)
+    for state.step in (3000, 3999, 4000):
+        assert state.learning_rate == 1e-3
+
+
 def test_minutes_decide_where_they_end_first() -> None:
     state = TrainState(TrainConfig(steps=1000, max_minutes=2.0, warmup=0.3), step=100, seconds=30.0)
     assert state.progress == 0.25

@@ -112,8 +112,10 @@ class TrainState:
         """
         since = self.step if self.beta_neg is None else self.step - self.introspective_start
         ramp = min(1.0, (since + 1) / LEARNING_RATE_RAMP) * 0.5**self.rollbacks
-        cooldown = min(1.0, (1 - self.progress) / max(self.train.cooldown, 1e-9))
-        return self.train.learning_rate * ramp * cooldown
+        rate = self.train.learning_rate * ramp
+        if self.train.cooldown > 0:
+            rate *= min(1.0, (1 - self.progress) / self.train.cooldown)
+        return rate
 
     @property
     def memorized(self) -> float:
