@@ -246,7 +246,7 @@ def test_minutes_end_a_run_and_its_schedules(
     monkeypatch.setattr(
         "translate.training.trainer.time", SimpleNamespace(perf_counter=lambda: next(seconds))
     )
-    config = settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5})
+    config = settings(train={"steps": 100_000, "max_minutes": 0.2, "warmup": 0.5, "cooldown": 0.3})
     timing = replace(
         time_training(config, "cpu", budget=0.1),
         warmup_step=1.0,
