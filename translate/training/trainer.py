@@ -421,9 +421,10 @@ class Trainer:
         model = self.config.model
         beta_neg = weights.beta_neg
         if beta_neg == "auto":
-            kl = max(state.kl_s, KL_FLOOR * model.style_dim)
             if model.one_latent:  # holds all of an image and never collapses
                 kl = ONE_LATENT_KL * state.kl_s
+            else:
+                kl = max(state.kl_s, KL_FLOOR * model.style_dim)
             beta_neg = auto_beta_neg(kl, weights.beta_kl_s, n)
         state.introspective_start = state.step
         state.beta_neg = beta_neg
