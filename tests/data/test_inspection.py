@@ -160,6 +160,18 @@ def test_gray_drawings_and_one_domain_keep_no_detail(tmp_path: Path) -> None:
         assert config.data.flip == 0
 
 
+@pytest.mark.parametrize(("mode", "weight"), [("L", 1.0), ("RGB", 0.25)])
+def test_one_domain_in_colour_has_a_lower_weight_of_the_error(
+    tmp_path: Path, mode: str, weight: float
+) -> None:
+    settings = suggest_config({"A": fill(tmp_path / "A", mode, (64, 64))}, 32)
+    assert ("objective" in settings) == (weight != 1)
+    objective = from_dict(settings).objective
+    assert objective.beta_rec == objective.beta_rec_neg == weight
+    assert objective.beta_kl_s == objective.beta_fake == 1
+    assert objective.beta_neg == "auto"
+
+
 def test_one_coloured_domain_makes_both_coloured_and_test_folders_are_found(tmp_path: Path) -> None:
     folders = {
         "A": fill(tmp_path / "trainA", "L", (32, 32)),

@@ -20,7 +20,7 @@ from translate.data.thumbnails import read_thumbnails
 from translate.io.depth import NEARLY_BLACK
 from translate.io.files import evenly_spaced
 from translate.io.images import ImageError, UInt8, list_images, read_image, resize
-from translate.presets import affordable, in_place
+from translate.presets import affordable, in_place, one_domain_weights
 
 if TYPE_CHECKING:
     from translate.metrics.lpips import Perceptual
@@ -265,12 +265,14 @@ def suggest_settings(
         settings = in_place(size, data["channels"], detail, perceptual)
         return {**settings, "data": {**data, **settings["data"]}}
     preset = SIZES[max((s for s in SIZES if s <= size * 1.34), default=min(SIZES))]
+    model: dict[str, Any] = {"preset": preset}
     if for_cpu and preset != "tiny":
-        sizes = affordable(size)
-        if len(domains) == 1:  # which has latents of its own, see presets.py
-            sizes = {key: sizes[key] for key in ("fold", "levels", "width")}
-        return {"data": data, "model": sizes}
-    return {"data": data, "model": {"preset": preset}}
+        model = affordable(size)
+    if len(domains) > 1:
+        return {"data": data, "model": model}
+    # One domain has latents of its own, see presets.py.
+    model = {key: model[key] for key in ("preset", "fold", "levels", "width") if key in model}
+    return {"data": data, "model": model, **one_domain_weights(data["channels"])}
 
 
 def suggest_config(
