@@ -20,7 +20,7 @@ from translate.data.thumbnails import read_thumbnails
 from translate.io.depth import NEARLY_BLACK
 from translate.io.files import evenly_spaced
 from translate.io.images import ImageError, UInt8, list_images, read_image, resize
-from translate.presets import affordable, in_place, one_domain_weights
+from translate.presets import ONE_DOMAIN, affordable, in_place, one_domain_weights
 
 if TYPE_CHECKING:
     from translate.metrics.lpips import Perceptual
@@ -270,8 +270,8 @@ def suggest_settings(
         model = affordable(size)
     if len(domains) > 1:
         return {"data": data, "model": model}
-    # One domain has latents of its own, see presets.py.
-    model = {key: model[key] for key in ("preset", "fold", "levels", "width") if key in model}
+    own = ONE_DOMAIN["model"]  # its latents
+    model = {key: value for key, value in model.items() if key not in own}
     return {"data": data, "model": model, **one_domain_weights(data["channels"])}
 
 
