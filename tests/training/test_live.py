@@ -114,6 +114,20 @@ def test_the_time_left_knows_that_later_steps_take_longer(
     assert trainer._seconds_left == pytest.approx(left)
 
 
+def test_the_time_left_follows_the_steps_of_the_phase_once_there_are_any(tmp_path: Path) -> None:
+    config = settings(train={"steps": 100, "warmup": 0.3})
+    timing = TrainingTime("cpu", "fp32", 1, 1.0, 4.0, 0.0, 1, 0.0, 0.0)
+    trainer = Trainer(config, bars(config), tmp_path, "cpu", timing=timing)
+    assert trainer._seconds_left is None
+    trainer.state.step = 30
+    trainer.state.seconds = 30.0
+    trainer._begin_introspective_phase(n=3)
+    assert trainer._seconds_left is None
+    trainer.state.step = 40
+    trainer.state.seconds = 30.0 + 10 * 6  # not four times a step of warm-up, but six
+    assert trainer._seconds_left == pytest.approx(60 * 6)
+
+
 def test_rollbacks_are_marked_where_they_led_to(opened: LivePage, tmp_path: Path) -> None:
     for step, count in ((40, 0), (30, 1), (60, 1), (60, 2)):
         opened.update(LiveState(live.INTROSPECTIVE, step, 0.4, 10.0, rollbacks=count))
@@ -169,8 +183,8 @@ def test_it_is_cheap_also_after_hundreds_of_scores(
     for due in (True, False):
         seconds = []
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.process_time()  # other programs' time does not count
             opened.update(STATE, due)
-            seconds.append(time.perf_counter() - start)
-        assert min(seconds) < 0.1, "on a machine that is busy with other things"
+            seconds.append(time.process_time() - start)
+        assert min(seconds) < 0.1
     assert len(told(tmp_path)["distances"][0]["points"]) == 300

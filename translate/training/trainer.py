@@ -81,6 +81,19 @@ class TrainProgress:
     terms: dict[str, float]  # of the objective, means since the last report
 
 
+@dataclass(frozen=True)
+class _Pace:
+    """Since when steps have cost the same: since a phase began, or this process began within it."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+    def per_step(self, state: TrainState) -> float | None:
+        """Return the seconds of a step, None where there was none since."""
+        steps = state.step - self.step
+        return (state.seconds - self.seconds) / steps if steps > 0 else None
+
+
 @dataclass
 class _Interval:
     """Terms of the objective, summed since the last line of the log at `step`."""
@@ -158,6 +171,7 @@ class Trainer:
         self.styles: dict[str, str] = {}  # default_styles of the last score
         self.reference: dict[str, Any] = {}  # energies under the averaged weights, once trained
         self.state = TrainState(config.train)
+        self.pace = _Pace()
         self.page = live.LivePage(self.out)
         self.speed: float | None = None  # pictures a second, of the last line of the log
 
@@ -283,6 +297,7 @@ class Trainer:
         """Train to the end or an interruption; return False after a step that is not finite."""
         state = self.state
         interval = _Interval(state.step, state.seconds)
+        self.pace = _Pace(state.step, state.seconds)
         stop = 0.0
         loader_pool = ThreadPoolExecutor(1, initializer=self.binding.release)
         with loader_pool as loader, self.binding.hold():
@@ -428,6 +443,7 @@ class Trainer:
             beta_neg = auto_beta_neg(kl, weights.beta_kl_s, n)
         state.introspective_start = state.step
         state.beta_neg = beta_neg
+        self.pace = _Pace(state.step, state.seconds)
         logger.info(
             "step %d: warm-up ends, beta_neg %.4g (KL_s %.2f nats)",
             state.step,
@@ -464,9 +480,9 @@ class Trainer:
             line |= {"memorized": state.memorized, "energy_share": state.energy_share}
         self.files.log("stats", line)
         self.speed = rate
-        self.report_progress(
-            TrainProgress(state.step, state.progress, rate, self._seconds_left, terms)
-        )
+        left = self._seconds_left
+        assert left is not None  # a step was made
+        self.report_progress(TrainProgress(state.step, state.progress, rate, left, terms))
         self._show(due=False)
 
     def sample(self) -> None:
@@ -530,7 +546,7 @@ class Trainer:
             step=state.step,
             progress=state.progress,
             seconds=state.seconds,
-            seconds_left=self._seconds_left if state.step else None,
+            seconds_left=self._seconds_left,
             speed=self.speed,
             introspective=state.introspective_start if begun else None,
             rollbacks=state.rollbacks,
@@ -551,25 +567,28 @@ class Trainer:
         return live.WARMING_UP if state.beta_neg is None else live.INTROSPECTIVE
 
     @property
-    def _seconds_left(self) -> float:
-        """How long the steps to come will take, from those that are done and from the timing.
+    def _seconds_left(self) -> float | None:
+        """How long the steps to come will take, at the pace of this phase; None before the first.
 
-        A step of the introspective phase takes several times one of warm-up.
+        A step of the introspective phase takes several times one of warm-up. Until there are any,
+        the timing says how many times.
         """
         state = self.state
         train = self.config.train
-        costs = (1.0, 1.0)
-        if self.timing is not None:
-            costs = (self.timing.warmup_step, self.timing.introspective_step)
-
-        def work(steps: int) -> float:
-            warmup = min(steps, train.warmup * train.steps)
-            return warmup * costs[0] + (steps - warmup) * costs[1]
-
-        left = state.seconds * (work(train.steps) / max(work(state.step), 1e-9) - 1)
+        pace = self.pace.per_step(state)
+        if pace is None:
+            return None
+        left = max(0, train.steps - state.step)
+        warmup = 0.0
+        later = 1.0
+        if state.beta_neg is None:
+            warmup = max(0.0, train.warmup * train.steps - state.step)
+            if self.timing is not None:
+                later = self.timing.introspective_step / self.timing.warmup_step
+        seconds = pace * (warmup + (left - warmup) * later)
         if train.max_minutes:
-            left = min(left, 60 * train.max_minutes - state.reserved - state.seconds)
-        return max(left, 0.0)
+            seconds = min(seconds, 60 * train.max_minutes - state.reserved - state.seconds)
+        return max(seconds, 0.0)
 
     def summary(self) -> dict[str, Any]:
         """Return what the model file says of its training."""
