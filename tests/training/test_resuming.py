@@ -243,6 +243,14 @@ def test_a_finished_run_that_is_resumed_scores_its_last_step_once(finished: Path
     assert (finished / "scores.jsonl").read_text() == before
 
 
+def test_a_resumed_run_says_no_time_left_before_its_first_step(finished: Path) -> None:
+    """Steps of the process before, of both phases, are no measure of those to come."""
+    trainer = Trainer(settings(), bars(settings()), finished, "cpu")
+    trainer._restore()
+    assert trainer.state.step > 0
+    assert trainer._seconds_left is None
+
+
 def test_a_last_score_that_was_lost_is_written_again(finished: Path) -> None:
     """The state is saved before the last score: a run may be killed in between."""
     before = (finished / "scores.jsonl").read_text()

@@ -297,7 +297,6 @@ class Trainer:
         """Train to the end or an interruption; return False after a step that is not finite."""
         state = self.state
         interval = _Interval(state.step, state.seconds)
-        self.pace = _Pace(state.step, state.seconds)
         stop = 0.0
         loader_pool = ThreadPoolExecutor(1, initializer=self.binding.release)
         with loader_pool as loader, self.binding.hold():
@@ -692,5 +691,6 @@ class Trainer:
         for message in messages:
             logger.warning("%s", message)
         self.state = TrainState(self.config.train, **values)
+        self.pace = _Pace(self.state.step, self.state.seconds)
         if self.writes:
             self.files.truncate_after(self.state.step)
