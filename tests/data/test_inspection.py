@@ -55,14 +55,24 @@ def test_size_channels_preset_and_crop_follow_the_pictures(
     ) == expected
 
 
-def textured(folder: Path, mode: str = "RGB", side: int = 64, low: int = 0, seed: int = 0) -> Path:
-    """Twelve pictures of noise, each around a brightness of its own above `low`."""
+def textured(folder: Path, mode: str = "RGB", side: int = 64, seed: int = 0) -> Path:
+    """Twelve pictures of noise, each around a brightness of its own."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     for i in range(12):
-        ceiling = rng.integers(low + 1, 256)
-        noise = rng.integers(low, ceiling, (side, side, 3), dtype=np.uint8)
+        noise = rng.integers(0, rng.integers(1, 256), (side, side, 3), dtype=np.uint8)
         Image.fromarray(noise).convert(mode).save(folder / f"{i}.png")
+    return folder
+
+
+def squared(folder: Path) -> Path:
+    """Twelve pictures of bright squares."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        squares = rng.integers(200, 256, (8, 8, 3), dtype=np.uint8)
+        enlarged = squares.repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(enlarged).save(folder / f"{i}.png")
     return folder
 
 
@@ -88,7 +98,7 @@ def test_small_coloured_drawings_are_trained_like_gray_ones(tmp_path: Path) -> N
 
 
 def test_domains_that_lie_apart_are_drawn_anew(tmp_path: Path) -> None:
-    folders = {"A": textured(tmp_path / "A"), "B": textured(tmp_path / "B", low=250)}
+    folders = {"A": textured(tmp_path / "A"), "B": squared(tmp_path / "B")}
     config = from_dict(suggest_config(folders, 64))
     assert not config.model.detail
     assert config.model.warp == 0
@@ -137,7 +147,7 @@ def test_where_it_cannot_be_told_whether_kinds_differ_detail_is_kept(
 def test_what_is_drawn_anew_is_judged_by_alexnet_where_its_weights_are_at_hand(
     tmp_path: Path, lpips_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = {"A": textured(tmp_path / "A"), "B": textured(tmp_path / "B", low=250)}
+    folders = {"A": textured(tmp_path / "A"), "B": squared(tmp_path / "B")}
 
     def weight() -> float:
         return from_dict(suggest_config(folders, 64)).objective.lambda_lpips
