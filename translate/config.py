@@ -200,6 +200,10 @@ class ModelConfig(_Section):
     """translations keep the detail of their input: M x + b, where M and b take its
     reconstruction D(c, s, y) to D(c, s', y') (for photographs)"""
 
+    detail_ridge: float = Field(default=0.01, gt=0, le=1)
+    """how much M is drawn towards the identity, in squared units of [-1, 1]: with less, colours
+    can change where they hardly vary"""
+
     style_patch: int = Field(default=0, ge=0, le=2048)
     """side in pixels of the patches that style is taken from, each seen alone, whatever its place;
     0: style is taken from the whole image"""

@@ -65,7 +65,7 @@ def translated(p: Plain, x: Tensor, y: Tensor, other: Tensor) -> Tensor:
         return t
     q_s = p.model.encoder.style(p.augment.energy(x), y)
     r = p.model.decoder(q_c.mu, q_s.mu, y, y).detach()
-    f = fit_colour_maps(r, t).apply(x)
+    f = fit_colour_maps(r, t, p.model.detail_ridge).apply(x)
     return f + (f.clamp(-1, 1) - f).detach()
 
 

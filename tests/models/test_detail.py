@@ -23,7 +23,7 @@ def textures(n: int, channels: int = 3, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_no_change_gives_the_identity(channels: int) -> None:
     r = textures(2, channels)
-    maps = fit_colour_maps(r, r)
+    maps = fit_colour_maps(r, r, 0.01)
     x = textures(2, channels, seed=1)
     torch.testing.assert_close(maps.apply(x), x, rtol=0, atol=1e-5)
     assert share_not_carried(maps, r, r).max() < 1e-3
@@ -40,11 +40,23 @@ def test_a_global_change_of_colour_is_found() -> None:
     assert share_not_carried(maps, r, t).max() < 1e-3
 
 
+def test_with_less_ridge_faint_colours_can_go() -> None:
+    """Pictures in pale colours, mapped to their own gray."""
+    r = textures(2) * 0.3
+    t = r.mean(1, keepdim=True).expand_as(r)
+
+    def colours_left(ridge: float) -> float:
+        made = fit_colour_maps(r, t, ridge).apply(r)
+        return float((made - made.mean(1, keepdim=True)).square().mean().sqrt())
+
+    assert colours_left(0.001) < 0.3 * colours_left(0.01)
+
+
 def test_a_window_is_a_ridge_regression() -> None:
     """Solved with numpy's least squares for the one window of a 3 x 3 image."""
     r = textures(1)[:, :, :3, :3]
     t = textures(1, seed=1)[:, :, :3, :3]
-    maps = fit_colour_maps(r, t, radius=2, ridge=0.1, subsample=1)
+    maps = fit_colour_maps(r, t, ridge=0.1, radius=2, subsample=1)
     a = r[0].flatten(1).T.double().numpy()
     b = t[0].flatten(1).T.double().numpy()
     # rows that ask for M = I, as strong as the mean over 9 pixels
@@ -61,7 +73,7 @@ def test_moved_shapes_cannot_be_carried() -> None:
     t = r.clone()
     r[..., 4:8] = 1
     t[..., 20:24] = 1
-    assert share_not_carried(fit_colour_maps(r, t), r, t).item() > 0.25
+    assert share_not_carried(fit_colour_maps(r, t, 0.01), r, t).item() > 0.25
 
 
 def test_an_invisible_change_counts_for_nothing() -> None:
@@ -81,13 +93,13 @@ def test_clipping_lets_gradients_pass() -> None:
 
 
 def test_a_model_that_keeps_detail_translates_by_its_maps(tmp_path: Path) -> None:
-    model = load_model(save(tmp_path, detail=True)).model
+    model = load_model(save(tmp_path, detail=True, detail_ridge=0.002)).model
     x = textures(2)[:, :, :SIDE, :SIDE]
     z = torch.randn(2, model.style_dim)
     with torch.inference_mode():
         content = model.encode_content(x, 0).mu
         t = model.decode(content, z, 0, 1)
         r = model.decode(content, model.encode_style(x, 0).mu, 0, 0)
-        wanted = fit_colour_maps(r, t).apply(x).clamp(-1, 1)
+        wanted = fit_colour_maps(r, t, 0.002).apply(x).clamp(-1, 1)
         torch.testing.assert_close(model.translate(x, 0, 1, z), wanted)
         torch.testing.assert_close(model.reconstruct(x, 0), r)

@@ -42,7 +42,6 @@ from translate.models.detail import (
     REACH,
     ColourMaps,
     clipped,
-    fit_colour_maps,
     share_not_carried,
 )
 from translate.models.distributions import Gaussian
@@ -416,7 +415,7 @@ class Predictor:
 
     def _fit(self, r: Tensor, t: Tensor) -> ColourMaps:
         """Fit the maps that make as much of the change as is asked for."""
-        maps = fit_colour_maps(r, t)
+        maps: ColourMaps = self.model.fit_maps(r, t)
         return maps if self.strength == 1 else maps.scaled(self.strength)
 
     def _adds_detail(self, direction: Direction) -> bool:

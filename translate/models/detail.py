@@ -22,7 +22,6 @@ from torch import Tensor
 
 RADIUS = 2  # places; windows of 5 x 5
 SUBSAMPLE = 2  # pixels a place, across: windows of 10 x 10 pixels
-RIDGE = 0.01  # towards the identity, in squared units of [-1, 1]
 # pixels up and down that a map depends on: of the windows around a place, whose maps are averaged,
 # those of their own places; and a place more, as maps are interpolated
 REACH = SUBSAMPLE * (2 * RADIUS + 1)
@@ -81,8 +80,8 @@ class ColourMaps(NamedTuple):
 def fit_colour_maps(
     r: Tensor,
     t: Tensor,
+    ridge: float,
     radius: int = RADIUS,
-    ridge: float = RIDGE,
     subsample: int = SUBSAMPLE,
 ) -> ColourMaps:
     """Fit maps from reconstructions to translations, by ridge regression in windows.
@@ -94,8 +93,8 @@ def fit_colour_maps(
     Args:
         r: (B, C, h, w) in [-1, 1].
         t: like `r`.
+        ridge: strength of the pull towards the identity, in squared units of [-1, 1].
         radius: of the windows, in places.
-        ridge: strength of the pull towards the identity.
         subsample: pixels a place, across.
 
     Returns:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from translate.config import Config, ModelConfig
 from translate.models.alignment import UNIFORM_AFFINE, relative_affine
-from translate.models.detail import clipped, fit_colour_maps
+from translate.models.detail import ColourMaps, clipped, fit_colour_maps
 from translate.models.distributions import Gaussian
 from translate.models.layers import AdaGroupNorm, Block, Warp, icnr_
 
@@ -280,6 +280,7 @@ class Model(nn.Module):
         self.decoder = Decoder(config)
         self.style_dim = config.model.style_dim
         self.detail = config.model.detail
+        self.detail_ridge = config.model.detail_ridge
 
     def encode_content(self, x: Tensor, domain: Domain) -> Gaussian:
         """Return the posterior of the content.
@@ -353,7 +354,11 @@ class Model(nn.Module):
             r: their reconstructions.
             t: their decoded translations.
         """
-        return clipped(fit_colour_maps(r, t).apply(x)) if self.detail else t
+        return clipped(self.fit_maps(r, t).apply(x)) if self.detail else t
+
+    def fit_maps(self, r: Tensor, t: Tensor) -> ColourMaps:
+        """Fit the colour maps that take reconstructions r to translations t (B, C, H, W)."""
+        return fit_colour_maps(r, t, self.detail_ridge)
 
     def reconstruct(self, x: Tensor, domain: Domain) -> Tensor:
         """Return D(E(x)) by the posterior means, like `x`."""
