@@ -75,7 +75,7 @@ CHARACTERS = 1 * 32 * 32  # values of an image for which the objective's default
 # Steps of training. Where translations keep detail: with more, they lose more of their input.
 DETAIL_STEPS = 3000
 IN_PLACE_STEPS = 6000  # where they do not
-DETAIL_RIDGE = 0.001  # with 0.01 photographs do not become gray, nor a night day
+DETAIL_RIDGE = 0.001  # with 0.01 colour photographs cannot become gray
 PIXEL_CHANNELS = 8  # features at full size of what is drawn anew, without which a grid shows
 LAMBDA_LPIPS = 0.3  # an error that AlexNet sees, beside that of the values
 
