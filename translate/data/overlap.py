@@ -10,12 +10,11 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from translate.io.files import evenly_spaced
-from translate.io.images import UInt8
+from translate.io.images import UInt8, to_channels
 from translate.io.tensors import images_from_pixels
 from translate.metrics.distribution import KernelDistance
 from translate.metrics.lpips import Perceptual
@@ -68,11 +67,12 @@ def lie_apart(domains: Sequence[UInt8]) -> bool:
     """
     if any(len(thumbnails) < 2 for thumbnails in domains):
         return False
-    gap = domain_gap(domains)
-    if gap.value - CHANCE * gap.error <= APART:
-        return False
-    left = domain_gap(match_colours(domains))
-    return left.value - CHANCE * left.error > 0
+    return _exceeds(domain_gap(domains), APART) and _exceeds(domain_gap(match_colours(domains)), 0)
+
+
+def _exceeds(gap: KernelDistance, bound: float) -> bool:
+    """Whether a distance is above a bound by more than chance."""
+    return gap.value - CHANCE * gap.error > bound
 
 
 def differ_in_kind(domains: Sequence[UInt8], perceptual: Perceptual) -> bool:
@@ -85,8 +85,10 @@ def differ_in_kind(domains: Sequence[UInt8], perceptual: Perceptual) -> bool:
         domains: thumbnails of each, (n, S, S, 3), of at least two domains; some 100 of each tell.
         perceptual: the network whose features tell things apart.
     """
-    grays = match_colours([_gray(thumbnails) for thumbnails in domains])
-    features = [perceptual.features(torch.from_numpy(thumbnails)) for thumbnails in grays]
+    grays = [
+        np.stack([to_channels(thumbnail, 1) for thumbnail in thumbnails]) for thumbnails in domains
+    ]
+    features = [perceptual.features(torch.from_numpy(gray)) for gray in match_colours(grays)]
     return max(own_neighbours(x, y) for x, y in combinations(features, 2)) > OWN
 
 
@@ -96,26 +98,19 @@ def match_colours(domains: Sequence[UInt8]) -> list[UInt8]:
     One affine change of colours for all pictures of a domain (Reinhard et al., 2001, in RGB).
 
     Args:
-        domains: thumbnails of each, (n, S, S, 3).
+        domains: thumbnails of each, (n, S, S, 1 or 3).
     """
     means = [thumbnails.mean((0, 1, 2)) for thumbnails in domains]
     deviations = [thumbnails.std((0, 1, 2)) for thumbnails in domains]
     mean = np.mean(means, axis=0)
     deviation = np.mean(deviations, axis=0)
     return [
-        _to_uint8((thumbnails - m) / np.maximum(s, 1) * deviation + mean)
+        ((thumbnails - m) / np.maximum(s, 1) * deviation + mean)
+        .round()
+        .clip(0, 255)
+        .astype(np.uint8)
         for thumbnails, m, s in zip(domains, means, deviations, strict=True)
     ]
-
-
-def _gray(thumbnails: UInt8) -> UInt8:
-    """Take the colours away, by the luma of Rec. 601. Shape: (n, S, S, 3)."""
-    luma = thumbnails @ np.array([0.299, 0.587, 0.114])
-    return _to_uint8(luma[..., None].repeat(3, axis=-1))
-
-
-def _to_uint8(values: NDArray[np.float64]) -> UInt8:
-    return values.round().clip(0, 255).astype(np.uint8)
 
 
 def own_neighbours(x: Tensor, y: Tensor) -> float:
